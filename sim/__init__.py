@@ -1,0 +1,92 @@
+"""Monte Carlo odds for the S&P 500 at the dealers' gamma wall.
+
+    from sim import load_scenario, simulate
+
+    result = simulate(load_scenario("siege-of-7000"), paths=1_000_000, seed=1)
+    print(result.odds)
+
+Everything is imported on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.check import run_checks
+    from sim.errors import GammawallError, InputError, Problem
+    from sim.outcomes import OutcomeAxes, Outcomes
+    from sim.results import write_results
+    from sim.run import Result, simulate
+    from sim.scenario import Scenario
+    from sim.scenario_file import (
+        builtin_scenarios,
+        load_scenario,
+        scenario_from_mapping,
+        scenario_hash,
+        scenario_to_toml,
+    )
+    from sim.trace import trace_path
+
+    __version__: str
+
+__all__ = [
+    "GammawallError",
+    "InputError",
+    "OutcomeAxes",
+    "Outcomes",
+    "Problem",
+    "Result",
+    "Scenario",
+    "__version__",
+    "builtin_scenarios",
+    "load_scenario",
+    "run_checks",
+    "scenario_from_mapping",
+    "scenario_hash",
+    "scenario_to_toml",
+    "simulate",
+    "trace_path",
+    "write_results",
+]
+
+_HOMES = {
+    "GammawallError": "sim.errors",
+    "InputError": "sim.errors",
+    "OutcomeAxes": "sim.outcomes",
+    "Outcomes": "sim.outcomes",
+    "Problem": "sim.errors",
+    "Result": "sim.run",
+    "Scenario": "sim.scenario",
+    "builtin_scenarios": "sim.scenario_file",
+    "load_scenario": "sim.scenario_file",
+    "run_checks": "sim.check",
+    "scenario_from_mapping": "sim.scenario_file",
+    "scenario_hash": "sim.scenario_file",
+    "scenario_to_toml": "sim.scenario_file",
+    "simulate": "sim.run",
+    "trace_path": "sim.trace",
+    "write_results": "sim.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use.
+
+    Source: PEP 562.
+    """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("gammawall-sim")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

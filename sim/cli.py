@@ -1,0 +1,404 @@
+"""The command `gammawall`: parse, call, print.
+
+The only module that imports click; everything heavier is imported by the command that needs it. Data goes to
+stdout, progress and messages to stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim.errors import GammawallError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.run import Result
+
+DEFAULT_SCENARIO = "siege-of-7000"
+DEFAULT_PATHS = "1_000_000"
+DEFAULT_CHECK_PATHS = "1_000_000"
+ADDRESSES = 2**64  # path numbers are 64 bit
+MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+INTERRUPTED = 130
+KEPT = "gammawall.kept"  # what a run has written so far, for the message of an interruption
+
+
+class Commands(click.Group):
+    """Commands in the order they are defined, whose expected failures become one message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names as defined, the main one first."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+        except GammawallError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # the reader of stdout has seen enough; what is still buffered must not fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        return value
+
+
+def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """Reader of a whole number of at least ``smallest``, also as 1e6, 1_000_000, 300k, 10M."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        text = value.strip().lower().replace("_", "").replace(",", "")
+        multiplier = MULTIPLIERS.get(text[-1:], 1)
+        try:
+            number = Decimal(text[:-1] if multiplier > 1 else text) * multiplier
+        except ArithmeticError as error:
+            raise click.BadParameter(
+                f"{value!r} is not a number such as 1000000, 1e6, 300k or 10M."
+            ) from error
+        if not number.is_finite() or number.adjusted() > 20 or number != number.to_integral_value():
+            raise click.BadParameter(f"{value!r} is not a whole number.")
+        if not smallest <= number < ADDRESSES:
+            raise click.BadParameter(f"{value!r} is not between {smallest} and 2^64 - 1.")
+        return int(number)
+
+    return read
+
+
+def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Reader of the standard error of a probability, between 0 and 0.5."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 0.5:
+        raise click.BadParameter(f"{value!r} is not a standard error between 0 and 0.5, such as 0.0005.")
+    return number
+
+
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the scenario, e.g. dealers.impact_bp_per_bn=1. Repeatable.",
+)
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=1,
+    show_default=True,
+    help="Seed of the random numbers; the same seed replays the same paths.",
+)
+THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gammawall-sim", prog_name="gammawall", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Odds of the S&P 500 at the dealers' gamma wall, by Monte Carlo."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal that cannot show a letter gets a substitute rather than a traceback
+        sys.stdout.reconfigure(errors="replace")
+
+
+@cli.command()
+@SCENARIO
+@click.option(
+    "--paths",
+    metavar="N",
+    callback=count_from(1),
+    default=DEFAULT_PATHS,
+    show_default=True,
+    help="Paths to simulate.",
+)
+@click.option(
+    "--first-path",
+    metavar="N",
+    callback=count_from(0),
+    default="0",
+    show_default=True,
+    help="Number of the first path, so that a run can be split.",
+)
+@SEED
+@click.option(
+    "--engine", type=click.Choice(["auto", "numpy"]), default="auto", show_default=True, help="What computes."
+)
+@THREADS
+@click.option(
+    "--target-se",
+    metavar="SE",
+    callback=read_standard_error,
+    help="Go on past --paths until both first-target odds have this standard error.",
+)
+@click.option(
+    "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+)
+@SET
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
+)
+@click.option("--no-save", is_flag=True, help="Write no files.")
+@click.option("--overwrite", is_flag=True, help="Replace a former result folder.")
+@JSON
+@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    scenario: str,
+    *,
+    paths: int,
+    first_path: int,
+    seed: int,
+    engine: str,
+    threads: int | None,
+    target_se: float | None,
+    max_paths: int | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    no_save: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Simulate SCENARIO and print its odds.
+
+    SCENARIO is a built-in name or a TOML file. The results are written to a new folder, whole or not at all.
+    """
+    _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
+
+    from sim.results import prepare_output, write_results
+    from sim.run import simulate
+    from sim.scenario_file import load_scenario
+
+    loaded = load_scenario(scenario, overrides)
+    place = None if no_save else prepare_output(loaded.name, out, overwrite=overwrite)
+
+    from sim.report import Terminal, print_report, progress_bar
+    from sim.timegrid import build_time_grid
+
+    with progress_bar(build_time_grid(loaded).n_steps, shown=not quiet) as progress:
+        result = simulate(
+            loaded,
+            paths=paths,
+            first_path=first_path,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            target_se=target_se,
+            max_paths=max_paths,
+            progress=progress,
+        )
+    folder = None if place is None else write_results(result, place)
+    if folder is not None:
+        ctx.meta[KEPT] = f"the results are in {folder}"
+
+    if as_json:
+        _print_json(run_document(result, folder))
+    elif quiet:
+        if folder is not None:
+            click.echo(str(folder))
+    else:
+        print_report(result, Terminal())
+    if folder is not None and not quiet:
+        click.echo(f"results: {folder}", err=True)
+
+
+@cli.group()
+def scenario() -> None:
+    """List, show or check scenarios."""
+
+
+@scenario.command("list")
+def list_scenarios() -> None:
+    """List the built-in scenarios."""
+    from sim.scenario_file import builtin_scenarios
+
+    found = builtin_scenarios()
+    width = max(len(name) for name in found)
+    for name, description in found.items():
+        click.echo(f"{name:<{width}}  {description}")
+
+
+@scenario.command()
+@click.argument("name", default=DEFAULT_SCENARIO)
+@SET
+def show(name: str, overrides: tuple[str, ...]) -> None:
+    """Print a built-in scenario NAME or a TOML file with every key and default."""
+    from sim.scenario_file import load_scenario, scenario_to_toml
+
+    click.echo(scenario_to_toml(load_scenario(name, overrides)), nl=False)
+
+
+@scenario.command("check")
+@click.argument("file")
+@SET
+def check_scenario(file: str, overrides: tuple[str, ...]) -> None:
+    """Check a scenario FILE or a built-in name: every problem, or what it resolves to."""
+    from sim.plan_builder import prepare
+    from sim.scenario_file import load_scenario, scenario_hash
+
+    loaded = load_scenario(file, overrides)
+    prepared = prepare(loaded, file)
+    market, targets, sessions = loaded.market, loaded.targets, prepared.grid.sessions
+    click.echo(f"ok: {loaded.name}")
+    click.echo(f"start      {market.spot:,.2f} at the close of {market.as_of}")
+    click.echo(f"horizon    {len(sessions)} sessions, {sessions[0]} to {sessions[-1]}")
+    click.echo(f"targets    {targets.upper:,.10g} above, {targets.lower:,.10g} below")
+    click.echo(f"levels     {', '.join(f'{level:,.10g}' for level in loaded.ladder)}")
+    click.echo(f"dealers    {len(loaded.dealers.position)} positions")
+    click.echo(f"regimes    {', '.join(['initial', *(regime.name for regime in loaded.regime)])}")
+    click.echo(f"catalysts  {', '.join(f'{c.name} on {c.session}' for c in loaded.catalyst) or 'none'}")
+    click.echo(f"hash       {scenario_hash(loaded)}")
+
+
+@cli.command()
+@click.argument("path", metavar="N", callback=count_from(0))
+@SCENARIO
+@SEED
+@SET
+@JSON
+def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Replay path N alone and print its days."""
+    from sim.scenario_file import load_scenario
+    from sim.trace import trace_path
+
+    loaded = load_scenario(scenario, overrides)
+    days = trace_path(loaded, path, seed=seed)
+    if as_json:
+        _print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": _records(days)})
+        return
+    from sim.report import Terminal, print_view, trace_view
+
+    print_view(trace_view(days), Terminal())
+
+
+@cli.command()
+@SCENARIO
+@click.option(
+    "--paths",
+    metavar="N",
+    callback=count_from(1),
+    default=DEFAULT_CHECK_PATHS,
+    show_default=True,
+    help="Paths to simulate.",
+)
+@SEED
+@THREADS
+@SET
+@JSON
+def check(
+    scenario: str, paths: int, seed: int, threads: int | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Compare the simulation with closed forms and the PDE.
+
+    SCENARIO is taken in its checkable form: permanent impact, constant variance, no regimes. Exits 1 if a
+    z-score is beyond 4.5.
+    """
+    from sim.check import run_checks
+    from sim.scenario_file import load_scenario
+
+    loaded = load_scenario(scenario, overrides)
+    checks = run_checks(loaded, paths=paths, seed=seed, threads=threads)
+    failed = [c.name for c in checks if not c.ok]
+    if as_json:
+        fields = ("name", "expected", "simulated", "std_error", "z", "ok")
+        rows = [{name: getattr(c, name) for name in fields} for c in checks]
+        _print_json({"scenario": loaded.name, "seed": seed, "paths": paths, "ok": not failed, "checks": rows})
+    else:
+        from sim.report import Terminal, check_view, print_view
+
+        print_view(check_view(checks), Terminal())
+    if failed:
+        raise GammawallError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
+
+
+def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
+    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files."""
+    from sim.odds import sessions_to_target
+
+    benchmarks = {
+        name: [{"level": level, "probability": p} for level, p in value.items()]
+        if isinstance(value, Mapping)
+        else value
+        for name, value in result.benchmarks.items()
+    }
+    return {
+        "odds": _records(result.odds),
+        "sessions_to_target": _records(sessions_to_target(result.outcomes, result.axes)),
+        "benchmarks": benchmarks,
+        "manifest": result.manifest,
+        "results": None if folder is None else str(folder),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    cli.main(args=arguments, prog_name="gammawall")
+
+
+def _refuse_contradictions(
+    end: int,
+    paths: int,
+    target_se: float | None,
+    max_paths: int | None,
+    no_save: bool,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    if end > ADDRESSES:
+        raise click.UsageError("--first-path and --paths together go beyond path 2^64 - 1.")
+    if max_paths is not None and target_se is None:
+        raise click.UsageError("--max-paths limits --target-se, which is not given.")
+    if max_paths is not None and max_paths < paths:
+        raise click.UsageError(f"--max-paths {max_paths} is less than --paths {paths}.")
+    if no_save and (out is not None or overwrite):
+        raise click.UsageError("--no-save contradicts --out and --overwrite.")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as JSON values."""
+    return [
+        {str(name): _json_value(value) for name, value in row.items()} for row in table.to_dict("records")
+    ]
+
+
+def _json_value(value: Any) -> Any:
+    """Value as JSON has it: dates in ISO form, NaN as null."""
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()[:10]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()

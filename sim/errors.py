@@ -1,0 +1,46 @@
+"""Errors a user can meet, each with the exit code the command line gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class GammawallError(Exception):
+    """A failure that is explained by its message alone; commands print it without a traceback."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an input: where it stands, which key, its value, why it is refused, what to try."""
+
+    where: str
+    key: str
+    value: str
+    why: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return ``where: key = value (why). hint`` on one line."""
+        place = f"{self.where}: " if self.where else ""
+        stated = f"{self.key} = {self.value}" if self.key and self.value else self.key or self.value
+        text = f"{place}{stated} ({self.why})." if stated else f"{place}{self.why}."
+        return f"{text} {self.hint}".rstrip()
+
+
+class InputError(GammawallError):
+    """Bad input: every problem found, reported together.
+
+    Parameters
+    ----------
+    problems : the problems, at least one.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem]):
+        assert problems
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,59 @@
+"""Numbers that every engine's kernels share. They are defined here alone; compiled kernels receive them.
+
+The polynomials are minimax fits (relative error; absolute for the cosine) and are evaluated by Horner's rule
+in float32, one multiply and one add a coefficient, never fused.
+"""
+
+from __future__ import annotations
+
+PHILOX_ROUNDS = 10
+PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+PHILOX_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+
+# Last word of the counter: what a random word is for.
+PURPOSE_MOVES = 0
+PURPOSE_BRIDGE = 1
+# Third word of the counter: session · CALLS_PER_SESSION + call within the session.
+CALLS_PER_SESSION = 1 << 12
+
+# −2·ln(1 + t) = t·P(t) for t in [√½ − 1, √2 − 1]; relative error 1.7e-7.
+LOG_POLYNOMIAL = (
+    -1.9999998807907104,
+    1.0000072717666626,
+    -0.6667011976242065,
+    0.4993981719017029,
+    -0.39800330996513367,
+    0.34501659870147705,
+    -0.3244515657424927,
+    0.2021378129720688,
+)
+# Bit pattern of √½ as float32: the mantissa is reduced to [√½, √2).
+SQRT_HALF_BITS = 0x3F3504F3
+MINUS_TWO_LN_TWO = -1.3862943649291992
+
+# sin(π/2·t) = t·P(t²) for t in [−1, 1]; relative error 5.3e-9.
+SINE_POLYNOMIAL = (
+    1.5707963705062866,
+    -0.645963728427887,
+    0.07968968152999878,
+    -0.004673766437917948,
+    0.00015148513193707913,
+)
+# cos(π/2·t) = P(t²) for t in [−1, 1]; absolute error 4.7e-8.
+COSINE_POLYNOMIAL = (
+    0.9999999403953552,
+    -1.2336982488632202,
+    0.2536507546901703,
+    -0.020810628309845924,
+    0.0008581906440667808,
+)
+
+# Equally likely values of the session variance V, indexed by the top bits of a word.
+VARIANCE_ATOMS_BITS = 12
+
+# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U of 32 bits
+# gives E/2 = 11.44: beyond this bound no draw is needed.
+BRIDGE_REACH = 11.5
+
+# Distance of the barrier that stands for "no further level on this side", log units.
+NO_LEVEL = 64.0

@@ -1,0 +1,56 @@
+"""The whole life of a block of paths, from the start to the last close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.path_step import take_step
+from sim.kernels_numpy.session import close_session, open_session, settle_open
+from sim.outcomes import WITH, WITHOUT
+
+Observer = Callable[[int, PathBlock], None]
+
+
+def run_block(block: PathBlock, first_path: int, n: int, observer: Observer | None = None) -> None:
+    """Simulate paths `first_path` … `first_path + n − 1` and add them to the block's outcomes.
+
+    Parameters
+    ----------
+    block : state and scratch.
+    first_path, n : which paths; they share their number's high word.
+    observer : called after each close with the session and the block, whose arrays it must not change.
+    """
+    plan = block.plan
+    block.start(first_path, n)
+    for session in range(plan.sessions):
+        open_session(block, session)
+        first_step = session * plan.steps_per_session
+        take_step(block, first_step)
+        settle_open(block, first_step)
+        for step in range(first_step + 1, first_step + plan.steps_per_session):
+            take_step(block, step)
+        close_session(block, session)
+        if observer is not None:
+            observer(session, block)
+    count_paths(block)
+
+
+def count_paths(block: PathBlock) -> None:
+    """Count finished paths: the pair of first targets, and levels touched in both worlds."""
+    plan, outcomes = block.plan, block.outcomes
+    hedged, bare = block.worlds[WITH], block.worlds[WITHOUT]
+    outcomes.paths += block.n
+    pairs = np.bincount(hedged.first.astype(np.int32) * 3 + bare.first, minlength=9)
+    outcomes.joint += pairs.reshape(3, 3)
+    below = plan.level_below.size - 1
+    for side, size in ((UP, plan.level_above.size), (DOWN, plan.level_below.size)):
+        both = np.bincount(np.minimum(hedged.rank[side], bare.rank[side]), minlength=size)
+        # Paths that touched at least rank + 1 levels on this side in both worlds.
+        reached = both[::-1].cumsum()[::-1][1:]
+        if side == UP:
+            outcomes.touch_both[below:] += reached
+        else:
+            outcomes.touch_both[:below] += reached[::-1]

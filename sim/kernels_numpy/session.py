@@ -1,0 +1,178 @@
+"""What happens once a session: random words and variance before the open, variance and regime after the close."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.kernel_constants import CALLS_PER_SESSION, PURPOSE_MOVES, VARIANCE_ATOMS_BITS
+from sim.kernels_numpy.normal import normal_pair
+from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.philox import WordArray
+from sim.kernels_numpy.reaction import look_up
+from sim.outcomes import WITH
+from sim.plan import CLOSES_ABOVE, NO_TABLE, TOUCHES_ABOVE, Int32Array
+
+HALF = np.float32(0.5)
+
+
+def open_session(block: PathBlock, session: int) -> None:
+    """5 Draw the session's normals, its variance V and its gap outcome.
+
+    Random words: one a normal, the number of normals rounded up to even, then one for V and one for the outcome.
+    """
+    plan = block.plan
+    normals = len(block.normals)
+    first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
+    needed = normals + 2 if plan.variance_atoms.size or last > first else normals
+    for call in range(-(-needed // 4)):
+        address = session * CALLS_PER_SESSION + call
+        block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, block.random_words)
+        for pair in (0, 2):
+            if 4 * call + pair < normals:
+                cosine, sine = block.normals[4 * call + pair], block.normals[4 * call + pair + 1]
+                normal_pair(block.random_words[pair], block.random_words[pair + 1], cosine, sine, block.scratch)
+    variance_word, outcome_word = block.random_words[normals % 4], block.random_words[normals % 4 + 1]
+    scale_variance(block, variance_word)
+    block.gap_outcome = None
+    if last > first:
+        outcome = np.searchsorted(plan.outcome_threshold[first:last], outcome_word, side="left")
+        block.gap_outcome = plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
+    np.copyto(block.x_open, block.x)
+
+
+def scale_variance(block: PathBlock, words: WordArray) -> None:
+    """6 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
+    plan = block.plan
+    if plan.variance_atoms.size:
+        atom = np.right_shift(words, np.uint32(32 - VARIANCE_ATOMS_BITS))
+        np.multiply(block.h, plan.variance_atoms[atom], out=block.scaled_variance)
+    else:
+        np.copyto(block.scaled_variance, block.h)
+    np.sqrt(block.scaled_variance, out=block.volatility)
+    np.multiply(block.h, HALF, out=block.mean)
+    np.subtract(plan.session_drift, block.mean, out=block.mean)
+
+
+def settle_open(block: PathBlock, step: int) -> None:
+    """7 Re-base every path when options settle at the end of a step: y = Φ(s), price unmoved."""
+    if block.plan.settles[step]:
+        rebase(block, step, None)
+
+
+def close_session(block: PathBlock, session: int) -> None:
+    """8 Close: count, update the variance, change regimes, re-base the hedge."""
+    plan = block.plan
+    step = (session + 1) * plan.steps_per_session - 1
+    count_close(block, session)
+    update_variance(block)
+    change_regimes(block)
+    changed = np.flatnonzero(block.next_regime != block.regime)
+    block.regime, block.next_regime = block.next_regime, block.regime
+    if changed.size:
+        block.book[changed] = plan.book_of_regime[block.regime[changed]]
+        block.flow[changed] = plan.regime_flow[block.regime[changed]]
+    if plan.settles[step]:
+        rebase(block, step, None)
+    elif changed.size and plan.rebase_table[step] != NO_TABLE:
+        rebase(block, step, changed)
+    block.outcomes.regime[session] += np.bincount(block.regime, minlength=plan.trigger.size)
+
+
+def count_close(block: PathBlock, session: int) -> None:
+    """9 Count the close in the histogram: bin 0 lies below, the last bin above."""
+    plan = block.plan
+    np.subtract(block.s, plan.close_low, out=block.t)
+    np.multiply(block.t, plan.close_scale, out=block.t)
+    np.add(block.t, np.float32(1), out=block.t)
+    np.maximum(block.t, np.float32(0), out=block.t)
+    np.minimum(block.t, np.float32(plan.close_bins + 1), out=block.t)
+    block.outcomes.closes[session] += np.bincount(block.t.astype(np.int32), minlength=plan.close_bins + 2)
+
+
+def update_variance(block: PathBlock) -> None:
+    """10 Update the variance: h = ω + (α + γ·[n < 0])·n² + β·h, n the session's shock without the drift."""
+    plan = block.plan
+    if plan.constant_variance:
+        return
+    np.subtract(block.x, block.x_open, out=block.t)
+    np.subtract(block.t, block.mean, out=block.t)
+    weight = np.where(block.t < 0, np.float32(plan.alpha + plan.gamma), plan.alpha)
+    np.multiply(block.t, block.t, out=block.t)
+    np.multiply(block.t, weight, out=block.t)
+    np.multiply(block.h, plan.beta, out=block.h)
+    np.add(block.h, plan.omega, out=block.h)
+    np.add(block.h, block.t, out=block.h)
+
+
+def change_regimes(block: PathBlock) -> None:
+    """11 Choose each path's next regime: a hand-over that is due, else the first listed trigger that holds."""
+    plan = block.plan
+    np.copyto(block.next_regime, block.regime)
+    if plan.trigger.size == 1:
+        return
+    np.add(block.age, np.int32(1), out=block.age)
+    free = np.ones(block.n, dtype=np.bool_)
+    for r in np.flatnonzero(plan.lasts):
+        due = np.flatnonzero((block.regime == r) & (block.age == plan.lasts[r]))
+        if due.size:
+            bit = np.int32(1 << (int(plan.successor[r]) - 1))
+            due = due[(block.visited[due] & bit) == 0]
+            enter(block, due, int(plan.successor[r]), free)
+    for r in range(1, plan.trigger.size):
+        holds = trigger_holds(block, r)
+        if holds is not None:
+            holds &= free
+            holds &= (block.visited & np.int32(1 << (r - 1))) == 0
+            paths = np.flatnonzero(holds)
+            if paths.size:
+                paths = paths[plan.allowed_from[r][block.regime[paths]]]
+                enter(block, paths, r, free)
+
+
+def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
+    """12 Test a regime's trigger for every path; None for one that is entered by hand-over only."""
+    plan = block.plan
+    code, level = plan.trigger[r], plan.trigger_level[r]
+    if r in block.runs:
+        run = block.runs[r]
+        qualifies = block.s > level if code == CLOSES_ABOVE else block.s < level
+        np.add(run, np.int32(1), out=run)
+        np.multiply(run, qualifies, out=run, casting="unsafe")
+        return run >= plan.trigger_closes[r]
+    if plan.trigger_rank[r] < 0:
+        return None
+    side = UP if code == TOUCHES_ABOVE else DOWN
+    return block.worlds[WITH].rank[side] > plan.trigger_rank[r]
+
+
+def enter(block: PathBlock, paths: NDArray[np.intp], r: int, free: NDArray[np.bool_]) -> None:
+    """13 Enter a regime: mark it visited, start its age, and spare the paths from further triggers this close."""
+    block.next_regime[paths] = r
+    block.visited[paths] |= np.int32(1 << (r - 1))
+    block.age[paths] = 0
+    free[paths] = False
+
+
+def rebase(block: PathBlock, step: int, paths: NDArray[np.intp] | None) -> None:
+    """14 Re-base the hedge of all paths, or of those given: y = Φ_new(s) and the distances that follow from it."""
+    plan = block.plan
+    table = block.tables[plan.rebase_table[step]]
+    if paths is None:
+        book = block.book if plan.books > 1 else None
+        look_up(table, block.s, book, block.y, block.look_up_work)
+    else:
+        hedged = np.empty(paths.size, dtype=np.float32)
+        look_up(table, block.s[paths], block.book[paths], hedged, block.look_up_work.cut(paths.size))
+        block.y[paths] = hedged
+    if step + 1 == plan.steps:
+        return
+    which = slice(None) if paths is None else paths
+    books, y = block.book[which], block.y[which]
+    for side, starts in ((UP, plan.above_start), (DOWN, plan.below_start)):
+        rank: Int32Array = block.worlds[WITH].rank[side][which]
+        code = books * np.int32(starts.shape[2]) + rank
+        barrier = np.take(starts[step + 1].reshape(-1), code)
+        distance = barrier - y if side == UP else y - barrier
+        block.codes[side][which] = code
+        block.worlds[WITH].distance[side][which] = np.maximum(distance, np.float32(0))

@@ -1,0 +1,305 @@
+"""Integer counts to odds: intervals and the tidy tables of a run.
+
+Every table is a pure function of the counts and their labels, so it can be computed again from any merged
+set of counts. Probabilities are shares of all paths.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from sim.outcomes import OutcomeAxes, Outcomes
+
+EVENTS = ("neither", "first_upper", "first_lower")  # in the order of the joint table's rows and columns
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+WORLDS = ("with", "without")
+DISTRIBUTION_WIDTH = 5.0
+TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
+
+FloatArray = NDArray[np.float64]
+
+
+class Estimate(NamedTuple):
+    """A probability or a difference of two, with its standard error and the ends of its 95% interval."""
+
+    probability: FloatArray
+    std_error: FloatArray
+    ci_low: FloatArray
+    ci_high: FloatArray
+
+
+def proportion_estimate(count: ArrayLike, paths: int) -> Estimate:
+    """Share of paths with its standard error and 95% interval.
+
+    The interval solves |p − c/n| = z·sqrt(p(1−p)/n) for p, so it keeps a width at c = 0 and c = n. The
+    standard error is sqrt(c/n·(1−c/n)/n); at c = 0 and c = n, where that would claim certainty, it is the
+    interval's half-width over z, about 1/n.
+
+    Parameters
+    ----------
+    count : c, any shape, integer, paths on which the event happened, 0 ≤ c ≤ n.
+    paths : n, at least 1.
+
+    Source: Wilson 1927; Brown, Cai & DasGupta 2001.
+    """
+    assert paths > 0
+    c = np.asarray(count, dtype=np.float64)
+    assert bool(np.all((c >= 0) & (c <= paths)))
+    n, z = float(paths), TWO_SIDED_95
+    share = c / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half_width = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    certain = (c == 0) | (c == n)
+    std_error = np.where(certain, half_width / z, np.sqrt(share * (1 - share) / n))
+    low = np.where(c == 0, 0.0, np.clip(centre - half_width, 0.0, 1.0))
+    high = np.where(c == n, 1.0, np.clip(centre + half_width, 0.0, 1.0))
+    return Estimate(share, std_error, low, high)
+
+
+def paired_difference_estimate(only_with: ArrayLike, only_without: ArrayLike, paths: int) -> Estimate:
+    """Difference of two shares of the same paths with its standard error and 95% interval.
+
+    d = (b − c)/n with variance (b + c − (b − c)²/n)/n²; positive where dealers make the event likelier. The
+    interval is the Wald interval of the table with one path added to each discordant cell, b' = (b+1)/(n+2)
+    and c' = (c+1)/(n+2):
+
+        b' − c' ± z·sqrt((b' + c' − (b' − c')²)/(n+2))
+
+    It needs the discordant counts alone and keeps a width when there are none; there the standard error is
+    its half-width over z.
+
+    Parameters
+    ----------
+    only_with : b, any shape, integer, paths on which the event happened with dealers only.
+    only_without : c, same shape, integer, paths on which it happened without dealers only; b + c ≤ n.
+    paths : n, at least 1.
+
+    Source: Bonett & Price 2012, J. Educ. Behav. Stat. 37, 479–488; recommended for paired proportions by
+    Fagerland, Lydersen & Laake 2014, Stat. Med. 33, 2850–2875.
+    """
+    assert paths > 0
+    b = np.asarray(only_with, dtype=np.float64)
+    c = np.asarray(only_without, dtype=np.float64)
+    assert bool(np.all((b >= 0) & (c >= 0) & (b + c <= paths)))
+    n, z = float(paths), TWO_SIDED_95
+    difference = (b - c) / n
+    variance = (b + c - (b - c) ** 2 / n) / (n * n)
+    b1, c1 = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    adjusted = np.sqrt((b1 + c1 - (b1 - c1) ** 2) / (n + 2))
+    std_error = np.where(variance > 0, np.sqrt(np.maximum(variance, 0.0)), adjusted)
+    low = np.clip(b1 - c1 - z * adjusted, -1.0, 1.0)
+    high = np.clip(b1 - c1 + z * adjusted, -1.0, 1.0)
+    return Estimate(difference, std_error, low, high)
+
+
+def odds_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Odds of every event with dealers, without, and the difference.
+
+    Events: ``first_upper`` and ``first_lower`` (that target is reached before the other, by the last
+    session), ``neither``, and ``touch`` for each level of the ladder.
+
+    Columns: scenario, event, level (a price; empty for ``neither``), dealers (with, without, difference),
+    probability, std_error, ci_low, ci_high, paths.
+    """
+    paths = _checked_paths(outcomes)
+    joint = outcomes.joint
+    touch = outcomes.touch.sum(axis=2)
+    labels: list[tuple[str, float]] = []
+    with_dealers: list[int] = []
+    without: list[int] = []
+    both: list[int] = []
+    for event, level in (("first_upper", axes.upper), ("first_lower", axes.lower), ("neither", np.nan)):
+        i = EVENTS.index(event)
+        labels.append((event, float(level)))
+        with_dealers.append(int(joint[i, :].sum()))
+        without.append(int(joint[:, i].sum()))
+        both.append(int(joint[i, i]))
+    for k, level in enumerate(axes.levels):
+        labels.append(("touch", float(level)))
+        with_dealers.append(int(touch[0, k]))
+        without.append(int(touch[1, k]))
+        both.append(int(outcomes.touch_both[k]))
+
+    counts_with, counts_without, counts_both = (
+        np.asarray(c, dtype=np.int64) for c in (with_dealers, without, both)
+    )
+    columns = np.stack(
+        [
+            np.stack(proportion_estimate(counts_with, paths)),
+            np.stack(proportion_estimate(counts_without, paths)),
+            np.stack(
+                paired_difference_estimate(counts_with - counts_both, counts_without - counts_both, paths)
+            ),
+        ],
+        axis=-1,
+    )  # (4 statistics, events, 3 dealers)
+    statistics = columns.reshape(4, -1)
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "event": np.repeat([event for event, _ in labels], 3),
+            "level": np.repeat([level for _, level in labels], 3),
+            "dealers": np.tile([*WORLDS, "difference"], len(labels)),
+            "probability": statistics[0],
+            "std_error": statistics[1],
+            "ci_low": statistics[2],
+            "ci_high": statistics[3],
+            "paths": paths,
+        }
+    )
+
+
+def first_passage_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Probability that each level has been touched by the end of each step, with dealers and without.
+
+    Columns: scenario, level, dealers, session (1 is the first after the start), date, step (within the
+    session, 0 is the overnight gap), time (sessions since the start, at the step's end), probability
+    (cumulative).
+    """
+    paths = _checked_paths(outcomes)
+    worlds, levels, steps = outcomes.touch.shape
+    sessions = len(axes.sessions)
+    per_session = steps // sessions
+    cumulative = outcomes.touch.cumsum(axis=2) / paths
+    curves = worlds * levels
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "level": np.repeat(np.asarray(axes.levels, dtype=np.float64), worlds * steps),
+            "dealers": np.tile(np.repeat(WORLDS, steps), levels),
+            "session": np.tile(np.repeat(np.arange(1, sessions + 1), per_session), curves),
+            "date": np.tile(np.repeat(_dates(axes), per_session), curves),
+            "step": np.tile(np.arange(per_session), curves * sessions),
+            "time": np.tile(axes.step_time, curves),
+            "probability": cumulative.transpose(1, 0, 2).reshape(-1),
+        }
+    )
+
+
+def distribution_table(
+    outcomes: Outcomes, axes: OutcomeAxes, *, width: float = DISTRIBUTION_WIDTH
+) -> pd.DataFrame:
+    """Histogram of each session's close, with dealers.
+
+    The bins are those counted by the engine, joined into bins of about ``width`` index points; empty ones are
+    left out. Closes below (above) all bins are in a row with ``price_low`` = 0 (``price_high`` = inf).
+
+    Columns: scenario, session, date, price_low, price_high, count, probability.
+    """
+    paths = _checked_paths(outcomes)
+    assert width > 0
+    edges = axes.close_edges
+    starts = _joined_bins(edges, width)
+    joined = np.add.reduceat(outcomes.closes[:, 1:-1], starts, axis=1)
+    counts = np.concatenate([outcomes.closes[:, :1], joined, outcomes.closes[:, -1:]], axis=1)
+    joined_edges = np.concatenate([[0.0], edges[starts], edges[-1:], [np.inf]])
+    session, column = np.nonzero(counts)
+    count = counts[session, column]
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "session": session + 1,
+            "date": _dates(axes)[session],
+            "price_low": joined_edges[column],
+            "price_high": joined_edges[column + 1],
+            "count": count,
+            "probability": count / paths,
+        }
+    )
+
+
+def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Quantiles of each session's close, with dealers, linear within the engine's bins.
+
+    A quantile that falls outside all bins is empty (NaN).
+
+    Columns: scenario, session, date, quantile, price.
+    """
+    paths = _checked_paths(outcomes)
+    edges = axes.close_edges
+    sessions = len(axes.sessions)
+    prices = np.full((sessions, len(QUANTILES)), np.nan)
+    for d, counts in enumerate(outcomes.closes):
+        reached = counts.cumsum()
+        for k, quantile in enumerate(QUANTILES):
+            wanted = quantile * paths
+            column = int(np.searchsorted(reached, wanted, side="left"))
+            if 1 <= column <= edges.size - 1:
+                inside = (wanted - reached[column - 1]) / counts[column]
+                prices[d, k] = edges[column - 1] + inside * (edges[column] - edges[column - 1])
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "session": np.repeat(np.arange(1, sessions + 1), len(QUANTILES)),
+            "date": np.repeat(_dates(axes), len(QUANTILES)),
+            "quantile": np.tile(QUANTILES, sessions),
+            "price": prices.reshape(-1),
+        }
+    )
+
+
+def regime_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Probability of being in each regime after each session's close.
+
+    Columns: scenario, session, date, regime, probability.
+    """
+    paths = _checked_paths(outcomes)
+    sessions, regimes = outcomes.regime.shape
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "session": np.repeat(np.arange(1, sessions + 1), regimes),
+            "date": np.repeat(_dates(axes), regimes),
+            "regime": np.tile(np.asarray(axes.regimes, dtype=object), sessions),
+            "probability": outcomes.regime.reshape(-1) / paths,
+        }
+    )
+
+
+def sessions_to_target(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Time to each target among the paths that touch it: median and the middle 90%.
+
+    The time with rank q is the end of the first step by which a share q of those paths has touched, in
+    sessions since the start; empty (NaN) where no path touches.
+
+    Columns: target (upper, lower), level, dealers (with, without), probability (of touching), sessions_5,
+    sessions_50, sessions_95.
+    """
+    paths = _checked_paths(outcomes)
+    rows: list[dict[str, Any]] = []
+    for target, level in (("upper", axes.upper), ("lower", axes.lower)):
+        k = axes.levels.index(level)
+        for world, dealers in enumerate(WORLDS):
+            reached = outcomes.touch[world, k].cumsum()
+            touched = int(reached[-1])
+            row: dict[str, Any] = {"target": target, "level": level, "dealers": dealers}
+            row["probability"] = touched / paths
+            for percent in (5, 50, 95):
+                step = int(np.searchsorted(reached * 100, touched * percent, side="left"))
+                row[f"sessions_{percent}"] = float(axes.step_time[step]) if touched else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _checked_paths(outcomes: Outcomes) -> int:
+    assert outcomes.paths > 0, "no path was simulated"
+    assert int(outcomes.joint.sum()) == outcomes.paths
+    return int(outcomes.paths)
+
+
+def _dates(axes: OutcomeAxes) -> NDArray[np.datetime64]:
+    return np.asarray(axes.sessions, dtype="datetime64[s]")
+
+
+def _joined_bins(edges: FloatArray, width: float) -> NDArray[np.intp]:
+    """First fine bin of each joined bin, whose edges are the fine ones nearest to multiples of ``width``."""
+    multiples = width * np.arange(np.ceil(edges[0] / width), np.floor(edges[-1] / width) + 1)
+    above = np.clip(np.searchsorted(edges, multiples), 1, edges.size - 1)
+    nearest = np.where(multiples - edges[above - 1] <= edges[above] - multiples, above - 1, above)
+    starts = np.unique(np.concatenate([[0], nearest]))
+    return starts[starts < edges.size - 1]

@@ -1,0 +1,118 @@
+"""What a run counts: integers only, merged by addition, so that no order of work can change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+WITH, WITHOUT = 0, 1
+NEITHER, UPPER, LOWER = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class OutcomeShape:
+    """Lengths of the arrays in `Outcomes`: steps N, levels L, sessions D, regimes R and close bins H."""
+
+    steps: int
+    levels: int
+    sessions: int
+    regimes: int
+    close_bins: int
+
+
+@dataclass
+class Outcomes:
+    """Counts of paths.
+
+    Attributes
+    ----------
+    paths : number of paths counted.
+    joint : (3, 3) int64, first target with dealers × without; 0 neither, 1 upper, 2 lower.
+    first : (2, 2, N) int64, [world][0 upper, 1 lower][step] paths whose first target was reached in that step.
+    touch : (2, L, N) int64, [world][level, ascending][step] paths that first touched the level in that step.
+    touch_both : (L,) int64, paths that touched the level in both worlds.
+    regime : (D, R) int64, paths in each regime after each close; regime 0 is "initial".
+    closes : (D, H + 2) int64, histogram of the close with dealers: below, H bins, above.
+
+    World 0 is with dealers, world 1 the same market without them.
+    """
+
+    paths: int
+    joint: IntArray
+    first: IntArray
+    touch: IntArray
+    touch_both: IntArray
+    regime: IntArray
+    closes: IntArray
+
+    @classmethod
+    def zeros(cls, shape: OutcomeShape) -> Outcomes:
+        """Return the counts of no path at all."""
+        return cls(
+            paths=0,
+            joint=np.zeros((3, 3), dtype=np.int64),
+            first=np.zeros((2, 2, shape.steps), dtype=np.int64),
+            touch=np.zeros((2, shape.levels, shape.steps), dtype=np.int64),
+            touch_both=np.zeros(shape.levels, dtype=np.int64),
+            regime=np.zeros((shape.sessions, shape.regimes), dtype=np.int64),
+            closes=np.zeros((shape.sessions, shape.close_bins + 2), dtype=np.int64),
+        )
+
+    def add(self, other: Outcomes) -> None:
+        """Add another run's counts in place."""
+        self.paths += other.paths
+        for name in ARRAY_FIELDS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            assert mine.shape == theirs.shape, f"outcomes of different runs: {name}"
+            mine += theirs
+
+    def __add__(self, other: Outcomes) -> Outcomes:
+        """Return the counts of both runs together."""
+        total = Outcomes(self.paths, *(getattr(self, name).copy() for name in ARRAY_FIELDS))
+        total.add(other)
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether every count is the same."""
+        if not isinstance(other, Outcomes):
+            return NotImplemented
+        same = (np.array_equal(getattr(self, name), getattr(other, name)) for name in ARRAY_FIELDS)
+        return self.paths == other.paths and all(same)
+
+
+ARRAY_FIELDS = tuple(f.name for f in fields(Outcomes) if f.name != "paths")
+
+
+@dataclass(frozen=True)
+class OutcomeAxes:
+    """Labels of the arrays in `Outcomes`.
+
+    Attributes
+    ----------
+    scenario : its name.
+    spot : index points at the start.
+    as_of : date of the last known close.
+    sessions : the D simulated trading days.
+    steps_per_session : trading steps a session; with the overnight gap there is one step more.
+    step_time : (N,) time in sessions at the end of each step.
+    levels : (L,) the ladder in index points, ascending.
+    upper, lower : the targets, members of `levels`.
+    regimes : names, "initial" first.
+    close_edges : (H + 1,) edges of the close histogram, index points.
+    """
+
+    scenario: str
+    spot: float
+    as_of: date
+    sessions: tuple[date, ...]
+    steps_per_session: int
+    step_time: NDArray[np.float64]
+    levels: tuple[float, ...]
+    upper: float
+    lower: float
+    regimes: tuple[str, ...]
+    close_edges: NDArray[np.float64]

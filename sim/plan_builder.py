@@ -1,0 +1,372 @@
+"""Scenario → EnginePlan: calendar, dealers' book, reaction map, ladder and regimes as an engine reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import gammainc, gammaincinv
+
+from sim import plan as engine_plan
+from sim.black_scholes import FloatArray
+from sim.dealer_book import build_dealer_book, group_weights
+from sim.errors import InputError, Problem
+from sim.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
+from sim.line_table import LineTable, build_line_table
+from sim.outcomes import OutcomeAxes
+from sim.plan import NO_TABLE, EnginePlan
+from sim.reaction_map import FloorEvent, MapSlice, ReactionMap
+from sim.scenario import Regime, Scenario
+from sim.timegrid import TimeGrid, build_time_grid
+
+SESSIONS_PER_YEAR = 252
+# Largest error of the inverse and of the forward tables, index points at the starting level.
+INVERSE_TOLERANCE_POINTS = 0.012
+FORWARD_TOLERANCE_POINTS = 0.004
+CLOSE_BINS_PER_UNIT = 8192
+SHORTEST_REACH = 0.6
+LONGEST_REACH = 3.0
+TRIGGERS = {
+    "never": engine_plan.NEVER,
+    "closes_above": engine_plan.CLOSES_ABOVE,
+    "closes_below": engine_plan.CLOSES_BELOW,
+    "touches_above": engine_plan.TOUCHES_ABOVE,
+    "touches_below": engine_plan.TOUCHES_BELOW,
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scenario ready to run.
+
+    Attributes
+    ----------
+    scenario : what it was built from.
+    grid : sessions and instants.
+    reaction_map : the float64 map behind the tables.
+    plan : what engines see.
+    axes : labels of the outcomes.
+    session_variance : variance h of the fundamental in the first session.
+    floor_events : where the feedback factor's floor binds.
+    """
+
+    scenario: Scenario
+    grid: TimeGrid
+    reaction_map: ReactionMap
+    plan: EnginePlan
+    axes: OutcomeAxes
+    session_variance: float
+    floor_events: tuple[FloorEvent, ...]
+
+
+def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
+    """Everything that a run of a scenario needs, engine and seed apart.
+
+    Parameters
+    ----------
+    scenario : validated scenario.
+    where : what to call the scenario in an error, its file for instance; the scenario's name if None.
+
+    Raises
+    ------
+    InputError : the reaction map is not increasing and no floor is set.
+    """
+    grid = build_time_grid(scenario)
+    reaction_map = _reaction_map(scenario, grid)
+    start = reaction_map.at(grid.start_minute, after_settlement=True)
+    variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
+    scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
+    ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
+    if ladder.size > 0 and not reaction_map.is_identity:
+        maps = _MapTables.build(reaction_map, grid, start, ladder)
+    else:
+        maps = _MapTables.identity(grid, ladder, len(reaction_map.weights))
+    _refuse_folded_map(reaction_map, maps.floor_events, where or scenario.name)
+    bins_reach = close_reach(scenario, variance * scale, grid)
+    plan = EnginePlan(
+        sessions=grid.n_sessions,
+        steps_per_session=grid.steps_per_session + 1,
+        share=grid.share.astype(np.float32),
+        root_share=np.sqrt(grid.share).astype(np.float32),
+        session_drift=np.float32(scenario.drift.annual / SESSIONS_PER_YEAR),
+        **_variance_fields(scenario, variance * scale, scale),
+        **_outcome_fields(scenario, grid),
+        **_regime_fields(scenario, grid),
+        **maps.fields(ladder),
+        upper_rank=int(np.sum((ladder > 0) & (ladder < np.log(scenario.targets.upper / scenario.market.spot) - 1e-12))),
+        lower_rank=int(np.sum((ladder < 0) & (ladder > np.log(scenario.targets.lower / scenario.market.spot) + 1e-12))),
+        close_low=np.float32(-bins_reach),
+        close_scale=np.float32(CLOSE_BINS_PER_UNIT),
+        close_bins=int(2 * bins_reach * CLOSE_BINS_PER_UNIT),
+    )
+    return Prepared(
+        scenario, grid, reaction_map, plan, _axes(scenario, grid, plan), variance * scale, tuple(maps.floor_events)
+    )
+
+
+def feedback_at_start(start: MapSlice) -> float:
+    """Feedback factor m of the initial regime at the start, s = 0."""
+    return float(np.interp(0.0, start.nodes, start.slopes[0]))
+
+
+def impact_per_bn(scenario: Scenario) -> float:
+    """Log price move for $1bn traded: impact_bp_per_bn · 1e-4."""
+    return scenario.dealers.impact_bp_per_bn * 1e-4
+
+
+def close_reach(scenario: Scenario, session_variance: float, grid: TimeGrid) -> float:
+    """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/8."""
+    long_run = (scenario.volatility.long_run_annual or scenario.volatility.annual) ** 2 / SESSIONS_PER_YEAR
+    deviation = np.sqrt(max(session_variance, long_run) * grid.n_sessions)
+    return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.125, LONGEST_REACH))
+
+
+def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
+    book = build_dealer_book(scenario, grid)
+    weights, _ = group_weights(scenario, book.groups)
+    deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
+    edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
+    reach = float(np.clip(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1), None, LONGEST_REACH))
+    kappa = impact_per_bn(scenario) / 1e9 * scenario.market.spot
+    return ReactionMap(scenario.market.spot, kappa, book, weights, scenario.dealers.m_floor, reach)
+
+
+def _refuse_folded_map(reaction_map: ReactionMap, events: Sequence[FloorEvent], where: str) -> None:
+    if reaction_map.m_floor > 0 or not events:
+        return
+    worst = min(events, key=lambda e: e.lowest)
+    raise InputError(
+        [
+            Problem(
+                where,
+                "dealers.m_floor",
+                f"{reaction_map.m_floor:g}",
+                f"the feedback factor falls to {worst.lowest:.2f} between {worst.price_low:,.0f} and "
+                f"{worst.price_high:,.0f}, where no unique price clears the market",
+                "Try dealers.m_floor = 0.2, a smaller dealers.impact_bp_per_bn or a smaller short-gamma position.",
+            )
+        ]
+    )
+
+
+def _variance_fields(scenario: Scenario, variance: float, scale: float) -> dict[str, Any]:
+    v = scenario.volatility
+    long_run = (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
+    constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
+    omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
+    atoms = student_t_variance_atoms(v.tail_dof) if v.tail_dof is not None else np.empty(0)
+    return {
+        "variance_start": np.float32(variance),
+        "omega": np.float32(omega),
+        "alpha": np.float32(v.alpha),
+        "gamma": np.float32(v.gamma),
+        "beta": np.float32(v.beta),
+        "variance_atoms": atoms.astype(np.float32),
+    }
+
+
+def student_t_variance_atoms(dof: float) -> FloatArray:
+    """Equally likely atoms of V = (ν−2)/χ²_ν, each the mean of V over its cell; ascending in χ².
+
+    Over a cell of χ² between a and b, ∫ (ν−2)/x dF_ν(x) = F_{ν−2}(b) − F_{ν−2}(a), so that the atoms' mean is
+    exactly one.
+    """
+    count = 1 << VARIANCE_ATOMS_BITS
+    edges = gammaincinv(0.5 * dof, np.arange(count + 1) / count)
+    atoms: FloatArray = count * np.diff(gammainc(0.5 * dof - 1.0, edges))
+    return atoms
+
+
+def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, float, float], ...]]:
+    """Each session's gap mixture, (probability, mean, variance): the catalyst's outcomes, with and without a jump."""
+    jump_probability = scenario.jumps.per_year / SESSIONS_PER_YEAR
+    catalysts = {c.session: c for c in scenario.catalyst}
+    mixtures = []
+    for session in grid.sessions:
+        catalyst = catalysts.get(session)
+        base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes] if catalyst else [(1.0, 0.0, 0.0)]
+        if jump_probability > 0:
+            jumped = [
+                (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
+                for p, mean, variance in base
+            ]
+            base = [(p * (1 - jump_probability), mean, variance) for p, mean, variance in base] + jumped
+        mixtures.append(tuple(base))
+    return mixtures
+
+
+def _outcome_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
+    start, thresholds, means, variances = [0], [], [], []
+    for mixture in gap_outcomes(scenario, grid):
+        if mixture != ((1.0, 0.0, 0.0),):
+            cumulative = np.cumsum([p for p, _, _ in mixture])
+            words = np.round(cumulative / cumulative[-1] * 2.0**32) - 1
+            thresholds += [int(max(word, 0)) for word in words]
+            means += [mean for _, mean, _ in mixture]
+            variances += [variance for _, _, variance in mixture]
+        start.append(len(thresholds))
+    return {
+        "outcome_start": np.array(start, dtype=np.int32),
+        "outcome_threshold": np.array(thresholds, dtype=np.uint32),
+        "outcome_mean": np.array(means, dtype=np.float32),
+        "outcome_variance": np.array(variances, dtype=np.float32),
+    }
+
+
+def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
+    spot, half_life = scenario.market.spot, scenario.dealers.impact_half_life
+    names = ["initial", *(r.name for r in scenario.regime)]
+    ladder = np.array(scenario.ladder)
+    rows = scenario.regime
+    _, book_of_regime = group_weights(scenario, tuple(dict.fromkeys(p.group for p in scenario.dealers.position)))
+
+    def rank(regime: Regime) -> int:
+        if regime.level is None or not regime.when.startswith("touches"):
+            return -1
+        if regime.when == "touches_above":
+            return int(np.sum((ladder > spot) & (ladder < regime.level)))
+        return int(np.sum((ladder < spot) & (ladder > regime.level)))
+
+    def started(regime: Regime) -> int:
+        above = regime.when == "closes_above" and spot > (regime.level or np.inf)
+        below = regime.when == "closes_below" and spot < (regime.level or 0.0)
+        return int(above or below)
+
+    def allowed(regime: Regime) -> list[bool]:
+        return [(n in regime.from_) if regime.from_ is not None else n != regime.name for n in names]
+
+    def log_level(regime: Regime) -> float:
+        return float(np.log(regime.level / spot)) if regime.level is not None else 0.0
+
+    per_step = impact_per_bn(scenario) / grid.steps_per_session
+    return {
+        "fade": np.float32(1.0 - 2.0 ** (-1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0),
+        "regime_flow": np.array([0.0, *(r.flow_bn_per_session * per_step for r in rows)], dtype=np.float32),
+        "book_of_regime": book_of_regime,
+        "trigger": np.array([0, *(TRIGGERS[r.when] for r in rows)], dtype=np.int32),
+        "trigger_level": np.array([0.0, *(log_level(r) for r in rows)], dtype=np.float32),
+        "trigger_rank": np.array([-1, *(rank(r) for r in rows)], dtype=np.int32),
+        "trigger_closes": np.array([0, *(r.closes if r.when.startswith("closes") else 0 for r in rows)], dtype=np.int32),
+        "run_start": np.array([0, *(started(r) for r in rows)], dtype=np.int32),
+        "allowed_from": np.array([[False] * len(names), *(allowed(r) for r in rows)]),
+        "lasts": np.array([0, *(r.lasts or 0 for r in rows)], dtype=np.int32),
+        "successor": np.array([0, *(names.index(r.then) if r.then else 0 for r in rows)], dtype=np.int32),
+    }
+
+
+def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
+    edges = float(plan.close_low) + np.arange(plan.close_bins + 1) / float(plan.close_scale)
+    return OutcomeAxes(
+        scenario=scenario.name,
+        spot=scenario.market.spot,
+        as_of=scenario.market.as_of,
+        sessions=grid.sessions,
+        steps_per_session=grid.steps_per_session,
+        step_time=grid.step_time,
+        levels=scenario.ladder,
+        upper=scenario.targets.upper,
+        lower=scenario.targets.lower,
+        regimes=("initial", *(r.name for r in scenario.regime)),
+        close_edges=scenario.market.spot * np.exp(edges),
+    )
+
+
+@dataclass
+class _MapTables:
+    """Line tables and barriers of every step, gathered while walking through the instants."""
+
+    steps: int
+    books: int
+    identity_map: bool
+    hedge_start: float
+    start_barrier: FloatArray
+    end_barrier: FloatArray
+    step_table: list[int] = field(default_factory=list)
+    rebase_table: list[int] = field(default_factory=list)
+    settles: list[bool] = field(default_factory=list)
+    tables: list[LineTable] = field(default_factory=list)
+    floor_events: list[FloorEvent] = field(default_factory=list)
+
+    @classmethod
+    def identity(cls, grid: TimeGrid, ladder: FloatArray, books: int) -> _MapTables:
+        barrier = np.broadcast_to(ladder, (grid.n_steps, books, ladder.size))
+        none = [NO_TABLE] * grid.n_steps
+        return cls(grid.n_steps, books, True, 0.0, barrier, barrier, none, none, [False] * grid.n_steps)
+
+    @classmethod
+    def build(cls, reaction_map: ReactionMap, grid: TimeGrid, start: MapSlice, ladder: FloatArray) -> _MapTables:
+        books, per_session = len(reaction_map.weights), grid.steps_per_session + 1
+        shape = (grid.n_steps, books, ladder.size)
+        maps = cls(grid.n_steps, books, False, float(start.value(np.zeros(1))[0, 0]), np.empty(shape), np.empty(shape))
+        maps.floor_events.extend(start.floor_events)
+        at_start = start.value(ladder)
+        for step, minute in enumerate(grid.step_end_minute):
+            before = reaction_map.at(minute, after_settlement=False)
+            maps.floor_events.extend(before.floor_events)
+            maps.start_barrier[step] = at_start
+            maps.end_barrier[step] = at_start = before.value(ladder)
+            maps.step_table.append(maps._add(_inverse_table(before, reaction_map.spot)))
+            settles = reaction_map.book.settles_at(minute)
+            after = reaction_map.at(minute, after_settlement=True) if settles else before
+            if settles:
+                at_start = after.value(ladder)
+            closes = step % per_session == per_session - 1
+            rebases = settles or (closes and books > 1)
+            maps.rebase_table.append(maps._add(_forward_table(after, reaction_map.spot)) if rebases else NO_TABLE)
+            maps.settles.append(settles)
+        return maps
+
+    def _add(self, table: LineTable) -> int:
+        self.tables.append(table)
+        return len(self.tables) - 1
+
+    def fields(self, ladder: FloatArray) -> dict[str, Any]:
+        cells = np.array([t.cells for t in self.tables], dtype=np.int32)
+        sizes = [t.lines.shape[0] * t.cells for t in self.tables]
+        lines = [t.lines.reshape(-1, 2) for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
+        above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
+
+        def barrier(values: FloatArray, side: Any, beyond: float) -> engine_plan.Float32Array:
+            end = np.full((*values.shape[:-1], 1), beyond)
+            return np.concatenate((values[..., side], end), axis=-1).astype(np.float32)
+
+        return {
+            "identity_map": self.identity_map,
+            "hedge_start": np.float32(self.hedge_start),
+            "step_table": np.array(self.step_table, dtype=np.int32),
+            "rebase_table": np.array(self.rebase_table, dtype=np.int32),
+            "settles": np.array(self.settles, dtype=np.bool_),
+            "table_start": np.concatenate(([0], np.cumsum(sizes)))[:-1].astype(np.int64),
+            "table_cells": cells,
+            "table_knots": np.array([t.knots for t in self.tables], dtype=np.float32).reshape(-1, 3),
+            "table_scale": np.array([(t.coarse, t.fine) for t in self.tables], dtype=np.float32).reshape(-1, 2),
+            "lines": np.concatenate(lines),
+            "above_start": barrier(self.start_barrier, above, NO_LEVEL),
+            "above_end": barrier(self.end_barrier, above, NO_LEVEL),
+            "below_start": barrier(self.start_barrier, below, -NO_LEVEL),
+            "below_end": barrier(self.end_barrier, below, -NO_LEVEL),
+            "level_above": barrier(ladder, above, NO_LEVEL),
+            "level_below": barrier(ladder, below, -NO_LEVEL),
+        }
+
+
+def _inverse_table(slice_: MapSlice, spot: float) -> LineTable:
+    books = range(len(slice_.values))
+    return build_line_table(
+        [lambda y, book=b: slice_.inverse(y, book) for b in books],
+        [slice_.values[b] for b in books],
+        [1.0 / slice_.slopes[b] for b in books],
+        INVERSE_TOLERANCE_POINTS / spot,
+    )
+
+
+def _forward_table(slice_: MapSlice, spot: float) -> LineTable:
+    books = range(len(slice_.values))
+    return build_line_table(
+        [lambda s, book=b: slice_.value_of(s, book) for b in books],
+        [slice_.nodes for _ in books],
+        [slice_.slopes[b] for b in books],
+        FORWARD_TOLERANCE_POINTS / spot,
+    )

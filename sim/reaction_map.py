@@ -1,0 +1,161 @@
+"""The reaction map Φ: how far the price must move before dealers' hedging and the fundamental agree.
+
+    Φ_r(s,t) = s + κ·D_r(S0·e^s, t)                    log units
+    m_r(s,t) = ∂Φ_r/∂s = 1 + κ·S·G_r(S,t)              the feedback factor
+
+m > 1 damps moves (dealers long gamma), m < 1 amplifies them. Where m would fall below `m_floor`, Φ is
+continued with slope `m_floor`, integrating max(m, m_floor) outward from s = 0.
+
+Source: Frey & Stremme (1997); Platen & Schweizer (1998); Schönbucher & Wilmott (2000); Jeannin, Iori & Samuel (2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.black_scholes import FloatArray
+from sim.dealer_book import DealerBook
+
+COARSE_SPACING = 0.002
+NODES_PER_WIDTH = 12
+NODES_PER_WIDTH_AT_FLOOR = 96
+WIDTHS_COVERED = 7.0
+
+
+@dataclass(frozen=True)
+class FloorEvent:
+    """A place and time at which the feedback factor would fall below its floor.
+
+    Attributes
+    ----------
+    minute : instant, minutes since 1970-01-01 UTC.
+    book : row of regime weights.
+    lowest : smallest unfloored feedback factor m.
+    price_low, price_high : range of the index over which the floor binds, index points.
+    """
+
+    minute: float
+    book: int
+    lowest: float
+    price_low: float
+    price_high: float
+
+
+@dataclass(frozen=True)
+class MapSlice:
+    """Φ of every book at one instant, on nodes dense enough for cubic Hermite interpolation.
+
+    Attributes
+    ----------
+    nodes : (n,) log price s, ascending.
+    values : (books, n) Φ(s), log units.
+    slopes : (books, n) max(m, m_floor).
+    floor_events : where m falls below the floor (or to zero and below, when there is no floor).
+    """
+
+    nodes: FloatArray
+    values: FloatArray
+    slopes: FloatArray
+    floor_events: tuple[FloorEvent, ...] = ()
+
+    def value(self, s: FloatArray) -> FloatArray:
+        """Φ of every book, (books, len(s)) in log units; linear beyond the nodes."""
+        return np.stack([self.value_of(s, book) for book in range(len(self.values))])
+
+    def value_of(self, s: FloatArray, book: int) -> FloatArray:
+        """Φ of one book, (len(s),) log units; linear beyond the nodes."""
+        return hermite(s, self.nodes, self.values[book], self.slopes[book])
+
+    def inverse(self, y: FloatArray, book: int) -> FloatArray:
+        """Φ⁻¹ of one book, the log price s at which Φ(s) = y; linear beyond the nodes."""
+        return hermite(y, self.values[book], self.nodes, 1.0 / self.slopes[book])
+
+
+def hermite(x: FloatArray, nodes: FloatArray, values: FloatArray, slopes: FloatArray) -> FloatArray:
+    """Piecewise cubic through (nodes, values) with the given slopes; straight lines beyond both ends."""
+    cell = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, nodes.size - 2)
+    width = nodes[cell + 1] - nodes[cell]
+    t = (x - nodes[cell]) / width
+    rise = values[cell + 1] - values[cell]
+    start, end = slopes[cell] * width, slopes[cell + 1] * width
+    inside = values[cell] + t * (start + t * ((3 * rise - 2 * start - end) + t * (start + end - 2 * rise)))
+    below = values[0] + slopes[0] * (x - nodes[0])
+    above = values[-1] + slopes[-1] * (x - nodes[-1])
+    result: FloatArray = np.where(x < nodes[0], below, np.where(x > nodes[-1], above, inside))
+    return result
+
+
+@dataclass(frozen=True)
+class ReactionMap:
+    """Φ of a dealers' book under each regime's weights.
+
+    Attributes
+    ----------
+    spot : S0, index points.
+    kappa : κ, fraction of price per index unit traded.
+    book : the positions.
+    weights : (books, groups) weight of each group in each distinct regime book.
+    m_floor : smallest allowed feedback factor; 0 = no floor.
+    reach : half-width of the covered log price range.
+    """
+
+    spot: float
+    kappa: float
+    book: DealerBook
+    weights: FloatArray
+    m_floor: float
+    reach: float
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether Φ(s,t) = s at all times."""
+        return self.kappa == 0.0 or not self.book.positions
+
+    def unfloored(self, s: FloatArray, minute: float, after_settlement: bool) -> tuple[FloatArray, FloatArray]:
+        """s + κ·D and 1 + κ·S·G of every book, each (books, len(s))."""
+        price = self.spot * np.exp(s)
+        hedge, slope = self.book.hedge_by_group(price, minute, after_settlement)
+        return s + self.kappa * (self.weights @ hedge), 1.0 + self.kappa * price * (self.weights @ slope)
+
+    def nodes_at(self, minute: float, after_settlement: bool, per_width: int) -> FloatArray:
+        """Log prices at which the map is tabulated: a coarse grid, refined around each live strike."""
+        half = int(np.ceil(self.reach / COARSE_SPACING))
+        pieces = [COARSE_SPACING * np.arange(-half, half + 1)]
+        for p in self.book.live(minute, after_settlement):
+            width = p.iv * np.sqrt(p.years(minute))
+            if per_width * COARSE_SPACING > width:
+                count = int(WIDTHS_COVERED * per_width)
+                pieces.append(np.log(p.strike / self.spot) + width / per_width * np.arange(-count, count + 1))
+        nodes = np.unique(np.concatenate(pieces))
+        nodes = nodes[np.abs(nodes) <= half * COARSE_SPACING * (1 + 1e-12)]
+        spaced = nodes[np.concatenate(([True], np.diff(nodes) > 1e-9))]
+        result: FloatArray = spaced
+        return result
+
+    def at(self, minute: float, after_settlement: bool) -> MapSlice:
+        """Map of every book at one instant, floored where the feedback factor is too small."""
+        nodes = self.nodes_at(minute, after_settlement, NODES_PER_WIDTH)
+        values, slopes = self.unfloored(nodes, minute, after_settlement)
+        events = tuple(self._floor_events(minute, nodes, slopes))
+        if events and self.m_floor > 0.0:
+            nodes = self.nodes_at(minute, after_settlement, NODES_PER_WIDTH_AT_FLOOR)
+            values, slopes = self.unfloored(nodes, minute, after_settlement)
+            values, slopes = self._apply_floor(nodes, values, slopes)
+        return MapSlice(nodes, values, slopes, events)
+
+    def _apply_floor(self, nodes: FloatArray, values: FloatArray, slopes: FloatArray) -> tuple[FloatArray, FloatArray]:
+        missing = np.maximum(self.m_floor - slopes, 0.0)
+        areas = 0.5 * (missing[:, 1:] + missing[:, :-1]) * np.diff(nodes)
+        added = np.concatenate((np.zeros((len(slopes), 1)), np.cumsum(areas, axis=1)), axis=1)
+        origin = np.array([np.interp(0.0, nodes, row) for row in added])
+        return values + added - origin[:, None], np.maximum(slopes, self.m_floor)
+
+    def _floor_events(self, minute: float, nodes: FloatArray, slopes: FloatArray) -> Iterator[FloorEvent]:
+        for book, m in enumerate(slopes):
+            low = np.flatnonzero(m < self.m_floor if self.m_floor > 0.0 else m <= 0.0)
+            if low.size:
+                price = self.spot * np.exp(nodes[low])
+                yield FloorEvent(minute, book, float(m.min()), float(price.min()), float(price.max()))

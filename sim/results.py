@@ -1,0 +1,305 @@
+"""The result folder of a run: five CSV files and a manifest, written whole or not at all.
+
+The files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place
+in one step. A full disk, a kill or an interruption leaves nothing under the final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.errors import GammawallError, InputError, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.run import Result
+
+FORMAT = "gammawall-results/1"
+MANIFEST = "manifest.json"
+TABLES = {
+    "odds.csv": "odds",
+    "first_passage.csv": "first_passage",
+    "distribution.csv": "distribution",
+    "quantiles.csv": "quantiles",
+    "regimes.csv": "regimes",
+}  # file name -> attribute of Result
+FILE_NAMES = (*TABLES, MANIFEST)
+DEFAULT_PARENT = "results"
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A place for a run's results, checked to be free and writable.
+
+    Attributes
+    ----------
+    folder : the final path.
+    overwrite : whether a former result folder there may be replaced.
+    numbered : whether a sibling ``-2``, ``-3`` … is used instead if the folder has been taken meanwhile.
+    """
+
+    folder: Path
+    overwrite: bool = False
+    numbered: bool = False
+
+
+def prepare_output(
+    name: str, out: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+) -> OutputFolder:
+    """Check where a run's results will go, before any time is spent on the run. Leaves nothing behind.
+
+    Parameters
+    ----------
+    name : the scenario's name; without ``out`` the results go to ``results/<name>``, or when that is taken to
+        ``results/<name>-2``, ``-3`` …
+    out : the folder asked for, or None.
+    overwrite : replace a former result folder at ``out``; without ``out``, replace ``results/<name>``.
+
+    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
+    """
+    if out is None:
+        folder = Path(DEFAULT_PARENT, _folder_name(name))
+        if not overwrite:
+            folder = _first_free(folder)
+    else:
+        folder = Path(out)
+        if not folder.name:
+            raise InputError(
+                [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
+            )
+    _refuse_occupied(folder, overwrite)
+    _probe(folder)
+    return OutputFolder(folder, overwrite=overwrite, numbered=out is None and not overwrite)
+
+
+def write_results(
+    result: Result, folder: str | os.PathLike[str] | OutputFolder, *, overwrite: bool = False
+) -> Path:
+    """Write the six files of a run into a folder that appears complete or not at all.
+
+    Parameters
+    ----------
+    result : the run; its tables and manifest are written as they are.
+    folder : the folder to make, or what `prepare_output` returned (which then also decides on overwriting).
+    overwrite : replace a former result folder. Only an empty folder, or one that holds a run's files and
+        nothing else, is ever replaced.
+
+    Returns
+    -------
+    The folder written.
+
+    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
+    """
+    place = folder if isinstance(folder, OutputFolder) else OutputFolder(Path(folder), overwrite)
+    if not place.numbered:
+        _refuse_occupied(place.folder, place.overwrite)
+    target = Path(os.path.realpath(place.folder))
+    hidden = _hidden(target.parent, "partial")
+    placed = False
+    try:
+        os.makedirs(target.parent, exist_ok=True)
+        os.mkdir(hidden)
+        for name, text in _contents(result):
+            _write_file(hidden / name, text)
+        _flush_folder(hidden)
+        if place.numbered:
+            target, former = _rename_to_first_free(hidden, target), None
+        else:
+            former = _rename_into_place(hidden, target, place)
+        placed = True
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise _cannot_write(place.folder, error) from error
+    finally:
+        if not placed:
+            _remove_result(hidden)
+    if former is not None and not _remove_result(former):
+        raise GammawallError(
+            f"{place.folder}: the new results are in place, but the former ones could not be removed; "
+            f"they are in {former.name} beside it."
+        )
+    return place.folder.with_name(target.name) if place.numbered else place.folder
+
+
+def manifest_json(manifest: Mapping[str, Any]) -> str:
+    """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity."""
+    document = {**manifest, "format": FORMAT}
+    return (
+        json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
+        + "\n"
+    )
+
+
+def table_csv(table: pd.DataFrame) -> str:
+    """Table as CSV: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF."""
+    return table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
+
+
+def _contents(result: Result) -> Iterator[tuple[str, str]]:
+    for name, attribute in TABLES.items():
+        yield name, table_csv(getattr(result, attribute))
+    yield MANIFEST, manifest_json(result.manifest)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def _write_file(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the folder's entries durable; only POSIX systems can open a folder to do so."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without such a flush
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
+    """Give the hidden folder its final name; return where a replaced folder now is, if there was one."""
+    former = None
+    placed = False
+    try:
+        if os.path.lexists(target):
+            # checked again, since the target may have changed while the files were written
+            _refuse_occupied(place.folder, place.overwrite)
+            former = _hidden(target.parent, "former")
+            os.rename(target, former)
+        os.rename(hidden, target)
+        placed = True
+    finally:
+        if not placed and former is not None and former.exists():
+            os.rename(former, target)
+    return former
+
+
+def _rename_to_first_free(hidden: Path, target: Path) -> Path:
+    """Give the hidden folder the first free numbered name, also when other runs take names meanwhile."""
+    while True:
+        free = _first_free(target)
+        try:
+            os.rename(hidden, free)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return free
+
+
+def _remove_result(folder: Path) -> bool:
+    """Remove a run's own files and then the folder; anything else in it stays. True if all is gone."""
+    try:
+        for name in FILE_NAMES:
+            (folder / name).unlink(missing_ok=True)
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_occupied(folder: Path, overwrite: bool) -> None:
+    """Raise InputError unless the folder is free, or may be replaced."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() and not folder.exists():
+        raise _occupied(folder, "is a link that leads nowhere", "choose another --out")
+    if not folder.is_dir():
+        raise _occupied(folder, "exists and is not a folder", "choose another --out")
+    if not overwrite:
+        raise _occupied(folder, "exists already", "choose another --out, or add --overwrite to replace it")
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    if not entries:
+        return
+    foreign = [name for name in entries if name not in FILE_NAMES]
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (" …" if len(foreign) > 3 else "")
+        raise _occupied(folder, f"holds files that no run wrote: {shown}", "choose another --out")
+    if not _is_manifest(folder / MANIFEST):
+        raise _occupied(folder, f"has no {MANIFEST} of a run", "choose another --out")
+
+
+def _occupied(folder: Path, why: str, hint: str) -> InputError:
+    return InputError([Problem("", "--out", str(folder), why, hint[0].upper() + hint[1:] + ".")])
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and str(document.get("format", "")).startswith("gammawall-results/")
+
+
+def _probe(folder: Path) -> None:
+    """Make and remove a folder where the results will be made, or in the nearest parent that exists."""
+    parent = Path(os.path.realpath(folder)).parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    probe = _hidden(parent, "probe")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder)  # a name that is too long, or lies under a file, shows here
+        os.mkdir(probe)
+        os.rmdir(probe)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def _cannot_write(folder: Path, error: OSError) -> GammawallError:
+    reason = error.strerror or str(error)
+    hints = {
+        errno.ENOSPC: "Free some space or choose another --out.",
+        errno.EDQUOT: "Free some space or choose another --out.",
+        errno.EFBIG: "The limit on file sizes is too low for the results.",
+        errno.ENAMETOOLONG: "Choose a shorter --out.",
+    }
+    hint = hints.get(error.errno or 0, "Choose another --out.")
+    return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
+
+
+def _first_free(folder: Path) -> Path:
+    candidate, number = folder, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def _folder_name(name: str) -> str:
+    """Scenario name as a safe folder name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"
+
+
+def _hidden(parent: Path, what: str) -> Path:
+    """Unused hidden name, for what only a kill can leave behind."""
+    return parent / f".gammawall-{what}-{secrets.token_hex(4)}"

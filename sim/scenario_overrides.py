@@ -1,0 +1,146 @@
+"""Overrides of a scenario's keys, as given on the command line: `key=value`.
+
+A key is a dotted path; items of a list are chosen by index, `dealers.position[0].strike`, or by name,
+`regime[breakout].level`, `catalyst[CPI].session`; `dealers.position[wall].iv` is all positions of that group.
+A value is a TOML value; what is none is taken as a bare string.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sim.errors import Problem
+from sim.scenario_values import shown
+
+WHERE: Final = "--set"
+_SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
+_NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
+_RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
+
+Path = tuple[str | int, ...]
+
+
+class _RefusedError(Exception):
+    """An override that cannot be applied."""
+
+    def __init__(self, why: str, hint: str = ""):
+        super().__init__(why)
+        self.why, self.hint = why, hint
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """Overrides put into a scenario's data, in place and in order.
+
+    Stating `until` takes `sessions` away and the other way round; likewise `gex_bn` and `contracts`.
+
+    data : nested tables as `tomllib` returns them.
+    overrides : "key=value" each.
+
+    Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
+    """
+    applied, problems = [], []
+    for text in overrides:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        try:
+            if not equals or not key:
+                raise _RefusedError("is not key=value", "Try targets.upper=7150.")
+            if not value:
+                raise _RefusedError("states no value", f'Try {key}=... (an empty text is "").')
+            for path in _resolve(data, key):
+                _put(data, path, _value(value))
+                applied.append(_dotted(path))
+        except _RefusedError as refusal:
+            named, given = (key, shown(value)) if equals and key else (text.strip() or '""', "")
+            problems.append(Problem(WHERE, named, given, refusal.why, refusal.hint))
+    return applied, problems
+
+
+def _value(text: str) -> Any:
+    """TOML value of a text; the text itself where it is none."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _resolve(data: dict[str, Any], key: str) -> list[Path]:
+    """Paths a key stands for: one, or one for each position of a group."""
+    paths: list[Path] = [()]
+    for segment in _segments(key):
+        name, selectors = segment[0], segment[1:]
+        paths = [(*path, name) for path in paths]
+        for selector in selectors:
+            paths = [found for path in paths for found in _select(data, path, name, selector)]
+    return paths
+
+
+def _segments(key: str) -> list[list[str]]:
+    segments = []
+    position = 0
+    while True:
+        match = _SEGMENT.match(key, position)
+        if match is None:
+            raise _RefusedError("is no key", "Try a dotted path such as dealers.position[0].strike.")
+        segments.append([match[1], *re.findall(r"\[([^\[\]]+)\]", match[2])])
+        position = match.end()
+        if position == len(key):
+            return segments
+        if key[position] != ".":
+            raise _RefusedError("is no key", "Try a dotted path such as dealers.position[0].strike.")
+        position += 1
+
+
+def _select(data: dict[str, Any], path: Path, name: str, selector: str) -> list[Path]:
+    """Paths of the items a selector chooses from the list at a path."""
+    items = _get(data, path)
+    if not isinstance(items, list):
+        raise _RefusedError(
+            f"{_dotted(path)} is no list, it has no item [{selector}]", f"Try {_dotted(path)}=[...]."
+        )
+    if re.fullmatch(r"[0-9]{1,9}", selector):
+        if int(selector) >= len(items):
+            last = f"the last is [{len(items) - 1}]" if items else "it is empty"
+            raise _RefusedError(f"{_dotted(path)} has no item [{selector}]: {last}", "Items count from 0.")
+        return [(*path, int(selector))]
+    label = _NAMED_BY.get(name)
+    names = [item.get(label) if isinstance(item, dict) else None for item in items] if label else []
+    chosen: list[Path] = [(*path, index) for index, item in enumerate(names) if item == selector]
+    if not chosen:
+        listed = ", ".join(dict.fromkeys(item for item in names if isinstance(item, str)))
+        hint = f"Try one of: {listed}." if listed else "Try an index: items count from 0."
+        raise _RefusedError(f"{_dotted(path)} has no item named {selector}", hint)
+    return chosen
+
+
+def _get(data: Any, path: Path) -> Any:
+    """What stands at a path; None if nothing does."""
+    for part in path:
+        if isinstance(part, int):
+            data = data[part]
+        elif isinstance(data, dict):
+            data = data.get(part)
+        else:
+            return None
+    return data
+
+
+def _put(data: dict[str, Any], path: Path, value: Any) -> None:
+    node: Any = data
+    for depth, part in enumerate(path[:-1], start=1):
+        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+        if not isinstance(node, list if isinstance(path[depth], int) else dict):
+            raise _RefusedError(
+                f"{_dotted(path[:depth])} is no table", f"Try {_dotted(path[:depth])}=... as a whole."
+            )
+    last = path[-1]
+    node[last] = value
+    if isinstance(last, str) and last in _RIVAL:
+        node.pop(_RIVAL[last], None)
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")

@@ -1,0 +1,87 @@
+"""Values of a scenario as its rules and messages see them: unreadable parts, and text on one line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sim.errors import Problem
+
+_SHOWN_LENGTH: Final = 60
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Unknown:
+    """Stand-in for a part of a scenario that could not be read; it behaves like SQL's NULL.
+
+    Its attributes and arithmetic on it stay unknown, it has no items, every comparison with it is false. A
+    rule written as "if this holds, it is a problem" is therefore silent about what cannot be judged.
+    """
+
+    def __getattr__(self, name: str) -> Unknown:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def _same(self, *_: object) -> Unknown:
+        return self
+
+    def _never(self, _: object) -> bool:
+        return False
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __abs__ = _same
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _never
+    __hash__ = object.__hash__
+
+
+UNKNOWN: Final = Unknown()
+
+
+def known(*values: object) -> bool:
+    """Whether none of the values is `UNKNOWN`."""
+    return not any(isinstance(value, Unknown) for value in values)
+
+
+def shown(value: object) -> str:
+    """One-line TOML-like text of a value as a message shows it, cut after 60 characters."""
+    text = _toml_like(value, 0)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 3]}..."
+
+
+def _toml_like(value: object, depth: int) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        start = value[: 2 * _SHOWN_LENGTH]
+        return json.dumps(start, ensure_ascii=not start.isprintable())
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**_SHOWN_LENGTH else "an integer of more than 60 digits"
+    if isinstance(value, (list, tuple)):
+        items = value[:_SHOWN_LENGTH] if depth < 3 else ()
+        return f"[{', '.join(_toml_like(item, depth + 1) for item in items)}]"
+    if isinstance(value, dict):
+        pairs = list(value.items())[:_SHOWN_LENGTH] if depth < 3 else ()
+        inner = (f"{shown_key(str(key))} = {_toml_like(item, depth + 1)}" for key, item in pairs)
+        return f"{{ {', '.join(inner)} }}"
+    return repr(value)
+
+
+def shown_key(part: str) -> str:
+    """A key as it stands in a dotted path: bare where TOML allows that, else quoted."""
+    return part if _BARE_KEY.fullmatch(part) else shown(part)
+
+
+def problem(key: str, value: object, why: str, hint: str = "") -> Problem:
+    """Problem with a key, its place still open; a `value` of None is not shown."""
+    return Problem(where="", key=key, value="" if value is None else shown(value), why=why, hint=hint)
