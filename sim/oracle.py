@@ -301,7 +301,7 @@ def _first_exit_by_images(a: Reals, b: Reals, mu: Reals, v: Reals, tol: float) -
     width = a + b
     reach = np.log(1.0 / tol)
     by_variance = np.maximum(np.abs(mu), np.sqrt(a**2 + 2.0 * v * reach))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         by_drift = a + reach * v / np.abs(mu)
     farthest = np.minimum(by_variance, by_drift)
     images = int(np.ceil(np.max(farthest / (2.0 * width), initial=0.0))) + 1

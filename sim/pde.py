@@ -213,7 +213,8 @@ def _before_trading_step(
     """Return the odds (2, n) at a trading step's start from those at its end.
 
     y holds the nodes at equally spaced instants from start to end; each part in between takes the given
-    number of Crank-Nicolson substeps, the first ones as implicit halves unless the odds at the end are smooth.
+    number of Crank-Nicolson substeps, the first ones as implicit halves unless the odds at the end are
+    smooth.
     """
     odds = odds.copy()
     odds[:, 0] = 0.0, 1.0

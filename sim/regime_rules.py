@@ -176,7 +176,7 @@ def _unreachable(regimes: Any) -> Iterator[Problem]:
             reachable = _reachable(regimes, {*reachable, regime.name})
     for index, regime in enumerate(regimes):
         if regime.name not in reachable and regime.when != "never":
-            why = "none of these regimes can ever be entered, so neither can this one"
+            why = "can never be entered: neither can the regimes it is entered from"
             yield problem(f"regime[{index}].from", regime.from_, why, 'Try adding "initial".')
             reachable = _reachable(regimes, {*reachable, regime.name})
 

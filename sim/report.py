@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -63,10 +64,10 @@ def print_report(result: Result, console: Console) -> None:
     console.print()
     console.print(Text(headline(result), "bold"))
     console.print()
-    _print_table(console, odds_view(result))
+    print_view(odds_view(result), console)
     console.print(Text(_legend(result), "dim"))
     console.print()
-    _print_table(console, times_view(result))
+    print_view(times_view(result), console)
     console.print()
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
@@ -106,7 +107,7 @@ def odds_view(result: Result) -> Table:
         e["std_error"] for (_, _, dealers), e in estimates.items() if dealers == "difference"
     )
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table = _table()
     table.add_column("event", no_wrap=True)
     table.add_column("with\ndealers", justify="right", no_wrap=True, style="bold")
     table.add_column("without\ndealers", justify="right", no_wrap=True)
@@ -136,7 +137,7 @@ def odds_view(result: Result) -> Table:
 def times_view(result: Result) -> Table:
     """Table of the sessions it takes to reach each target, among the paths that do."""
     times = sessions_to_target(result.outcomes, result.axes)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table = _table()
     table.add_column("sessions to reach", no_wrap=True)
     for heading in ("with dealers\nmedian", "\n90% range", "without dealers\nmedian", "\n90% range"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -144,7 +145,7 @@ def times_view(result: Result) -> Table:
         cells = []
         for row in rows.itertuples():
             if math.isnan(float(row.sessions_50)):  # type: ignore[arg-type]
-                cells += ["-", "never touched"]
+                cells += ["-", "never"]
             else:
                 cells += [f"{row.sessions_50:.1f}", f"{row.sessions_5:.1f} to {row.sessions_95:.1f}"]
         table.add_row(_price(float(level)), *cells)  # type: ignore[arg-type]
@@ -168,15 +169,17 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
 
 def trace_view(days: pd.DataFrame) -> Table:
     """Table of one path's days."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table = _table(gap=0)
     for name in days.columns:
-        text = name in ("regime", "touches", "twin_touches")
-        table.add_column(
-            str(name).replace("_", "\n"),
-            justify="left" if text else "right",
-            no_wrap=not text,
-            overflow="fold",
-        )
+        if name in ("touches", "twin_touches"):
+            prices = " ".join(_cell(value) for value in days[name]).split()
+            width = max([7, *(len(price) for price in prices)])
+            table.add_column(str(name).replace("_", "\n"), width=width)
+        elif name == "regime":
+            table.add_column(name, overflow="fold")
+        else:
+            heading = "#" if name == "session" else str(name).replace("_", "\n")
+            table.add_column(heading, justify="right", no_wrap=True)
     for row in days.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     return table
@@ -184,7 +187,7 @@ def trace_view(days: pd.DataFrame) -> Table:
 
 def check_view(checks: Sequence[Check]) -> Table:
     """Table of the oracles against the simulation, with z-scores."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table = _table()
     table.add_column("check", overflow="fold")
     for heading in ("expected", "simulated", "std error", "z"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -203,7 +206,18 @@ def check_view(checks: Sequence[Check]) -> Table:
 
 def print_view(table: Table, console: Console) -> None:
     """Print a table so that no number is cut or broken, however narrow the terminal."""
-    _print_table(console, table)
+    for column in table.columns:
+        if column.no_wrap:
+            texts = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
+            column.min_width = max(cell_len(text) for text in texts)
+    usual = console.width
+    console.width = max(
+        usual, Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+    )
+    try:
+        console.print(table)
+    finally:
+        console.width = usual
 
 
 @contextmanager
@@ -252,9 +266,8 @@ class _RateColumn(ProgressColumn):
         return Text(f"{_magnitude(speed * self.steps_per_path)} path-steps/s" if speed else "")
 
 
-def _print_table(console: Console, table: Table) -> None:
-    width = max(console.width, Measurement.get(console, console.options, table).minimum)
-    console.print(table, width=width, crop=False, soft_wrap=width > console.width)
+def _table(gap: int = 1) -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
 
 
 def _estimates(odds: pd.DataFrame) -> dict[tuple[str, float | None, str], dict[str, float]]:

@@ -278,6 +278,16 @@ _EXPECTED: Final = {
     "dict_type": ("a table is expected", "Try { wall = 0.5 }."),
 }
 
+_LIMITED: Final = {
+    "greater_than": ("must be greater than {gt}", "Try a value greater than {gt}."),
+    "greater_than_equal": ("must be at least {ge}", "Try a value of {ge} or more."),
+    "less_than": ("must be less than {lt}", "Try a value less than {lt}."),
+    "less_than_equal": ("must be at most {le}", "Try a value of {le} or less."),
+    "too_long": ("has too many items, at most {max_length} are possible", "Try fewer items."),
+    "too_short": ("has too few items, at least {min_length} is needed", "Try more items."),
+    "string_too_long": ("is too long, at most {max_length} characters are possible", "Try a shorter text."),
+}
+
 
 def _key_problem(error: ErrorDetails) -> Problem:
     """Problem with one key, from pydantic's account of it."""
@@ -285,9 +295,10 @@ def _key_problem(error: ErrorDetails) -> Problem:
     key, value = _dotted(location), shown(error["input"])
     last = location[-1] if location else ""
     if kind == "missing":
-        table = _dotted(location[:-1])
-        place = f" to [{table}]" if table else " at the top of the file"
-        return Problem("", key, "", "the key is required but missing", f"Try adding {last} = ...{place}.")
+        table, inner = _dotted(location[:-1]), _known_keys(location)
+        place = f"to {table}" if table else "at the top of the file"
+        what = f"a table [{key}] with {', '.join(inner)}" if inner else f"{last} = ... {place}"
+        return Problem("", key, "", "the key is required but missing", f"Try adding {what}.")
     if kind == "extra_forbidden":
         names = _known_keys(location[:-1])
         near = difflib.get_close_matches(str(last), names, n=1)
@@ -301,36 +312,17 @@ def _key_problem(error: ErrorDetails) -> Problem:
         hint = f"Try a table with the keys {', '.join(_known_keys(location))}."
         return Problem("", key, value, "a table is expected", hint)
     if kind == "literal_error":
-        return Problem("", key, value, f"must be {context['expected']}", "Try one of these.")
+        return Problem("", key, value, "is none of the possible values", f"Try {context['expected']}.")
+    if key == "schema":
+        return Problem("", key, value, "is not the version of these keys", "Try schema = 1.")
     if kind == "float_type" and type(error["input"]) is int:
         return Problem("", key, value, "is too large", "Try a plain number.")
     if kind in _EXPECTED:
         return Problem("", key, value, *_EXPECTED[kind])
-    why, hint = _limit(kind, context)
+    if kind in _LIMITED:
+        limits = {name: f"{x:g}" if isinstance(x, float) else str(x) for name, x in context.items()}
+        why, hint = (text.format(**limits) for text in _LIMITED[kind])
+        return Problem("", key, value, why, hint)
     if kind == "value_error":
-        why, hint = str(context["error"]), 'Try a short name such as "my-scenario".'
-    return Problem(
-        "", key, value, why or error["msg"][:1].lower() + error["msg"][1:], hint or "Try another value."
-    )
-
-
-def _limit(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Reason and hint for a value beyond a limit."""
-    words = {
-        "greater_than": ("gt", "must be greater than"),
-        "greater_than_equal": ("ge", "must be at least"),
-        "less_than": ("lt", "must be less than"),
-        "less_than_equal": ("le", "must be at most"),
-        "too_long": ("max_length", "has too many items, at most"),
-        "too_short": ("min_length", "has too few items, at least"),
-        "string_too_long": ("max_length", "is too long, characters at most:"),
-    }
-    if kind not in words:
-        return "", ""
-    name, text = words[kind]
-    limit = context[name]
-    number = f"{limit:g}" if isinstance(limit, float) else str(limit)
-    return (
-        f"{text} {number}",
-        f"Try a value {text.removeprefix('must be ')} {number}." if "must" in text else "",
-    )
+        return Problem("", key, value, str(context["error"]), 'Try a short name such as "my-scenario".')
+    return Problem("", key, value, error["msg"][:1].lower() + error["msg"][1:], "Try another value.")

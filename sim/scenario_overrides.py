@@ -53,8 +53,9 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
                 _put(data, path, _value(value))
                 applied.append(_dotted(path))
         except _RefusedError as refusal:
-            named, given = (key, shown(value)) if equals and key else (text.strip() or '""', "")
-            problems.append(Problem(WHERE, named, given, refusal.why, refusal.hint))
+            named, given = (key, shown(value)) if equals and key else (text.strip(), "")
+            place = named if named.isprintable() and named else shown(named)
+            problems.append(Problem(WHERE, place, given, refusal.why, refusal.hint))
     return applied, problems
 
 

@@ -1,0 +1,289 @@
+"""The one place that wires the stages: scenario → plan → engine → outcomes → tables."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from sim import odds as tables
+from sim.engines.choice import choose
+from sim.errors import InputError, Problem
+from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
+from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
+from sim.plan_builder import SESSIONS_PER_YEAR, Prepared, prepare
+from sim.reaction_map import FloorEvent
+from sim.scenario import Scenario
+from sim.scenario_file import scenario_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_PATHS = 1_000_000
+# A target standard error adds paths in multiples of this, whatever the engine, so that every engine stops alike.
+PATHS_ADDED = 1 << 16
+LARGEST_SEED = 2**64 - 1
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a run.
+
+    Attributes
+    ----------
+    scenario : what was simulated.
+    axes : labels of the counts.
+    outcomes : the integer counts.
+    manifest : how the run came about, ready for JSON.
+    benchmarks : flat-volatility closed forms and the 2×delta rule for the same market.
+    """
+
+    scenario: Scenario
+    axes: OutcomeAxes
+    outcomes: Outcomes
+    manifest: dict[str, Any]
+    benchmarks: dict[str, Any]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know."""
+        return tuple(self.manifest["warnings"])
+
+    @cached_property
+    def odds(self) -> pd.DataFrame:
+        """Odds of every event with dealers, without, and the difference; columns of odds.csv."""
+        return tables.odds_table(self.outcomes, self.axes)
+
+    @cached_property
+    def first_passage(self) -> pd.DataFrame:
+        """Cumulative probability of having touched each level by each step; columns of first_passage.csv."""
+        return tables.first_passage_table(self.outcomes, self.axes)
+
+    @cached_property
+    def distribution(self) -> pd.DataFrame:
+        """Distribution of each close with dealers; columns of distribution.csv."""
+        return tables.distribution_table(self.outcomes, self.axes)
+
+    @cached_property
+    def quantiles(self) -> pd.DataFrame:
+        """Quantiles of each close with dealers; columns of quantiles.csv."""
+        return tables.quantile_table(self.outcomes, self.axes)
+
+    @cached_property
+    def regimes(self) -> pd.DataFrame:
+        """Share of paths in each regime after each close; columns of regimes.csv."""
+        return tables.regime_table(self.outcomes, self.axes)
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    paths: int = DEFAULT_PATHS,
+    first_path: int = 0,
+    seed: int = 1,
+    engine: str = "auto",
+    threads: int | None = None,
+    block_paths: int | None = None,
+    target_se: float | None = None,
+    max_paths: int | None = None,
+    progress: Progress | None = None,
+    where: str | None = None,
+) -> Result:
+    """Simulated odds of a scenario.
+
+    The counts depend on the scenario, the seed and the paths alone: not on engine, threads or blocks.
+
+    Parameters
+    ----------
+    scenario : what to simulate.
+    paths : number of paths, or the first lot of them with `target_se`.
+    first_path : number of the first path; runs over adjoining ranges add up to one run over both.
+    seed : 0 … 2^64 − 1; scenarios that share it share their draws.
+    engine : "auto" or "numpy".
+    threads : worker threads; all processors if None.
+    block_paths : paths a thread carries at once.
+    target_se : go on until the standard errors of both first-target odds with dealers are this small.
+    max_paths : most paths `target_se` may take.
+    progress : called now and then with (paths done, paths planned).
+    where : what to call the scenario in an error; its name if None.
+
+    Raises
+    ------
+    InputError : an argument is out of range, or the reaction map is not increasing and has no floor.
+    KeyboardInterrupt : after the worker threads have stopped.
+    """
+    _check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
+    worker = choose(engine, threads, block_paths)
+    began = time.perf_counter()
+    started = datetime.now(UTC)
+    prepared = prepare(scenario, where)
+    ready = time.perf_counter()
+    planned = paths
+    done = 0
+
+    def count(finished: int) -> None:
+        nonlocal done
+        done += finished
+        if progress is not None:
+            progress(done, planned)
+
+    outcomes = worker.run(prepared.plan, seed, first_path, paths, count)
+    while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
+        planned += more
+        outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    seconds = time.perf_counter() - ready
+    warnings = [*_floor_warnings(prepared), *_run_warnings(outcomes, target_se)]
+    manifest = {
+        "scenario": scenario.model_dump(mode="json", by_alias=True),
+        "scenario_hash": scenario_hash(scenario),
+        "plan_digest": prepared.plan.digest,
+        "seed": seed,
+        "first_path": first_path,
+        "paths": outcomes.paths,
+        "target_se": target_se,
+        "engine": worker.name,
+        "device": processor_name(),
+        "threads": worker.threads,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")},
+        },
+        "timings": {
+            "started_utc": started.isoformat(timespec="seconds"),
+            "prepare_s": round(ready - began, 4),
+            "simulate_s": round(seconds, 4),
+            "path_steps_per_s": round(outcomes.paths * prepared.plan.steps / seconds),
+        },
+        "warnings": warnings,
+    }
+    return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
+
+
+def paths_wanting(outcomes: Outcomes, target_se: float, max_paths: int | None) -> int:
+    """Paths to add for a standard error of both first-target odds with dealers; 0 when it is reached.
+
+    se = sqrt(p·(1−p)/n), with p = (count + 1)/(n + 2) so that an event not yet seen does not count as settled.
+    """
+    n = outcomes.paths
+    counts = outcomes.joint.sum(axis=1)[[UPPER, LOWER]]
+    shares = (counts + 1) / (n + 2)
+    spread = float(np.max(shares * (1 - shares)))
+    if spread / n <= target_se**2:
+        return 0
+    wanted = int(np.ceil((spread / target_se**2 - n) / PATHS_ADDED)) * PATHS_ADDED
+    allowed = wanted if max_paths is None else max_paths - n
+    return max(0, min(wanted, allowed))
+
+
+def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
+    """What a trader would compute today at the quoted volatility: closed forms and the 2×delta rule.
+
+    Returns
+    -------
+    flat_first_upper, flat_first_lower, flat_neither : corridor odds of a flat-volatility market.
+    flat_touch : {level: probability} of touching each level of the ladder by the horizon.
+    two_delta : {level: probability} by the 2×delta rule.
+    """
+    scenario, sessions = prepared.scenario, prepared.grid.n_sessions
+    spot, annual = scenario.market.spot, scenario.volatility.annual
+    targets = scenario.targets
+    flat = flat_volatility_odds(spot, targets.upper, targets.lower, annual, sessions, scenario.drift.annual)
+    variance = sessions * annual**2 / SESSIONS_PER_YEAR
+    mean = sessions * scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
+    levels = [float(level) for level in scenario.ladder]
+    years = sessions / SESSIONS_PER_YEAR
+    return {
+        "flat_first_upper": flat.first_upper,
+        "flat_first_lower": flat.first_lower,
+        "flat_neither": flat.neither,
+        "flat_touch": {k: float(touch_probability(np.log(k / spot), mean, variance)) for k in levels},
+        "two_delta": {k: two_delta_rule(spot, k, annual, years) for k in levels},
+    }
+
+
+def processor_name() -> str:
+    """Return the processor's model name, or its architecture where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _check_arguments(
+    paths: int,
+    first_path: int,
+    seed: int,
+    threads: int | None,
+    block_paths: int | None,
+    target_se: float | None,
+    max_paths: int | None,
+) -> None:
+    checks = (
+        ("paths", paths, paths >= 1, "at least one path is needed"),
+        ("first_path", first_path, first_path >= 0, "paths are numbered from 0"),
+        ("first_path", first_path, first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
+        ("seed", seed, 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
+        ("threads", threads, threads is None or threads >= 1, "at least one thread is needed"),
+        ("block_paths", block_paths, block_paths is None or block_paths >= 1, "a block holds at least one path"),
+        ("target_se", target_se, target_se is None or 0 < target_se < 0.5, "must lie between 0 and 0.5"),
+        ("max_paths", max_paths, max_paths is None or max_paths >= paths, "must not be less than paths"),
+    )
+    problems = [Problem("", key, repr(value), why) for key, value, holds, why in checks if not holds]
+    if problems:
+        raise InputError(problems)
+
+
+def _run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
+    warnings = []
+    if target_se is not None and paths_wanting(outcomes, target_se, None) > 0:
+        warnings.append(f"the standard error of {target_se:g} was not reached within {outcomes.paths:,} paths")
+    outside = int(outcomes.closes[:, [0, -1]].sum())
+    if outside:
+        share = outside / outcomes.closes.sum()
+        warnings.append(f"{share:.1e} of all closes lie outside the histogram; extreme quantiles are cut off there")
+    return warnings
+
+
+def _floor_warnings(prepared: Prepared) -> list[str]:
+    """One line for each regime book whose feedback factor hits the floor: how far, where, when, which strikes."""
+    floor = prepared.reaction_map.m_floor
+    by_book: dict[int, list[FloorEvent]] = {}
+    for event in prepared.floor_events:
+        by_book.setdefault(event.book, []).append(event)
+    lines = []
+    for book, events in sorted(by_book.items()):
+        users = zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True)
+        regimes = ", ".join(name for name, b in users if b == book)
+        worst = min(events, key=lambda e: e.lowest)
+        short = sorted(
+            {
+                f"{p.strike:,.0f}"
+                for p in prepared.reaction_map.book.live(worst.minute, after_settlement=False)
+                if worst.price_low <= p.strike <= worst.price_high
+                and p.index_units * prepared.reaction_map.weights[book, p.group] < 0
+            }
+        )
+        lines.append(
+            f"feedback factor floored at {floor:g} in regime {regimes}: down to {worst.lowest:.2f} on "
+            f"{_new_york(worst.minute)} between {worst.price_low:,.0f} and {worst.price_high:,.0f}"
+            f"{' (short strikes ' + ', '.join(short) + ')' if short else ''}; binds at {len(events)} of "
+            f"{prepared.plan.steps} instants, {_new_york(events[0].minute)} to {_new_york(events[-1].minute)}"
+        )
+    return lines
+
+
+def _new_york(minute: float) -> str:
+    instant = datetime.fromtimestamp(minute * 60, tz=ZoneInfo("America/New_York"))
+    return f"{instant:%Y-%m-%d %H:%M}"
