@@ -210,6 +210,7 @@ def run(
             target_se=target_se,
             max_paths=max_paths,
             progress=progress,
+            where=scenario,
         )
     folder = None if place is None else write_results(result, place)
     if folder is not None:
@@ -286,7 +287,7 @@ def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_js
     from sim.trace import trace_path
 
     loaded = load_scenario(scenario, overrides)
-    days = trace_path(loaded, path, seed=seed)
+    days = trace_path(loaded, path, seed=seed, where=scenario)
     if as_json:
         _print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": _records(days)})
         return
@@ -321,7 +322,7 @@ def check(
     from sim.scenario_file import load_scenario
 
     loaded = load_scenario(scenario, overrides)
-    checks = run_checks(loaded, paths=paths, seed=seed, threads=threads)
+    checks = run_checks(loaded, paths=paths, seed=seed, threads=threads, where=scenario)
     failed = [c.name for c in checks if not c.ok]
     if as_json:
         fields = ("name", "expected", "simulated", "std_error", "z", "ok")

@@ -28,6 +28,9 @@ SESSIONS_PER_YEAR = 252
 # it the eigenfunctions' weight exp(theta a - theta^2 v / 2) <= exp(a^2 / 2v) < e^2, and no digits are lost.
 _IMAGES_UP_TO = 0.3
 
+# A drift theta L this small moves no digit of the odds, and its square or reciprocal may not be representable.
+_NO_DRIFT = 1e-17
+
 
 class CorridorOdds(NamedTuple):
     """Probabilities of what happens first: the upper barrier, the lower one, or neither by the horizon."""
@@ -341,7 +344,7 @@ def _first_exit_by_eigenfunctions(a: Reals, b: Reals, mu: Reals, v: Reals, tol: 
     with np.errstate(invalid="ignore"):
         ratio = np.expm1(-2.0 * strength * beta) / np.expm1(-2.0 * strength)
     against = np.exp(np.minimum(2.0 * theta * alpha, 0.0))
-    ever = np.where(strength > 0.0, against * ratio, beta)
+    ever = np.where(strength > _NO_DRIFT, against * ratio, beta)
     return np.asarray(ever), np.asarray(later)
 
 

@@ -174,7 +174,8 @@ def first_hit_odds(
     substeps = -(-steps_per_step // map_samples)
     odds = np.zeros((2, points))
     mixtures = list(problem.gap_mixture or (NO_EXTRA_MOVE,) * np.count_nonzero(problem.is_gap))
-    y_after: Reals | None = None
+    # The odds bend where a gap or the horizon follows; a settlement in between leaves them smooth in the price.
+    is_smooth = False
     for step in reversed(range(problem.is_gap.size)):
         start, end = (float(minute) for minute in problem.step_minute[step : step + 2])
         mean, variance = float(problem.mean[step]), float(problem.variance[step])
@@ -182,13 +183,11 @@ def first_hit_odds(
             moves = [(p, mean + extra, variance + spread) for p, extra, spread in mixtures.pop()]
             y_open, y_close = _nodes(problem, s, end, False), _nodes(problem, s, start, True)
             odds = _before_gap(odds, y_open, y_close, moves)
-            y_after = None
         else:
             minutes = np.linspace(start, end, map_samples + 1)
             y = [_nodes(problem, s, float(minute), i < map_samples) for i, minute in enumerate(minutes)]
-            is_smooth = y_after is not None and np.allclose(y_after, y[-1], rtol=0.0, atol=1e-12)
             odds = _before_trading_step(odds, y, mean, variance, substeps, is_smooth)
-            y_after = y[0]
+        is_smooth = not problem.is_gap[step]
     first_upper, first_lower = (float(CubicSpline(s, row)(0.0)) for row in odds)
     return first_upper, first_lower, 1.0 - first_upper - first_lower
 

@@ -23,8 +23,8 @@ class EnginePlan:
     """Everything an engine needs to simulate any path of a scenario.
 
     Legend: D sessions; K steps a session (the overnight gap first); N = D·K steps; B regime books; R regimes;
-    A levels above the start and C levels below it, nearest first, each row ended by a barrier out of reach;
-    T line tables. All logarithms are relative to the starting index S0.
+    W places of a row of barriers, the levels of one side (0 above, 1 below the start) nearest first, the rest out
+    of reach; T line tables. All logarithms are relative to the starting index S0.
 
     Attributes
     ----------
@@ -47,10 +47,11 @@ class EnginePlan:
     table_start, table_cells : (T,) first line of each table and cells a row.
     table_knots, table_scale : (T, 3) and (T, 2), see `sim.line_table`.
     lines : (·, 2) intercept and slope.
-    above_start, above_end : (N, B, A + 1) Φ of each level above, at the start and the end of each step.
-    below_start, below_end : (N, B, C + 1) the same for the levels below.
-    level_above, level_below : (A + 1,), (C + 1,) the levels themselves, the twin's barriers.
-    upper_rank, lower_rank : place of the targets among the levels above and below.
+    barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
+        σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
+    level : (2, W) σ·L, the twin's barriers.
+    level_count : (2,) number of levels on each side.
+    target_rank : (2,) place of the upper target among the levels above and of the lower among those below.
     trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level, closes in a row.
     run_start : (R,) qualifying closes in a row already made at the start.
     allowed_from : (R, R) bool, [regime][present regime].
@@ -86,14 +87,11 @@ class EnginePlan:
     table_knots: Float32Array
     table_scale: Float32Array
     lines: Float32Array
-    above_start: Float32Array
-    above_end: Float32Array
-    below_start: Float32Array
-    below_end: Float32Array
-    level_above: Float32Array
-    level_below: Float32Array
-    upper_rank: int
-    lower_rank: int
+    barrier_start: Float32Array
+    barrier_end: Float32Array
+    level: Float32Array
+    level_count: Int32Array
+    target_rank: Int32Array
     trigger: Int32Array
     trigger_level: Float32Array
     trigger_rank: Int32Array
@@ -114,7 +112,7 @@ class EnginePlan:
     @property
     def books(self) -> int:
         """B, number of distinct regime books."""
-        return int(self.above_end.shape[1])
+        return int(self.barrier_end.shape[2])
 
     @property
     def constant_variance(self) -> bool:
@@ -124,8 +122,7 @@ class EnginePlan:
     @property
     def outcome_shape(self) -> OutcomeShape:
         """Lengths of the outcome arrays."""
-        levels = self.level_above.size + self.level_below.size - 2
-        return OutcomeShape(self.steps, levels, self.sessions, self.trigger.size, self.close_bins)
+        return OutcomeShape(self.steps, int(self.level_count.sum()), self.sessions, self.trigger.size, self.close_bins)
 
     @property
     def digest(self) -> str:

@@ -95,8 +95,7 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
         **maps.fields(ladder),
-        upper_rank=int(np.sum((ladder > 0) & (ladder < np.log(scenario.targets.upper / scenario.market.spot) - 1e-12))),
-        lower_rank=int(np.sum((ladder < 0) & (ladder > np.log(scenario.targets.lower / scenario.market.spot) + 1e-12))),
+        target_rank=np.array([_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"),
         close_low=np.float32(-bins_reach),
         close_scale=np.float32(CLOSE_BINS_PER_UNIT),
         close_bins=int(2 * bins_reach * CLOSE_BINS_PER_UNIT),
@@ -218,16 +217,8 @@ def _outcome_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
 def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
     spot, half_life = scenario.market.spot, scenario.dealers.impact_half_life
     names = ["initial", *(r.name for r in scenario.regime)]
-    ladder = np.array(scenario.ladder)
     rows = scenario.regime
     _, book_of_regime = group_weights(scenario, tuple(dict.fromkeys(p.group for p in scenario.dealers.position)))
-
-    def rank(regime: Regime) -> int:
-        if regime.level is None or not regime.when.startswith("touches"):
-            return -1
-        if regime.when == "touches_above":
-            return int(np.sum((ladder > spot) & (ladder < regime.level)))
-        return int(np.sum((ladder < spot) & (ladder > regime.level)))
 
     def started(regime: Regime) -> int:
         above = regime.when == "closes_above" and spot > (regime.level or np.inf)
@@ -247,13 +238,19 @@ def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
         "book_of_regime": book_of_regime,
         "trigger": np.array([0, *(TRIGGERS[r.when] for r in rows)], dtype=np.int32),
         "trigger_level": np.array([0.0, *(log_level(r) for r in rows)], dtype=np.float32),
-        "trigger_rank": np.array([-1, *(rank(r) for r in rows)], dtype=np.int32),
+        "trigger_rank": np.array([-1, *(_rank(scenario, r.level) if r.level and r.when.startswith("touches") else -1 for r in rows)], dtype=np.int32),
         "trigger_closes": np.array([0, *(r.closes if r.when.startswith("closes") else 0 for r in rows)], dtype=np.int32),
         "run_start": np.array([0, *(started(r) for r in rows)], dtype=np.int32),
         "allowed_from": np.array([[False] * len(names), *(allowed(r) for r in rows)]),
         "lasts": np.array([0, *(r.lasts or 0 for r in rows)], dtype=np.int32),
         "successor": np.array([0, *(names.index(r.then) if r.then else 0 for r in rows)], dtype=np.int32),
     }
+
+
+def _rank(scenario: Scenario, level: float) -> int:
+    """Place of a level among those on its side of the start, the nearest first."""
+    spot = scenario.market.spot
+    return sum(1 for other in scenario.ladder if spot < other < level or level < other < spot)
 
 
 def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
@@ -326,11 +323,14 @@ class _MapTables:
         cells = np.array([t.cells for t in self.tables], dtype=np.int32)
         sizes = [t.lines.shape[0] * t.cells for t in self.tables]
         lines = [t.lines.reshape(-1, 2) for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
-        above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
+        sides = (np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1])
+        width = max(side.size for side in sides) + 1
 
-        def barrier(values: FloatArray, side: Any, beyond: float) -> engine_plan.Float32Array:
-            end = np.full((*values.shape[:-1], 1), beyond)
-            return np.concatenate((values[..., side], end), axis=-1).astype(np.float32)
+        def barriers(values: FloatArray) -> engine_plan.Float32Array:
+            rows = np.full((*values.shape[:2], 2, width), NO_LEVEL)
+            for i, (side, sign) in enumerate(zip(sides, (1.0, -1.0), strict=True)):
+                rows[..., i, : side.size] = sign * values[..., side]
+            return np.ascontiguousarray(np.moveaxis(rows, 2, 1), dtype=np.float32)
 
         return {
             "identity_map": self.identity_map,
@@ -343,12 +343,10 @@ class _MapTables:
             "table_knots": np.array([t.knots for t in self.tables], dtype=np.float32).reshape(-1, 3),
             "table_scale": np.array([(t.coarse, t.fine) for t in self.tables], dtype=np.float32).reshape(-1, 2),
             "lines": np.concatenate(lines),
-            "above_start": barrier(self.start_barrier, above, NO_LEVEL),
-            "above_end": barrier(self.end_barrier, above, NO_LEVEL),
-            "below_start": barrier(self.start_barrier, below, -NO_LEVEL),
-            "below_end": barrier(self.end_barrier, below, -NO_LEVEL),
-            "level_above": barrier(ladder, above, NO_LEVEL),
-            "level_below": barrier(ladder, below, -NO_LEVEL),
+            "barrier_start": barriers(self.start_barrier),
+            "barrier_end": barriers(self.end_barrier),
+            "level": barriers(ladder[None, None, :])[0, :, 0],
+            "level_count": np.array([side.size for side in sides], dtype=np.int32),
         }
 
 

@@ -155,8 +155,9 @@ def times_view(result: Result) -> Table:
 def provenance(manifest: Mapping[str, Any]) -> Text:
     """Line that says what made the numbers: paths, seed, engine, time and speed."""
     seconds = float(manifest["timings"]["simulate_s"])
+    first = int(manifest.get("first_path", 0))
     parts = [
-        f"{int(manifest['paths']):,} paths",
+        f"{int(manifest['paths']):,} paths" + (f" from number {first:,}" if first else ""),
         f"seed {manifest['seed']}",
         f"engine {manifest['engine']}",
         f"{seconds:.1f} s",
@@ -319,7 +320,7 @@ def _legend(result: Result) -> str:
     rows = result.odds[result.odds["dealers"] != "difference"]
     widest = 100 * float((rows["ci_high"] - rows["ci_low"]).max()) / 2
     return (
-        f"Intervals are at 95%; the probabilities themselves are good to {widest:.2g} points or better.\n"
+        f"Intervals are at 95%; the probabilities are good to {widest:.2g} points or better.\n"
         "flat volatility: the closed form without dealers, gaps or changing volatility.\n"
         "2 x delta: the traders' rule of thumb for a touch."
     )

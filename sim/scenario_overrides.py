@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sim.errors import Problem
-from sim.scenario_values import shown
+from sim.scenario_values import shown, shown_key
 
 WHERE: Final = "--set"
 _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
 _NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
 _RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
+_KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
 
 Path = tuple[str | int, ...]
 
@@ -47,6 +48,8 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
         try:
             if not equals or not key:
                 raise _RefusedError("is not key=value", "Try targets.upper=7150.")
+            if not key.isprintable():
+                raise _RefusedError("is no key", _KEY_HINT)
             if not value:
                 raise _RefusedError("states no value", f'Try {key}=... (an empty text is "").')
             for path in _resolve(data, key):
@@ -85,13 +88,13 @@ def _segments(key: str) -> list[list[str]]:
     while True:
         match = _SEGMENT.match(key, position)
         if match is None:
-            raise _RefusedError("is no key", "Try a dotted path such as dealers.position[0].strike.")
+            raise _RefusedError("is no key", _KEY_HINT)
         segments.append([match[1], *re.findall(r"\[([^\[\]]+)\]", match[2])])
         position = match.end()
         if position == len(key):
             return segments
         if key[position] != ".":
-            raise _RefusedError("is no key", "Try a dotted path such as dealers.position[0].strike.")
+            raise _RefusedError("is no key", _KEY_HINT)
         position += 1
 
 
@@ -111,7 +114,7 @@ def _select(data: dict[str, Any], path: Path, name: str, selector: str) -> list[
     names = [item.get(label) if isinstance(item, dict) else None for item in items] if label else []
     chosen: list[Path] = [(*path, index) for index, item in enumerate(names) if item == selector]
     if not chosen:
-        listed = ", ".join(dict.fromkeys(item for item in names if isinstance(item, str)))
+        listed = ", ".join(dict.fromkeys(shown_key(item) for item in names if isinstance(item, str)))
         hint = f"Try one of: {listed}." if listed else "Try an index: items count from 0."
         raise _RefusedError(f"{_dotted(path)} has no item named {selector}", hint)
     return chosen

@@ -42,9 +42,9 @@ def trace_path(scenario: Scenario, path: int, *, seed: int = 1, where: str | Non
     known = np.zeros((2, 2), dtype=np.int64)
 
     def record(session: int, block: PathBlock) -> None:
-        ranks = np.array([[world.rank[side][0] for side in (UP, DOWN)] for world in block.worlds])
+        ranks = block.rank[:, 0].reshape(2, 2).copy()
         price = prepared.axes.spot * float(np.exp(np.float64(block.s[0])))
-        fundamental = prepared.axes.spot * float(np.exp(np.float64(block.x[0])))
+        fundamental = prepared.axes.spot * float(np.exp(np.float64(block.place[WITHOUT, 0])))
         rows.append(
             {
                 "session": session + 1,

@@ -1,11 +1,16 @@
-"""A valid scenario in which every table and key occurs, and edits to break it."""
+"""A valid scenario in which every table and key occurs, edits to break it, and how a refusal must read."""
 
 from __future__ import annotations
 
 import copy
 import datetime as dt
 import re
+from collections.abc import Callable
 from typing import Any
+
+import pytest
+
+from sim.errors import InputError
 
 DELETE = object()
 
@@ -126,3 +131,21 @@ def sample(edits: dict[str, Any] | None = None) -> dict[str, Any]:
         else:
             node[path[-1]] = copy.deepcopy(value)
     return data
+
+
+def refusal(call: Callable[[], object]) -> InputError:
+    with pytest.raises(InputError) as caught:
+        call()
+    return caught.value
+
+
+def check_lines(error: InputError, where: str) -> None:
+    lines = str(error).splitlines()
+    assert len(lines) == len(error.problems)
+    for line, problem in zip(lines, error.problems, strict=True):
+        assert line.startswith(f"{where}")
+        assert problem.key in line
+        assert problem.why
+        assert line.isprintable()
+    assert "Traceback" not in str(error)
+    assert error.exit_code == 2

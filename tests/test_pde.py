@@ -284,7 +284,7 @@ def test_a_settlement_moves_no_price():
         return s + 0.05 * settled
 
     odds = [first_hit_odds(problem, points=201) for problem in (plain, replace(plain, phi=stepped))]
-    np.testing.assert_allclose(odds[0], odds[1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(odds[0], odds[1], rtol=0, atol=1e-12)
 
 
 def test_a_map_that_decays_is_a_drift_of_the_price():

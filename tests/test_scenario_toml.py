@@ -14,9 +14,8 @@ from sim.scenario import Scenario
 from sim.scenario_file import builtin_scenarios, load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario_toml import scenario_to_toml
 
-MINIMAL: dict[str, Any] = dict.fromkeys(
-    ("levels", "drift", "jumps", "catalyst", "dealers", "regime", "description"), DELETE
-)
+OPTIONAL = ("levels", "drift", "jumps", "catalyst", "dealers", "regime", "description")
+MINIMAL: dict[str, Any] = dict.fromkeys(OPTIONAL, DELETE)
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
     "minimal": MINIMAL,

@@ -7,133 +7,43 @@ from numpy.typing import NDArray
 
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.philox import PathWords
-from sim.kernels_numpy.reaction import Lines, LookUpWork, plan_tables
+from sim.kernels_numpy.reaction import LookUpWork, plan_tables
 from sim.outcomes import NEITHER, Outcomes
 from sim.plan import EnginePlan, Int32Array
 
 UP, DOWN = 0, 1
-
-
-class WorldState:
-    """One world's ladder: with dealers in the hedged price, without them in the fundamental.
-
-    Attributes
-    ----------
-    rank : two (n,) int32, levels touched so far above and below; the next one has this place.
-    distance : two (n,) float32 from the path to the next level on each side, at the step's start.
-    first : (n,) int8 first target: 0 neither, 1 upper, 2 lower.
-    """
-
-    def __init__(self, n: int):
-        self.rank = [np.zeros(n, dtype=np.int32) for _ in (UP, DOWN)]
-        self.distance = [np.empty(n, dtype=np.float32) for _ in (UP, DOWN)]
-        self.distance_end = [np.empty(n, dtype=np.float32) for _ in (UP, DOWN)]
-        self.first = np.zeros(n, dtype=np.int8)
-
-    def cut(self, n: int) -> WorldState:
-        """Return the same arrays, shortened to n paths."""
-        short = WorldState(0)
-        for name in ("rank", "distance", "distance_end"):
-            setattr(short, name, [a[:n] for a in getattr(self, name)])
-        short.first = self.first[:n]
-        return short
+# Ladders of a path: with dealers above and below, then the twin's.
+LADDERS = 4
 
 
 class PathBlock:
     """Paths `first_path` … `first_path + n − 1` on their way through a plan.
 
+    A path climbs four ladders: 2·world + side, world 0 with dealers and 1 without, side 0 above and 1 below.
+
     Attributes
     ----------
-    x, s : (n,) float32 fundamental and price, ln relative to S0.
-    y : (n,) float32 reaction coordinate s + q.
+    place, place_end : (2, n) float32 at both ends of a step: y = s + q with dealers, x without.
+    s : (n,) float32 price, ln relative to S0; x, the fundamental, is `place[1]`.
     h : (n,) float32 variance of the session.
-    regime, age, visited : (n,) int32; `visited` has one bit a regime.
+    regime, age, visited : (n,) int32; `visited` has one bit a listed regime.
     book, flow : (n,) int32 and float32 of the present regime.
-    gap_outcome : mean and variance that this session's catalyst or jump adds, (n,) float32 each, or None.
-    codes : above and below, (n,) int32 place of each path's next barrier in the plan's rows, book·width + rank.
     runs : one (n,) int32 a regime with a close trigger, qualifying closes in a row.
-    worlds : with dealers, without.
+    gap_outcome : mean and variance that this session's catalyst or jump adds, (n,) float32 each, or None.
+    rank : (4, n) int32 levels touched so far on each ladder; the next one has this place.
+    code : (4, n) int32 place of the next barrier in a row of `barrier_end`.
+    distance, distance_end : (4, n) float32 from the path to its next barrier at both ends of a step.
+    twin_barrier : (2, n) float32 next barrier of the twin, which moves only when it is touched.
+    first : (2, n) int8 first target in each world: 0 neither, 1 upper, 2 lower.
+    barrier_start, barrier_end : (N, ·) float32 the plan's barriers at both ends of each step, the twin's behind.
     """
 
-    FLOATS = (
-        *("x", "x_end", "s", "y", "y_end", "h", "flow", "x_open"),
-        *("scaled_variance", "volatility", "mean", "move", "gate", "t"),
-    )
+    FLOATS = ("s", "h", "flow", "x_open", "scaled_variance", "volatility", "mean", "move", "gate", "t")
     INTEGERS = ("regime", "age", "visited", "book", "next_regime")
 
-    def __init__(self, plan: EnginePlan, seed: int, capacity: int):
-        self.plan = plan
-        self.capacity = capacity
-        self.words = PathWords(capacity, seed)
-        self.tables: list[Lines] = plan_tables(plan)
-        self.outcomes = Outcomes.zeros(plan.outcome_shape)
-        self.any_flow = bool(np.any(plan.regime_flow))
-        normals = plan.steps_per_session + plan.steps_per_session % 2
-        self._floats = {name: np.empty(capacity, dtype=np.float32) for name in self.FLOATS}
-        self._integers = {name: np.empty(capacity, dtype=np.int32) for name in self.INTEGERS}
-        self._worlds = [WorldState(capacity) for _ in range(2)]
-        self._runs = {int(r): np.empty(capacity, dtype=np.int32) for r in np.flatnonzero(plan.trigger_closes)}
-        self._codes = [np.empty(capacity, dtype=np.int32) for _ in (UP, DOWN)]
-        self._barriers = [[np.empty(capacity, dtype=np.float32) for _ in (UP, DOWN)] for _ in range(2)]
-        self._normals = np.empty((normals, capacity), dtype=np.float32)
-        self._words = np.empty((4, capacity), dtype=np.uint32)
-        self._scratch = np.empty((3, capacity), dtype=np.float32)
-        self._masks = np.empty((2, capacity), dtype=np.bool_)
-        self._look_up = LookUpWork.allocate(capacity)
-        self._path_low = np.empty(capacity, dtype=np.uint64)
-
-    def start(self, first_path: int, n: int) -> None:
-        """Place n paths at the start; none may share the block with a path on the other side of a multiple of 2^32."""
-        assert 0 < n <= self.capacity
-        assert first_path >> 32 == (first_path + n - 1) >> 32
-        plan = self.plan
-        for name in self.FLOATS:
-            setattr(self, name, self._floats[name][:n])
-        for name in self.INTEGERS:
-            setattr(self, name, self._integers[name][:n])
-        self.n = n
-        self.first_path = first_path
-        self.path_high = first_path >> 32
-        self.path_low = self._path_low[:n]
-        self.path_low[:] = np.arange(n, dtype=np.uint64) + np.uint64(first_path & 0xFFFFFFFF)
-        self.normals = self._normals[:, :n]
-        self.random_words = self._words[:, :n]
-        self.scratch = self._scratch[:, :n]
-        self.masks = self._masks[:, :n]
-        self.look_up_work = self._look_up.cut(n)
-        self.codes = [code[:n] for code in self._codes]
-        self.barriers = [[b[:n] for b in pair] for pair in self._barriers]
-        self.worlds = [world.cut(n) for world in self._worlds]
-        self.runs = {r: run[:n] for r, run in self._runs.items()}
-
-        for name in ("x", "s", "flow", "regime", "age", "book"):
-            getattr(self, name).fill(0)
-        self.gap_outcome: tuple[Float32Array, Float32Array] | None = None
-        self.visited.fill(0)
-        self.y.fill(plan.hedge_start)
-        self.h.fill(plan.variance_start)
-        for r, run in self.runs.items():
-            run.fill(plan.run_start[r])
-        for world in self.worlds:
-            world.first.fill(NEITHER)
-            for side in (UP, DOWN):
-                world.rank[side].fill(0)
-        for side, hedged, bare in (
-            (UP, plan.above_start[0, 0, 0] - plan.hedge_start, plan.level_above[0]),
-            (DOWN, plan.hedge_start - plan.below_start[0, 0, 0], -plan.level_below[0]),
-        ):
-            self.codes[side].fill(0)
-            self.worlds[0].distance[side].fill(hedged)
-            self.worlds[1].distance[side].fill(bare)
-            self.barriers[1][side].fill(bare if side == UP else -bare)
-
-    x: Float32Array
-    x_end: Float32Array
     s: Float32Array
-    y: Float32Array
-    y_end: Float32Array
-    flow: Float32Array
     h: Float32Array
+    flow: Float32Array
     x_open: Float32Array
     scaled_variance: Float32Array
     volatility: Float32Array
@@ -146,4 +56,63 @@ class PathBlock:
     visited: Int32Array
     book: Int32Array
     next_regime: Int32Array
-    path_low: NDArray[np.uint64]
+
+    def __init__(self, plan: EnginePlan, seed: int, capacity: int):
+        self.plan = plan
+        self.capacity = capacity
+        self.words = PathWords(capacity, seed)
+        self.tables = plan_tables(plan)
+        self.outcomes = Outcomes.zeros(plan.outcome_shape)
+        self.any_flow = bool(np.any(plan.regime_flow))
+        twin = np.broadcast_to(plan.level.reshape(1, -1), (plan.steps, plan.level.size))
+        self.barrier_start = np.concatenate((plan.barrier_start.reshape(plan.steps, -1), twin), axis=1)
+        self.barrier_end = np.concatenate((plan.barrier_end.reshape(plan.steps, -1), twin), axis=1)
+        self.width = plan.level.shape[1]
+        sides = self.width * plan.books * np.arange(2)
+        # Where each ladder's rows begin in a row of barriers.
+        self.ladder_start = np.concatenate((sides, 2 * self.width * plan.books + self.width * np.arange(2)))
+        self.normal_count = plan.steps_per_session + plan.steps_per_session % 2
+        self._allocate(capacity)
+
+    def _allocate(self, n: int) -> None:
+        for name in self.FLOATS:
+            setattr(self, name, np.empty(n, dtype=np.float32))
+        for name in self.INTEGERS:
+            setattr(self, name, np.empty(n, dtype=np.int32))
+        self.n = n
+        self.place, self.place_end = (np.empty((2, n), dtype=np.float32) for _ in range(2))
+        self.distance, self.distance_end = (np.empty((LADDERS, n), dtype=np.float32) for _ in range(2))
+        self.rank, self.code = (np.empty((LADDERS, n), dtype=np.int32) for _ in range(2))
+        self.twin_barrier = np.empty((2, n), dtype=np.float32)
+        self.first = np.empty((2, n), dtype=np.int8)
+        self.runs = {int(r): np.empty(n, dtype=np.int32) for r in np.flatnonzero(self.plan.trigger_closes)}
+        self.normals = np.empty((self.normal_count, n), dtype=np.float32)
+        self.random_words = np.empty((4, n), dtype=np.uint32)
+        self.scratch = np.empty((3, n), dtype=np.float32)
+        self.masks = np.empty((2, n), dtype=np.bool_)
+        self.look_up_work = LookUpWork.allocate(n)
+        self.path_low: NDArray[np.uint64] = np.empty(n, dtype=np.uint64)
+
+    def start(self, first_path: int, n: int) -> None:
+        """Place n paths at the start; all share the high word of their number."""
+        assert 0 < n <= self.capacity
+        assert first_path >> 32 == (first_path + n - 1) >> 32
+        if n != self.n:
+            self._allocate(n)
+        plan = self.plan
+        self.path_high = first_path >> 32
+        self.path_low[:] = np.arange(n, dtype=np.uint64) + np.uint64(first_path & 0xFFFFFFFF)
+        for name in ("s", "flow", "regime", "age", "visited", "book", "rank"):
+            getattr(self, name).fill(0)
+        self.first.fill(NEITHER)
+        self.place[0] = plan.hedge_start
+        self.place[1] = 0
+        self.h.fill(plan.variance_start)
+        self.gap_outcome: tuple[Float32Array, Float32Array] | None = None
+        for r, run in self.runs.items():
+            run.fill(plan.run_start[r])
+        self.code[:] = self.ladder_start[:, None]
+        self.twin_barrier[:] = plan.level[:, :1]
+        first_barriers = self.barrier_start[0, self.ladder_start]
+        start = np.array([plan.hedge_start, -plan.hedge_start, 0, 0], dtype=np.float32)
+        self.distance[:] = (first_barriers - start)[:, None]

@@ -16,28 +16,23 @@ from numpy.typing import NDArray
 from sim.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
 from sim.kernels_numpy.bridge import half_exponential, touched
 from sim.kernels_numpy.normal import Float32Array
-from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
-from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, IntArray
-from sim.plan import EnginePlan, Int32Array
+from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
 IndexArray = NDArray[np.intp]
-BoolArray = NDArray[np.bool_]
 
 
 def take_step(block: PathBlock, step: int) -> None:
     """Advance every path of a block by one step; `step` counts from the start, gaps included."""
-    plan = block.plan
-    k = step % plan.steps_per_session
+    k = step % block.plan.steps_per_session
     move_fundamental(block, k)
-    clear_market(block, step)
-    near = near_levels(block, step)
+    clear_market(block, step, k)
+    near = near_levels(block, step, k)
     if near.size:
-        touch_levels(block, step, near)
-    for world in block.worlds:
-        world.distance, world.distance_end = world.distance_end, world.distance
-    block.x, block.x_end = block.x_end, block.x
-    block.y, block.y_end = block.y_end, block.y
+        touch_levels(block, step, k, near)
+    block.distance, block.distance_end = block.distance_end, block.distance
+    block.place, block.place_end = block.place_end, block.place
 
 
 def move_fundamental(block: PathBlock, k: int) -> None:
@@ -56,165 +51,124 @@ def move_fundamental(block: PathBlock, k: int) -> None:
     np.multiply(block.mean, plan.share[k], out=block.t)
     np.add(block.move, block.t, out=block.move)
     if k > 0 and plan.fade > 0:
-        np.subtract(block.s, block.x, out=block.t)
-    np.add(block.x, block.move, out=block.x_end)
+        np.subtract(block.s, block.place[WITHOUT], out=block.t)
+    np.add(block.place[WITHOUT], block.move, out=block.place_end[WITHOUT])
 
 
-def clear_market(block: PathBlock, step: int) -> None:
+def clear_market(block: PathBlock, step: int, k: int) -> None:
     """2 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map."""
-    plan = block.plan
-    trading = step % plan.steps_per_session > 0
-    np.add(block.y, block.move, out=block.y_end)
-    if trading and plan.fade > 0:
+    plan, y = block.plan, block.place_end[WITH]
+    np.add(block.place[WITH], block.move, out=y)
+    if k > 0 and plan.fade > 0:
         np.multiply(block.t, plan.fade, out=block.t)
-        np.subtract(block.y_end, block.t, out=block.y_end)
-    if trading and block.any_flow:
-        np.add(block.y_end, block.flow, out=block.y_end)
+        np.subtract(y, block.t, out=y)
+    if k > 0 and block.any_flow:
+        np.add(y, block.flow, out=y)
     if plan.identity_map:
-        np.copyto(block.s, block.y_end)
+        np.copyto(block.s, y)
     else:
         book = block.book if plan.books > 1 else None
-        look_up(block.tables[plan.step_table[step]], block.y_end, book, block.s, block.look_up_work)
+        look_up(block.tables[plan.step_table[step]], y, book, block.s, block.look_up_work)
 
 
-def near_levels(block: PathBlock, step: int) -> IndexArray:
+def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
     """3 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential."""
-    plan = block.plan
-    k = step % plan.steps_per_session
-    np.multiply(block.scaled_variance, np.float32(plan.share[k] * np.float32(BRIDGE_REACH)), out=block.gate)
+    barriers, ends = block.barrier_end[step], block.distance_end
+    for side in (UP, DOWN):
+        np.take(barriers, block.code[side], out=ends[side], mode="clip")
+    for first, offer in ((0, ends), (2, block.twin_barrier)):
+        place = block.place_end[first // 2]
+        source = offer[:2]
+        np.subtract(source[UP], place, out=ends[first + UP])
+        np.add(source[DOWN], place, out=ends[first + DOWN])
     near, mask = block.masks
-    near.fill(False)
-    for which, world in enumerate(block.worlds):
-        place = block.y_end if which == WITH else block.x_end
-        for side in (UP, DOWN):
-            barrier = block.barriers[which][side]
-            if which == WITH:
-                table = (plan.above_end, plan.below_end)[side][step]
-                np.take(table.reshape(-1), block.codes[side], out=barrier, mode="clip")
-            end = world.distance_end[side]
-            if side == UP:
-                np.subtract(barrier, place, out=end)
-            else:
-                np.subtract(place, barrier, out=end)
-            if k == 0:
-                np.less_equal(end, np.float32(0), out=mask)
-            else:
-                np.multiply(world.distance[side], end, out=block.t)
-                np.less(block.t, block.gate, out=mask)
+    if k == 0:
+        np.less_equal(ends[0], np.float32(0), out=near)
+        for ladder in range(1, LADDERS):
+            np.less_equal(ends[ladder], np.float32(0), out=mask)
             np.logical_or(near, mask, out=near)
+    else:
+        reach = np.float32(block.plan.share[k] * np.float32(BRIDGE_REACH))
+        np.multiply(block.scaled_variance, reach, out=block.gate)
+        closest = block.move
+        for ladder in range(LADDERS):
+            product = closest if ladder == 0 else block.t
+            np.multiply(block.distance[ladder], ends[ladder], out=product)
+            if ladder > 0:
+                np.minimum(closest, product, out=closest)
+        np.less(closest, block.gate, out=near)
     return np.flatnonzero(near)
 
 
-def touch_levels(block: PathBlock, step: int, near: IndexArray) -> None:
-    """4 Decide the touches of the paths near a level, count them, and settle first targets."""
-    plan = block.plan
-    k = step % plan.steps_per_session
-    reach: list[Float32Array | None] = [None, None]
+def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
+    """4 Decide the touches of the paths near a level, count them, and settle first targets.
+
+    One exponential serves all ladders of a side, with dealers and without.
+    """
+    plan, m, n = block.plan, near.size, block.n
+    start = np.take(block.distance, near, axis=1)
+    end = np.take(block.distance_end, near, axis=1)
+    reach = None
     if k > 0:
-        words = np.empty((4, near.size), dtype=np.uint32)
+        words = np.empty((4, m), dtype=np.uint32)
         call = (step // plan.steps_per_session) * CALLS_PER_SESSION + k
         block.words.draw(block.path_low[near], block.path_high, call, PURPOSE_BRIDGE, words)
         variance = block.scaled_variance[near] * plan.share[k]
-        reach = [variance * half_exponential(words[side]) for side in (UP, DOWN)]
-    for which in (WITH, WITHOUT):
-        targets = [touch_side(block, step, near, which, side, reach[side]) for side in (UP, DOWN)]
-        hit = targets[UP][0] | targets[DOWN][0]
-        if hit.any():
-            settle_first_target(block, step, which, near, hit, targets)
+        reach = np.empty((LADDERS, m), dtype=np.float32)
+        reach[:2] = half_exponential(words[:2].reshape(-1)).reshape(2, m) * variance
+        reach[2:] = reach[:2]
+    # Events: flat indices into (ladder, near path) and into (ladder, path) of the same touch.
+    event = np.flatnonzero(touched(start, end, reach))
+    if not event.size:
+        return
+    start_now = start.reshape(-1)[event]
+    to_target = np.full((LADDERS, m), np.float32(np.inf), dtype=np.float32)
+    ranks, codes, ends = block.rank.reshape(-1), block.code.reshape(-1), block.distance_end.reshape(-1)
+    while event.size:
+        ladder = event // m
+        path = near[event - ladder * m]
+        flat = ladder * n + path
+        rank = ranks[flat]
+        count_touches(block, step, ladder, rank)
+        at_target = event[rank == plan.target_rank[ladder & 1]]
+        if at_target.size:
+            to_target.reshape(-1)[at_target] = start_now[rank == plan.target_rank[ladder & 1]]
+        code = codes[flat] + np.int32(1)
+        ranks[flat] = rank + np.int32(1)
+        codes[flat] = code
+        place = (ladder >> 1) * n + path
+        sign = np.where(ladder & 1, np.float32(-1), np.float32(1))
+        barrier = block.barrier_end[step][code]
+        end_now = barrier - sign * block.place_end.reshape(-1)[place]
+        start_now = block.barrier_start[step][code] - sign * block.place.reshape(-1)[place]
+        ends[flat] = end_now
+        twin = ladder >= 2
+        block.twin_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
+        again = touched(start_now, end_now, None if reach is None else reach.reshape(-1)[event])
+        event, start_now = event[again], start_now[again]
+    settle_first_targets(block, step, near, to_target)
 
 
-def touch_side(
-    block: PathBlock, step: int, near: IndexArray, which: int, side: int, reach: Float32Array | None
-) -> tuple[BoolArray, Float32Array]:
-    """Touches of one world's levels on one side by the paths `near`.
+def count_touches(block: PathBlock, step: int, ladder: IndexArray, rank: NDArray[np.int32]) -> None:
+    """5 Count touches by ladder and rank into the outcomes' order, levels ascending."""
+    above, below = (int(count) for count in block.plan.level_count)
+    tally = np.bincount(ladder * block.width + rank, minlength=LADDERS * block.width).reshape(2, 2, block.width)
+    counts = block.outcomes.touch[:, :, step]
+    counts[:, below:] += tally[:, UP, :above]
+    counts[:, :below] += tally[:, DOWN, :below][:, ::-1]
 
-    Returns
-    -------
-    hit : (m,) bool, whether the target on this side was touched in this step.
-    distance : (m,) float32 from the path to that target at the step's start, right where `hit`.
+
+def settle_first_targets(block: PathBlock, step: int, near: IndexArray, to_target: Float32Array) -> None:
+    """6 Settle the first target of the paths that touched one: with both, the one nearer at the step's start.
+
+    `to_target` is (4, m): the distance at the step's start of a target touched in this step, else infinite.
     """
-    plan, world = block.plan, block.worlds[which]
-    target = plan.upper_rank if side == UP else plan.lower_rank
-    hit = np.zeros(near.size, dtype=np.bool_)
-    to_target = np.zeros(near.size, dtype=np.float32)
-    start = world.distance[side][near]
-    end = world.distance_end[side][near]
-    now = np.flatnonzero(touched(start, end, reach))
-    if not now.size:
-        return hit, to_target
-    paths = near[now]
-    rank = world.rank[side][paths]
-    start, end = start[now], end[now]
-    counts = block.outcomes.touch[which, :, step]
-    advanced, final_rank, final_end = [], [], []
-    while now.size:
-        count_levels(plan, side, rank, counts)
-        reached = rank == target
-        hit[now[reached]] = True
-        to_target[now[reached]] = start[reached]
-        rank = rank + np.int32(1)
-        start, end, barrier = next_distances(block, step, which, side, paths, rank)
-        again = touched(start, end, reach[now] if reach is not None else None)
-        done = ~again
-        advanced.append(paths[done])
-        final_rank.append(rank[done])
-        final_end.append((end[done], barrier[done]))
-        now, paths, rank, start, end = now[again], paths[again], rank[again], start[again], end[again]
-    moved = np.concatenate(advanced)
-    world.rank[side][moved] = np.concatenate(final_rank)
-    world.distance_end[side][moved] = np.concatenate([e for e, _ in final_end])
-    if which == WITH:
-        width = (plan.above_end, plan.below_end)[side].shape[2]
-        block.codes[side][moved] = block.book[moved] * np.int32(width) + world.rank[side][moved]
-    else:
-        block.barriers[which][side][moved] = np.concatenate([b for _, b in final_end])
-    return hit, to_target
-
-
-def next_distances(
-    block: PathBlock, step: int, which: int, side: int, paths: IndexArray, rank: Int32Array
-) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Distances to the levels of given ranks at both ends of a step, and the barrier at its end."""
-    plan = block.plan
-    if which == WITH:
-        starts, ends = ((plan.above_start, plan.above_end), (plan.below_start, plan.below_end))[side]
-        book = block.book[paths]
-        first, last = starts[step][book, rank], ends[step][book, rank]
-        place_start, place_end = block.y[paths], block.y_end[paths]
-    else:
-        first = last = (plan.level_above, plan.level_below)[side][rank]
-        place_start, place_end = block.x[paths], block.x_end[paths]
-    if side == UP:
-        return first - place_start, last - place_end, last
-    return place_start - first, place_end - last, last
-
-
-def count_levels(plan: EnginePlan, side: int, rank: Int32Array, counts: IntArray) -> None:
-    """Add touches by place on a side to the counts by place in the ladder."""
-    below = plan.level_below.size - 1
-    if side == UP:
-        tally = np.bincount(rank, minlength=plan.level_above.size)[:-1]
-        counts[below:] += tally
-    else:
-        tally = np.bincount(rank, minlength=plan.level_below.size)[:-1]
-        counts[:below] += tally[::-1]
-
-
-def settle_first_target(
-    block: PathBlock,
-    step: int,
-    which: int,
-    near: IndexArray,
-    hit: BoolArray,
-    targets: list[tuple[BoolArray, Float32Array]],
-) -> None:
-    """First target of the paths that hit one in this step: with both, the one nearer at the step's start."""
-    first = block.worlds[which].first
-    rows = np.flatnonzero(hit)
-    rows = rows[first[near[rows]] == NEITHER]
-    (hit_up, to_upper), (hit_down, to_lower) = targets
-    upper = hit_up[rows] & (~hit_down[rows] | (to_upper[rows] <= to_lower[rows]))
-    first[near[rows]] = np.where(upper, np.int8(UPPER), np.int8(LOWER))
-    uppers = int(np.count_nonzero(upper))
-    block.outcomes.first[which, 0, step] += uppers
-    block.outcomes.first[which, 1, step] += rows.size - uppers
+    for world in (WITH, WITHOUT):
+        upper, lower = to_target[2 * world + UP], to_target[2 * world + DOWN]
+        hit = np.flatnonzero(np.isfinite(upper) | np.isfinite(lower))
+        hit = hit[block.first[world][near[hit]] == NEITHER]
+        is_upper = upper[hit] <= lower[hit]
+        block.first[world][near[hit]] = np.where(is_upper, np.int8(UPPER), np.int8(LOWER))
+        uppers = int(np.count_nonzero(is_upper))
+        block.outcomes.first[world, 0, step] += uppers
+        block.outcomes.first[world, 1, step] += hit.size - uppers

@@ -39,18 +39,16 @@ def run_block(block: PathBlock, first_path: int, n: int, observer: Observer | No
 
 
 def count_paths(block: PathBlock) -> None:
-    """Count finished paths: the pair of first targets, and levels touched in both worlds."""
+    """15 Count finished paths: the pair of first targets, and levels touched in both worlds."""
     plan, outcomes = block.plan, block.outcomes
-    hedged, bare = block.worlds[WITH], block.worlds[WITHOUT]
     outcomes.paths += block.n
-    pairs = np.bincount(hedged.first.astype(np.int32) * 3 + bare.first, minlength=9)
-    outcomes.joint += pairs.reshape(3, 3)
-    below = plan.level_below.size - 1
-    for side, size in ((UP, plan.level_above.size), (DOWN, plan.level_below.size)):
-        both = np.bincount(np.minimum(hedged.rank[side], bare.rank[side]), minlength=size)
-        # Paths that touched at least rank + 1 levels on this side in both worlds.
-        reached = both[::-1].cumsum()[::-1][1:]
+    pairs = block.first[WITH].astype(np.int32) * 3 + block.first[WITHOUT]
+    outcomes.joint += np.bincount(pairs, minlength=9).reshape(3, 3)
+    above, below = (int(count) for count in plan.level_count)
+    for side, count in ((UP, above), (DOWN, below)):
+        touched_both = np.minimum(block.rank[side], block.rank[side + 2])
+        at_least = np.bincount(touched_both, minlength=count + 1)[::-1].cumsum()[::-1][1:]
         if side == UP:
-            outcomes.touch_both[below:] += reached
+            outcomes.touch_both[below:] += at_least
         else:
-            outcomes.touch_both[:below] += reached[::-1]
+            outcomes.touch_both[:below] += at_least[::-1]

@@ -10,19 +10,19 @@ from sim.kernels_numpy.normal import normal_pair
 from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
 from sim.kernels_numpy.philox import WordArray
 from sim.kernels_numpy.reaction import look_up
-from sim.outcomes import WITH
-from sim.plan import CLOSES_ABOVE, NO_TABLE, TOUCHES_ABOVE, Int32Array
+from sim.outcomes import WITH, WITHOUT
+from sim.plan import CLOSES_ABOVE, NO_TABLE, TOUCHES_ABOVE
 
 HALF = np.float32(0.5)
 
 
 def open_session(block: PathBlock, session: int) -> None:
-    """5 Draw the session's normals, its variance V and its gap outcome.
+    """7 Draw the session's normals, its variance V and its gap outcome.
 
     Random words: one a normal, the number of normals rounded up to even, then one for V and one for the outcome.
     """
     plan = block.plan
-    normals = len(block.normals)
+    normals = block.normal_count
     first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
     needed = normals + 2 if plan.variance_atoms.size or last > first else normals
     for call in range(-(-needed // 4)):
@@ -38,11 +38,11 @@ def open_session(block: PathBlock, session: int) -> None:
     if last > first:
         outcome = np.searchsorted(plan.outcome_threshold[first:last], outcome_word, side="left")
         block.gap_outcome = plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
-    np.copyto(block.x_open, block.x)
+    np.copyto(block.x_open, block.place[WITHOUT])
 
 
 def scale_variance(block: PathBlock, words: WordArray) -> None:
-    """6 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
+    """8 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
     plan = block.plan
     if plan.variance_atoms.size:
         atom = np.right_shift(words, np.uint32(32 - VARIANCE_ATOMS_BITS))
@@ -55,13 +55,13 @@ def scale_variance(block: PathBlock, words: WordArray) -> None:
 
 
 def settle_open(block: PathBlock, step: int) -> None:
-    """7 Re-base every path when options settle at the end of a step: y = Φ(s), price unmoved."""
+    """9 Re-base every path when options settle at the end of a step: y = Φ(s), price unmoved."""
     if block.plan.settles[step]:
         rebase(block, step, None)
 
 
 def close_session(block: PathBlock, session: int) -> None:
-    """8 Close: count, update the variance, change regimes, re-base the hedge."""
+    """10 Close: count, update the variance, change regimes, re-base the hedge."""
     plan = block.plan
     step = (session + 1) * plan.steps_per_session - 1
     count_close(block, session)
@@ -80,7 +80,7 @@ def close_session(block: PathBlock, session: int) -> None:
 
 
 def count_close(block: PathBlock, session: int) -> None:
-    """9 Count the close in the histogram: bin 0 lies below, the last bin above."""
+    """11 Count the close in the histogram: bin 0 lies below, the last bin above."""
     plan = block.plan
     np.subtract(block.s, plan.close_low, out=block.t)
     np.multiply(block.t, plan.close_scale, out=block.t)
@@ -91,11 +91,11 @@ def count_close(block: PathBlock, session: int) -> None:
 
 
 def update_variance(block: PathBlock) -> None:
-    """10 Update the variance: h = ω + (α + γ·[n < 0])·n² + β·h, n the session's shock without the drift."""
+    """12 Update the variance: h = ω + (α + γ·[n < 0])·n² + β·h, n the session's shock without the drift."""
     plan = block.plan
     if plan.constant_variance:
         return
-    np.subtract(block.x, block.x_open, out=block.t)
+    np.subtract(block.place[WITHOUT], block.x_open, out=block.t)
     np.subtract(block.t, block.mean, out=block.t)
     weight = np.where(block.t < 0, np.float32(plan.alpha + plan.gamma), plan.alpha)
     np.multiply(block.t, block.t, out=block.t)
@@ -106,7 +106,7 @@ def update_variance(block: PathBlock) -> None:
 
 
 def change_regimes(block: PathBlock) -> None:
-    """11 Choose each path's next regime: a hand-over that is due, else the first listed trigger that holds."""
+    """13 Choose each path's next regime: a hand-over that is due, else the first listed trigger that holds."""
     plan = block.plan
     np.copyto(block.next_regime, block.regime)
     if plan.trigger.size == 1:
@@ -131,7 +131,7 @@ def change_regimes(block: PathBlock) -> None:
 
 
 def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
-    """12 Test a regime's trigger for every path; None for one that is entered by hand-over only."""
+    """14 Test a regime's trigger for every path; None for one that is entered by hand-over only."""
     plan = block.plan
     code, level = plan.trigger[r], plan.trigger_level[r]
     if r in block.runs:
@@ -143,11 +143,11 @@ def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
     if plan.trigger_rank[r] < 0:
         return None
     side = UP if code == TOUCHES_ABOVE else DOWN
-    return block.worlds[WITH].rank[side] > plan.trigger_rank[r]
+    return block.rank[side] > plan.trigger_rank[r]
 
 
 def enter(block: PathBlock, paths: NDArray[np.intp], r: int, free: NDArray[np.bool_]) -> None:
-    """13 Enter a regime: mark it visited, start its age, and spare the paths from further triggers this close."""
+    """15 Enter a regime: mark it visited, start its age, and spare the paths from further triggers this close."""
     block.next_regime[paths] = r
     block.visited[paths] |= np.int32(1 << (r - 1))
     block.age[paths] = 0
@@ -155,24 +155,20 @@ def enter(block: PathBlock, paths: NDArray[np.intp], r: int, free: NDArray[np.bo
 
 
 def rebase(block: PathBlock, step: int, paths: NDArray[np.intp] | None) -> None:
-    """14 Re-base the hedge of all paths, or of those given: y = Φ_new(s) and the distances that follow from it."""
-    plan = block.plan
+    """16 Re-base the hedge of all paths, or of those given: y = Φ_new(s) and the distances that follow from it."""
+    plan, y = block.plan, block.place[WITH]
     table = block.tables[plan.rebase_table[step]]
     if paths is None:
-        book = block.book if plan.books > 1 else None
-        look_up(table, block.s, book, block.y, block.look_up_work)
+        look_up(table, block.s, block.book if plan.books > 1 else None, y, block.look_up_work)
     else:
         hedged = np.empty(paths.size, dtype=np.float32)
         look_up(table, block.s[paths], block.book[paths], hedged, block.look_up_work.cut(paths.size))
-        block.y[paths] = hedged
+        y[paths] = hedged
     if step + 1 == plan.steps:
         return
     which = slice(None) if paths is None else paths
-    books, y = block.book[which], block.y[which]
-    for side, starts in ((UP, plan.above_start), (DOWN, plan.below_start)):
-        rank: Int32Array = block.worlds[WITH].rank[side][which]
-        code = books * np.int32(starts.shape[2]) + rank
-        barrier = np.take(starts[step + 1].reshape(-1), code)
-        distance = barrier - y if side == UP else y - barrier
-        block.codes[side][which] = code
-        block.worlds[WITH].distance[side][which] = np.maximum(distance, np.float32(0))
+    for side, sign in ((UP, np.float32(1)), (DOWN, np.float32(-1))):
+        code = block.ladder_start[side] + block.book[which] * block.width + block.rank[side][which]
+        block.code[side][which] = code
+        distance = block.barrier_start[step + 1][code] - sign * y[which]
+        block.distance[side][which] = np.maximum(distance, np.float32(0))
