@@ -51,9 +51,13 @@ COSINE_POLYNOMIAL = (
 # Equally likely values of the session variance V, indexed by the top bits of a word.
 VARIANCE_ATOMS_BITS = 12
 
-# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U of 32 bits
-# gives E/2 = 11.44: beyond this bound no draw is needed.
+# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The two top bits of U are spare
+# low bits of the step's own angle word, known for every path at no cost: unless both are zero, U ≥ 1/4 and
+# E/2 ≤ 0.6932. The smallest U of 32 bits gives E/2 = 11.44. Beyond these bounds no word need be drawn.
 BRIDGE_REACH = 11.5
+BRIDGE_REACH_USUAL = 0.694
+# Low bits of an angle word: two steps × two sides × two bits. The angle keeps the other 24, sign included.
+ANGLE_SPARE_BITS = 8
 
 # Distance of the barrier that stands for "no further level on this side", log units.
 NO_LEVEL = 64.0

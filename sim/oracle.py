@@ -28,7 +28,7 @@ SESSIONS_PER_YEAR = 252
 # it the eigenfunctions' weight exp(theta a - theta^2 v / 2) <= exp(a^2 / 2v) < e^2, and no digits are lost.
 _IMAGES_UP_TO = 0.3
 
-# A drift theta L this small moves no digit of the odds, and its square or reciprocal may not be representable.
+# A drift theta L this small moves no digit of the odds, while one near the smallest float has lost its own.
 _NO_DRIFT = 1e-17
 
 

@@ -174,7 +174,7 @@ def first_hit_odds(
     substeps = -(-steps_per_step // map_samples)
     odds = np.zeros((2, points))
     mixtures = list(problem.gap_mixture or (NO_EXTRA_MOVE,) * np.count_nonzero(problem.is_gap))
-    # The odds bend where a gap or the horizon follows; a settlement in between leaves them smooth in the price.
+    # The odds bend where a gap or the horizon follows; a settlement leaves them as smooth in the price.
     is_smooth = False
     for step in reversed(range(problem.is_gap.size)):
         start, end = (float(minute) for minute in problem.step_minute[step : step + 2])

@@ -17,7 +17,7 @@ from sim.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
 from sim.line_table import LineTable, build_line_table
 from sim.outcomes import OutcomeAxes
 from sim.plan import NO_TABLE, EnginePlan
-from sim.reaction_map import FloorEvent, MapSlice, ReactionMap
+from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
 from sim.scenario import Regime, Scenario
 from sim.timegrid import TimeGrid, build_time_grid
 
@@ -26,7 +26,7 @@ SESSIONS_PER_YEAR = 252
 INVERSE_TOLERANCE_POINTS = 0.012
 FORWARD_TOLERANCE_POINTS = 0.004
 CLOSE_BINS_PER_UNIT = 8192
-SHORTEST_REACH = 0.6
+SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
 TRIGGERS = {
     "never": engine_plan.NEVER,
@@ -126,10 +126,15 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     book = build_dealer_book(scenario, grid)
     weights, _ = group_weights(scenario, book.groups)
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
+    spot, start = scenario.market.spot, grid.start_minute
     edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
-    reach = float(np.clip(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1), None, LONGEST_REACH))
-    kappa = impact_per_bn(scenario) / 1e9 * scenario.market.spot
-    return ReactionMap(scenario.market.spot, kappa, book, weights, scenario.dealers.m_floor, reach)
+    book_edge = max(
+        (abs(np.log(p.strike / spot)) + WIDTHS_COVERED * p.iv * np.sqrt(p.years(start)) for p in book.positions),
+        default=0.0,
+    )
+    reach = float(min(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1, book_edge), LONGEST_REACH))
+    kappa = impact_per_bn(scenario) / 1e9 * spot
+    return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
 
 
 def _refuse_folded_map(reaction_map: ReactionMap, events: Sequence[FloorEvent], where: str) -> None:

@@ -409,7 +409,9 @@ def test_scenario_check_tells_what_it_resolves_to() -> None:
 
 
 def test_scenario_check_finds_what_only_the_book_shows() -> None:
-    done = gammawall("scenario", "check", "siege-of-7000", "--set", "dealers.m_floor=0")
+    small = ["market.sessions=1", "volatility.steps_per_session=1", "dealers.impact_bp_per_bn=15"]
+    overrides = [part for text in (*small, "dealers.m_floor=0") for part in ("--set", text)]
+    done = gammawall("scenario", "check", "siege-of-7000", *overrides)
     assert done.exit_code == 2
     assert "siege-of-7000: dealers.m_floor = 0" in done.stderr
 
@@ -476,7 +478,7 @@ def test_check_options_reach_the_checks(monkeypatch: pytest.MonkeyPatch) -> None
 
     def run_checks(scenario: Any, **options: Any) -> list[Any]:
         calls.append({"name": scenario.name, **options})
-        return []
+        return fake_checks(ok=True)()
 
     monkeypatch.setattr("sim.check.run_checks", run_checks)
     assert gammawall("check", "no-dealers", "--paths", "10k", "--seed", "9", "--threads", "1").exit_code == 0

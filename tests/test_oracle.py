@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import QuantLib
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sim.errors import InputError
@@ -37,6 +37,7 @@ def in_corridor_units(a: float, b: float, theta: float, share: float) -> tuple[f
 
 
 @given(distance, distance, strength, spent)
+@example(1.0, 0.5, 5e-324, 1.0)
 def test_two_series_agree_and_every_choice_is_one_of_them(a, b, theta, share):
     problem = in_corridor_units(a, b, theta, share)
     images, eigenfunctions = corridor_by_images(*problem), corridor_by_eigenfunctions(*problem)

@@ -19,6 +19,29 @@ from sim.kernels_numpy.philox import WordArray
 QUARTER = np.float32(0.25)
 
 
+def known_bits(step: int, side: int) -> tuple[int, int]:
+    """Mask and shift of the two bits of U that a step's angle byte holds for a side (0 above, 1 below).
+
+    `step` counts within the session; the two steps of a pair of normals share the byte.
+    """
+    shift = 4 * (step % 2) + 2 * side
+    return 0b11 << shift, shift
+
+
+def bridge_words(spare: NDArray[np.uint8], step: int, side: int, words: WordArray) -> WordArray:
+    """Words of U: the two known bits on top, 30 drawn ones below.
+
+    Parameters
+    ----------
+    spare : (n,) uint8 low byte of the angle word of the step's pair.
+    step, side : see `known_bits`.
+    words : (n,) uint32 drawn for the bridge.
+    """
+    mask, shift = known_bits(step, side)
+    top = (spare & np.uint8(mask)) >> np.uint8(shift)
+    return (top.astype(np.uint32) << np.uint32(30)) | (words >> np.uint32(2))
+
+
 def half_exponential(words: WordArray) -> Float32Array:
     """E/2 of each word, (n,) float32."""
     out = np.empty(words.size, dtype=np.float32)

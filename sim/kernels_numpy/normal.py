@@ -2,7 +2,8 @@
 
     −2·ln u,  u = (w + ½)/2^32;      (z0, z1) = sqrt(−2·ln u)·(±cos θ, sin θ),  θ uniform on [−π/2, π/2)
 
-The top bit of the angle's word is the sign of the cosine. The farthest normal is 6.76 standard deviations out.
+The top bit of the angle's word is the sign of the cosine, the next 23 are the angle; the low 8 are left to the
+bridge. The farthest normal is 6.76 standard deviations out.
 
 Source: Box & Muller (1958); argument reduction of the logarithm as in Cephes.
 """
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernel_constants import (
+    ANGLE_SPARE_BITS,
     COSINE_POLYNOMIAL,
     LOG_POLYNOMIAL,
     MINUS_TWO_LN_TWO,
@@ -23,6 +25,7 @@ from sim.kernels_numpy.philox import WordArray
 
 Float32Array = NDArray[np.float32]
 SIGN_BIT = np.uint32(0x80000000)
+ANGLE_BITS = np.uint32((0x7FFFFFFF >> ANGLE_SPARE_BITS) << ANGLE_SPARE_BITS)
 WORD_UNIT = np.float32(2.0**-32)
 HALF_WORD_UNIT = np.float32(2.0**-33)
 ANGLE_UNIT = np.float32(2.0**-31)
@@ -80,7 +83,8 @@ def normal_pair(
     minus_two_log(radius_words, radius, work[:2])
     np.sqrt(radius, out=radius)
     angle = t.view(np.uint32)
-    np.left_shift(angle_words, np.uint32(1), out=angle)
+    np.bitwise_and(angle_words, ANGLE_BITS, out=angle)
+    np.left_shift(angle, np.uint32(1), out=angle)
     np.copyto(t, angle.view(np.int32), casting="unsafe")
     np.multiply(t, ANGLE_UNIT, out=t)
     np.multiply(t, t, out=square)

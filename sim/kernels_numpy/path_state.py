@@ -35,6 +35,8 @@ class PathBlock:
     distance, distance_end : (4, n) float32 from the path to its next barrier at both ends of a step.
     twin_barrier : (2, n) float32 next barrier of the twin, which moves only when it is touched.
     first : (2, n) int8 first target in each world: 0 neither, 1 upper, 2 lower.
+    normals : (normals, n) float32 of the session, the gap's first.
+    spare : (normals/2, n) uint8 low byte of each pair's angle word.
     barrier_start, barrier_end : (N, ·) float32 the plan's barriers at both ends of each step, the twin's behind.
     """
 
@@ -87,9 +89,11 @@ class PathBlock:
         self.first = np.empty((2, n), dtype=np.int8)
         self.runs = {int(r): np.empty(n, dtype=np.int32) for r in np.flatnonzero(self.plan.trigger_closes)}
         self.normals = np.empty((self.normal_count, n), dtype=np.float32)
+        self.spare = np.empty((self.normal_count // 2, n), dtype=np.uint8)
         self.random_words = np.empty((4, n), dtype=np.uint32)
         self.scratch = np.empty((3, n), dtype=np.float32)
         self.masks = np.empty((2, n), dtype=np.bool_)
+        self.known = np.empty(n, dtype=np.uint8)
         self.look_up_work = LookUpWork.allocate(n)
         self.path_low: NDArray[np.uint64] = np.empty(n, dtype=np.uint64)
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
-from sim.kernels_numpy.bridge import half_exponential, touched
+from sim.kernel_constants import BRIDGE_REACH, BRIDGE_REACH_USUAL, CALLS_PER_SESSION, PURPOSE_BRIDGE
+from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, touched
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
@@ -83,20 +83,26 @@ def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
         np.add(source[DOWN], place, out=ends[first + DOWN])
     near, mask = block.masks
     if k == 0:
-        np.less_equal(ends[0], np.float32(0), out=near)
-        for ladder in range(1, LADDERS):
-            np.less_equal(ends[ladder], np.float32(0), out=mask)
-            np.logical_or(near, mask, out=near)
-    else:
-        reach = np.float32(block.plan.share[k] * np.float32(BRIDGE_REACH))
-        np.multiply(block.scaled_variance, reach, out=block.gate)
-        closest = block.move
-        for ladder in range(LADDERS):
-            product = closest if ladder == 0 else block.t
-            np.multiply(block.distance[ladder], ends[ladder], out=product)
-            if ladder > 0:
-                np.minimum(closest, product, out=closest)
-        np.less(closest, block.gate, out=near)
+        closest = np.minimum(ends[0], ends[1], out=block.t)
+        np.minimum(closest, ends[2], out=closest)
+        np.minimum(closest, ends[3], out=closest)
+        np.less_equal(closest, np.float32(0), out=near)
+        return np.flatnonzero(near)
+    farthest, usual = block.gate, block.move
+    share = block.plan.share[k]
+    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=farthest)
+    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH_USUAL)), out=usual)
+    near.fill(False)
+    for side in (UP, DOWN):
+        closest = np.multiply(block.distance[side], ends[side], out=block.t)
+        product = np.multiply(block.distance[side + 2], ends[side + 2], out=block.scratch[0])
+        np.minimum(closest, product, out=closest)
+        np.bitwise_and(block.spare[k // 2], np.uint8(known_bits(k, side)[0]), out=block.known)
+        np.equal(block.known, np.uint8(0), out=mask)
+        np.logical_and(mask, np.less(closest, farthest, out=block.known.view(np.bool_)), out=mask)
+        np.logical_or(near, mask, out=near)
+        np.less(closest, usual, out=mask)
+        np.logical_or(near, mask, out=near)
     return np.flatnonzero(near)
 
 
@@ -115,6 +121,9 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         block.words.draw(block.path_low[near], block.path_high, call, PURPOSE_BRIDGE, words)
         variance = block.scaled_variance[near] * plan.share[k]
         reach = np.empty((LADDERS, m), dtype=np.float32)
+        spare = block.spare[k // 2][near]
+        for side in (UP, DOWN):
+            words[side] = bridge_words(spare, k, side, words[side])
         reach[:2] = half_exponential(words[:2].reshape(-1)).reshape(2, m) * variance
         reach[2:] = reach[:2]
     # Events: flat indices into (ladder, near path) and into (ladder, path) of the same touch.
@@ -146,7 +155,8 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         block.twin_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
         again = touched(start_now, end_now, None if reach is None else reach.reshape(-1)[event])
         event, start_now = event[again], start_now[again]
-    settle_first_targets(block, step, near, to_target)
+    if np.isfinite(to_target).any():
+        settle_first_targets(block, step, near, to_target)
 
 
 def count_touches(block: PathBlock, step: int, ladder: IndexArray, rank: NDArray[np.int32]) -> None:

@@ -28,10 +28,13 @@ def open_session(block: PathBlock, session: int) -> None:
     for call in range(-(-needed // 4)):
         address = session * CALLS_PER_SESSION + call
         block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, block.random_words)
-        for pair in (0, 2):
-            if 4 * call + pair < normals:
-                cosine, sine = block.normals[4 * call + pair], block.normals[4 * call + pair + 1]
-                normal_pair(block.random_words[pair], block.random_words[pair + 1], cosine, sine, block.scratch)
+        for radius, angle in ((0, 1), (2, 3)):
+            place = 4 * call + radius
+            if place < normals:
+                radius_words, angle_words = block.random_words[radius], block.random_words[angle]
+                np.copyto(block.spare[place // 2], angle_words, casting="unsafe")
+                cosine, sine = block.normals[place], block.normals[place + 1]
+                normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
     variance_word, outcome_word = block.random_words[normals % 4], block.random_words[normals % 4 + 1]
     scale_variance(block, variance_word)
     block.gap_outcome = None

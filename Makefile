@@ -1,0 +1,66 @@
+# make run [ARGS="--paths 1e5"]   simulate the built-in scenario and print its odds
+# make test                       lint, types and tests
+# Everything is installed into .venv inside this folder. PYTHON=… picks the interpreter, EXTRAS=… the extras.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# An NVIDIA driver says which CUDA it can run; without one the CPU engines need no extra.
+CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9][0-9]*\).*/\1/p' | head -n 1)
+EXTRAS ?= $(if $(CUDA),$(if $(filter 12,$(CUDA)),cuda12,$(if $(shell [ $(CUDA) -ge 13 ] && echo yes),cuda13)))
+comma := ,
+TEST_EXTRAS := test$(if $(EXTRAS),$(comma)$(EXTRAS))
+
+.PHONY: help run test lint bench clean
+
+help:
+	@sed -n 's/^# make/make/p' $(firstword $(MAKEFILE_LIST))
+
+run: $(VENV)/installed
+	@$(BIN)/gammawall run $(ARGS)
+
+test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-test
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/python-ready:
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: $(PYTHON) not found." \
+	  "Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is $$("$(PYTHON)" --version 2>&1), but 3.11 or newer is needed." \
+	  "Name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: $(PYTHON) cannot make virtual environments." \
+	  "Install its venv package, e.g. apt install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with $$("$(PYTHON)" --version)" >&2
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# Done again when pyproject.toml, and with it perhaps the dependencies, has changed.
+$(VENV)/installed: pyproject.toml $(VENV)/python-ready
+	@echo "installing gammawall into $(VENV)$(if $(EXTRAS), with $(EXTRAS))" >&2
+	@$(PIP) install --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml $(VENV)/python-ready
+	@echo "installing gammawall into $(VENV) with $(TEST_EXTRAS)" >&2
+	@$(PIP) install --editable ".[$(TEST_EXTRAS)]"
+	@touch $@ $(VENV)/installed
