@@ -87,6 +87,12 @@ def test_endless_variance_gives_the_scale_function(a, b, theta):
     assert odds.neither <= 1e-12
 
 
+@pytest.mark.parametrize("spent", [2.0, 5.0, 20.0])
+def test_small_odds_of_neither_keep_their_digits(spent):
+    leading = 4 / np.pi * np.sin(np.pi * 0.3) * np.exp(-(np.pi**2) * spent / 2)
+    assert corridor(0.7, -0.3, 0.0, spent).neither == pytest.approx(leading, rel=1e-12, abs=0)
+
+
 @pytest.mark.parametrize(("mean", "expected"), [(0.0, (0, 0, 1)), (0.3, (1, 0, 0)), (-0.3, (0, 1, 0))])
 @pytest.mark.parametrize("variance", [0.0, 1e-9])
 def test_vanishing_variance_leaves_the_drift_alone(mean, expected, variance):

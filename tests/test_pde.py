@@ -235,6 +235,14 @@ def test_gaps_without_dealers_are_a_chain_of_kernels(overnight_share):
     np.testing.assert_allclose(first_hit_odds(problem)[:2], kernel_chain(problem), rtol=0, atol=5e-7)
 
 
+def test_odds_are_damped_after_every_gap():
+    problem = sessions_problem(4, variance=7e-5, overnight_share=0.3, mean=3e-5)
+    problem = replace(problem, gap_mixture=(((0.55, 0.006, 9e-6), (0.45, -0.007, 1.6e-5)),) * 4)
+    # Undamped at the gaps, the jump at the targets leaves 7e-6 at this number of substeps.
+    odds = first_hit_odds(problem, steps_per_step=12)
+    np.testing.assert_allclose(odds[:2], kernel_chain(problem), rtol=0, atol=1e-6)
+
+
 def test_a_single_gap_through_a_changing_map():
     def phi(s: np.ndarray, minute: float, after_settlement: bool) -> np.ndarray:
         return 0.01 + 0.8 * s if minute == 0.0 else s + 0.3 * np.tanh(20 * s)

@@ -21,6 +21,8 @@ from sim.kernels_numpy.reaction import look_up
 from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
 IndexArray = NDArray[np.intp]
+# Outward direction of each side.
+SIGN = np.array([1, -1], dtype=np.float32)
 
 
 def take_step(block: PathBlock, step: int) -> None:
@@ -126,43 +128,49 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
             words[side] = bridge_words(spare, k, side, words[side])
         reach[:2] = half_exponential(words[:2].reshape(-1)).reshape(2, m) * variance
         reach[2:] = reach[:2]
-    # Events: flat indices into (ladder, near path) and into (ladder, path) of the same touch.
+    # An event is a touch, by its place in a (ladder, near path) array; several levels may be touched in one step.
     event = np.flatnonzero(touched(start, end, reach))
     if not event.size:
         return
     start_now = start.reshape(-1)[event]
-    to_target = np.full((LADDERS, m), np.float32(np.inf), dtype=np.float32)
     ranks, codes, ends = block.rank.reshape(-1), block.code.reshape(-1), block.distance_end.reshape(-1)
+    places, places_end = block.place.reshape(-1), block.place_end.reshape(-1)
+    touches, targets, distances = [], [], []
     while event.size:
         ladder = event // m
         path = near[event - ladder * m]
         flat = ladder * n + path
+        side = ladder & 1
         rank = ranks[flat]
-        count_touches(block, step, ladder, rank)
-        at_target = event[rank == plan.target_rank[ladder & 1]]
-        if at_target.size:
-            to_target.reshape(-1)[at_target] = start_now[rank == plan.target_rank[ladder & 1]]
+        touches.append(ladder * block.width + rank)
+        at_target = rank == plan.target_rank[side]
+        targets.append(event[at_target])
+        distances.append(start_now[at_target])
         code = codes[flat] + np.int32(1)
         ranks[flat] = rank + np.int32(1)
         codes[flat] = code
         place = (ladder >> 1) * n + path
-        sign = np.where(ladder & 1, np.float32(-1), np.float32(1))
+        sign = SIGN[side]
         barrier = block.barrier_end[step][code]
-        end_now = barrier - sign * block.place_end.reshape(-1)[place]
-        start_now = block.barrier_start[step][code] - sign * block.place.reshape(-1)[place]
+        end_now = barrier - sign * places_end[place]
+        start_now = block.barrier_start[step][code] - sign * places[place]
         ends[flat] = end_now
         twin = ladder >= 2
         block.twin_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
         again = touched(start_now, end_now, None if reach is None else reach.reshape(-1)[event])
         event, start_now = event[again], start_now[again]
-    if np.isfinite(to_target).any():
+    count_touches(block, step, np.concatenate(touches))
+    event = np.concatenate(targets)
+    if event.size:
+        to_target = np.full((2, 2, m), np.float32(np.inf), dtype=np.float32)
+        to_target.reshape(-1)[event] = np.concatenate(distances)
         settle_first_targets(block, step, near, to_target)
 
 
-def count_touches(block: PathBlock, step: int, ladder: IndexArray, rank: NDArray[np.int32]) -> None:
-    """5 Count touches by ladder and rank into the outcomes' order, levels ascending."""
+def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
+    """5 Count touches, each ladder·W + rank, into the outcomes' order: levels ascending."""
     above, below = (int(count) for count in block.plan.level_count)
-    tally = np.bincount(ladder * block.width + rank, minlength=LADDERS * block.width).reshape(2, 2, block.width)
+    tally = np.bincount(touches, minlength=LADDERS * block.width).reshape(2, 2, block.width)
     counts = block.outcomes.touch[:, :, step]
     counts[:, below:] += tally[:, UP, :above]
     counts[:, :below] += tally[:, DOWN, :below][:, ::-1]
@@ -171,14 +179,13 @@ def count_touches(block: PathBlock, step: int, ladder: IndexArray, rank: NDArray
 def settle_first_targets(block: PathBlock, step: int, near: IndexArray, to_target: Float32Array) -> None:
     """6 Settle the first target of the paths that touched one: with both, the one nearer at the step's start.
 
-    `to_target` is (4, m): the distance at the step's start of a target touched in this step, else infinite.
+    `to_target` is (world, side, m): the distance at the step's start of a target touched now, else infinite.
     """
-    for world in (WITH, WITHOUT):
-        upper, lower = to_target[2 * world + UP], to_target[2 * world + DOWN]
-        hit = np.flatnonzero(np.isfinite(upper) | np.isfinite(lower))
-        hit = hit[block.first[world][near[hit]] == NEITHER]
-        is_upper = upper[hit] <= lower[hit]
-        block.first[world][near[hit]] = np.where(is_upper, np.int8(UPPER), np.int8(LOWER))
-        uppers = int(np.count_nonzero(is_upper))
-        block.outcomes.first[world, 0, step] += uppers
-        block.outcomes.first[world, 1, step] += hit.size - uppers
+    upper, lower = to_target[:, UP], to_target[:, DOWN]
+    world, hit = np.nonzero(np.minimum(upper, lower) < np.inf)
+    open_still = block.first[world, near[hit]] == NEITHER
+    world, hit = world[open_still], hit[open_still]
+    is_upper = upper[world, hit] <= lower[world, hit]
+    block.first[world, near[hit]] = np.where(is_upper, np.int8(UPPER), np.int8(LOWER))
+    tally = np.bincount(2 * world + ~is_upper, minlength=4).reshape(2, 2)
+    block.outcomes.first[:, :, step] += tally

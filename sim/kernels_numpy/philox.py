@@ -82,6 +82,9 @@ class PathWords:
         m0, m1 = (np.uint64(m) for m in PHILOX_MULTIPLIERS)
         keys = self._keys
         even_low, odd_low = _half(even, LOW), _half(odd, LOW)
+        p0_halves, p1_halves, old0_halves, old1_halves = (
+            (_half(p, LOW), _half(p, HIGH)) for p in (p0, p1, old0, old1)
+        )
 
         # Round 1: only the path's low word differs between paths.
         product = call * PHILOX_MULTIPLIERS[1]
@@ -96,29 +99,30 @@ class PathWords:
         np.multiply(odd, m1, out=old1)
         np.right_shift(old1, np.uint64(32), out=even)
         np.bitwise_xor(even, np.uint64(c1 ^ int(keys[1][0])), out=even)
-        np.bitwise_xor(_half(old0, LOW), np.uint32((product >> 32) ^ int(keys[1][1])), out=odd_low)
+        np.bitwise_xor(old0_halves[0], np.uint32((product >> 32) ^ int(keys[1][1])), out=odd_low)
         c3 = product & WORD_MASK
 
         # Round 3: the last scalar disappears.
         np.multiply(even, m0, out=p0)
         np.multiply(odd, m1, out=p1)
-        np.bitwise_xor(_half(p1, HIGH), _half(old1, LOW), out=even_low)
+        np.bitwise_xor(p1_halves[1], old1_halves[0], out=even_low)
         np.bitwise_xor(even, keys[2][0], out=even)
         np.right_shift(p0, np.uint64(32), out=odd)
         np.bitwise_xor(odd, np.uint64(c3 ^ int(keys[2][1])), out=odd)
 
         for k0, k1 in keys[3:]:
             old0, old1, p0, p1 = p0, p1, old0, old1
+            old0_halves, old1_halves, p0_halves, p1_halves = p0_halves, p1_halves, old0_halves, old1_halves
             np.multiply(even, m0, out=p0)
             np.multiply(odd, m1, out=p1)
-            np.bitwise_xor(_half(p1, HIGH), _half(old1, LOW), out=even_low)
+            np.bitwise_xor(p1_halves[1], old1_halves[0], out=even_low)
             np.bitwise_xor(even, k0, out=even)
-            np.bitwise_xor(_half(p0, HIGH), _half(old0, LOW), out=odd_low)
+            np.bitwise_xor(p0_halves[1], old0_halves[0], out=odd_low)
             np.bitwise_xor(odd, k1, out=odd)
         np.copyto(out[0], even_low)
-        np.copyto(out[1], _half(p1, LOW))
+        np.copyto(out[1], p1_halves[0])
         np.copyto(out[2], odd_low)
-        np.copyto(out[3], _half(p0, LOW))
+        np.copyto(out[3], p0_halves[0])
 
 
 def _half(words: Word64Array, which: int) -> WordArray:
