@@ -1,0 +1,219 @@
+"""One answer: the same counts whatever the threads, blocks, splits and order of work."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sample_scenario import sample
+
+from sim.engines.choice import available_processors, choose
+from sim.engines.numpy_engine import NumpyEngine, path_blocks
+from sim.errors import InputError
+from sim.kernels_numpy.path_state import PathBlock
+from sim.kernels_numpy.paths import run_block
+from sim.outcomes import LOWER, UPPER, Outcomes
+from sim.plan import EnginePlan
+from sim.plan_builder import prepare
+from sim.scenario_file import scenario_from_mapping
+
+PATHS = 6_000
+
+
+def plan_of(**changes: Any) -> EnginePlan:
+    data = sample()
+    for table, keys in changes.items():
+        data[table] = {**data[table], **keys} if isinstance(keys, dict) else keys
+    return prepare(scenario_from_mapping(data, "sample")).plan
+
+
+@pytest.fixture(scope="module")
+def plan() -> EnginePlan:
+    """Every feature at once: jumps, catalysts, Student-t, GJR, fading impact, six books, an expiry inside."""
+    return plan_of()
+
+
+@pytest.fixture(scope="module")
+def whole(plan: EnginePlan) -> Outcomes:
+    return NumpyEngine(threads=1).run(plan, 7, 0, PATHS)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("block", [331, 1_000, 4_096, 1 << 16])
+def test_threads_and_blocks_change_nothing(
+    plan: EnginePlan, whole: Outcomes, threads: int, block: int
+) -> None:
+    assert NumpyEngine(threads, block).run(plan, 7, 0, PATHS) == whole
+
+
+def test_ranges_of_paths_add_up(plan: EnginePlan, whole: Outcomes) -> None:
+    engine = NumpyEngine(threads=2, block_paths=777)
+    parts = [engine.run(plan, 7, first, count) for first, count in ((4_200, 1_800), (0, 1_800), (1_800, 2_400))]
+    assert parts[0] + parts[1] + parts[2] == whole
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"volatility": {"steps_per_session": 6, "intraday_shape": "flat"}},
+        {"volatility": {"steps_per_session": 78, "tail_dof": None}},
+        {"volatility": {"steps_per_session": 1, "overnight_share": 0.0}},
+        {"dealers": {"impact_half_life": 0.0}},
+        {"volatility": {"alpha": 0.0, "gamma": 0.0, "beta": 1.0, "long_run_annual": None}, "jumps": {}},
+    ],
+    ids=["6 steps", "78 steps, normal", "one step, no gap", "permanent", "constant variance"],
+)
+def test_blocks_change_nothing_in_other_scenarios(changes: dict[str, Any]) -> None:
+    changes = {k: {n: v for n, v in t.items() if v is not None} for k, t in changes.items()}
+    data = sample()
+    for table, keys in changes.items():
+        data[table] = {**data[table], **keys}
+    if "steps_per_session" in changes.get("volatility", {}) and "tail_dof" not in changes["volatility"]:
+        data["volatility"].pop("tail_dof")
+    if "beta" in changes.get("volatility", {}):
+        data["volatility"].pop("long_run_annual")
+    plan = prepare(scenario_from_mapping(data, "sample")).plan
+    assert NumpyEngine(2, 257).run(plan, 3, 100, 1_500) == NumpyEngine(1).run(plan, 3, 100, 1_500)
+
+
+def test_a_path_is_the_same_on_both_sides_of_two_to_the_32(plan: EnginePlan) -> None:
+    start = (1 << 32) - 300
+    engine = NumpyEngine(1)
+    assert engine.run(plan, 7, start, 600) == engine.run(plan, 7, start, 300) + engine.run(plan, 7, 1 << 32, 300)
+    # the high word counts: other paths than those at the same low words
+    assert engine.run(plan, 7, 1 << 32, 300) != engine.run(plan, 7, 0, 300)
+
+
+def test_path_blocks_cover_the_range_once_and_stop_at_two_to_the_32() -> None:
+    start = (1 << 32) - 10
+    assert list(path_blocks(start, 25, 8)) == [
+        (start, 8),
+        (start + 8, 2),
+        (1 << 32, 8),
+        ((1 << 32) + 8, 7),
+    ]
+
+
+def test_seeds_differ_in_both_words(plan: EnginePlan, whole: Outcomes) -> None:
+    engine = NumpyEngine(1)
+    assert engine.run(plan, 8, 0, PATHS) != whole
+    assert engine.run(plan, 7 + (1 << 32), 0, PATHS) != whole
+
+
+def test_counts_add_up(plan: EnginePlan, whole: Outcomes) -> None:
+    assert whole.paths == PATHS
+    assert whole.joint.sum() == PATHS
+    assert (whole.regime.sum(axis=1) == PATHS).all()
+    assert (whole.closes.sum(axis=1) == PATHS).all()
+    # first targets by step agree with the joint table, in both worlds
+    np.testing.assert_array_equal(whole.first[0].sum(axis=1), whole.joint.sum(axis=1)[[UPPER, LOWER]])
+    np.testing.assert_array_equal(whole.first[1].sum(axis=1), whole.joint.sum(axis=0)[[UPPER, LOWER]])
+    # nobody touches a farther level without the nearer one, in any step
+    touched = whole.touch.cumsum(axis=2)
+    below = int(plan.level_count[1])
+    assert (np.diff(touched[:, below:], axis=1) <= 0).all()
+    assert (np.diff(touched[:, :below], axis=1) >= 0).all()
+    assert (touched <= PATHS).all()
+    assert (whole.touch_both <= touched[:, :, -1].min(axis=0)).all()
+
+
+def test_many_levels_and_regimes() -> None:
+    data = sample()
+    data["levels"] = [*range(6000, 6900, 60), *range(6960, 7600, 30)]
+    plan = prepare(scenario_from_mapping(data, "sample")).plan
+    assert plan.level_count.sum() > 32
+    whole = NumpyEngine(1).run(plan, 1, 0, 2_000)
+    assert NumpyEngine(2, 333).run(plan, 1, 0, 2_000) == whole
+    touched = whole.touch[0].sum(axis=1)
+    below = int(plan.level_count[1])
+    assert (np.diff(touched[below:]) <= 0).all()
+    assert (np.diff(touched[:below]) >= 0).all()
+    assert touched[below] > touched[-1]
+
+
+@pytest.mark.parametrize("change", ["no impact", "no positions"])
+def test_without_dealers_both_worlds_are_one(change: str) -> None:
+    data = sample()
+    for regime in data["regime"]:
+        regime.pop("flow_bn_per_session", None)
+        regime.pop("weights", None)
+    if change == "no impact":
+        data["dealers"]["impact_bp_per_bn"] = 0.0
+    else:
+        data["dealers"]["position"] = []
+    plan = prepare(scenario_from_mapping(data, "sample")).plan
+    outcomes = NumpyEngine(1).run(plan, 1, 0, 3_000)
+    assert np.count_nonzero(outcomes.joint - np.diag(np.diag(outcomes.joint))) == 0
+    np.testing.assert_array_equal(outcomes.touch[0], outcomes.touch[1])
+    np.testing.assert_array_equal(outcomes.touch_both, outcomes.touch[0].sum(axis=1))
+
+
+def test_vanishing_half_life_makes_the_dealers_effect_vanish() -> None:
+    data = sample()
+    data["regime"] = []
+    data["jumps"] = {}
+
+    def differing(half_life: float) -> int:
+        data["dealers"]["impact_half_life"] = half_life
+        plan = prepare(scenario_from_mapping(data, "sample")).plan
+        joint = NumpyEngine(2).run(plan, 1, 0, 10_000).joint
+        return int(joint.sum() - np.trace(joint))
+
+    # Impact that is gone within a step leaves each step's own hedging only.
+    assert differing(0.001) < 0.4 * differing(2.0)
+
+
+def test_a_lone_path_is_the_path_of_the_block(plan: EnginePlan) -> None:
+    seen: dict[str, np.ndarray] = {}
+
+    def keep(name: str, column: int) -> Any:
+        def observe(session: int, block: PathBlock) -> None:
+            values = [block.place[:, column], block.s[column : column + 1], block.h[column : column + 1]]
+            integers = [block.regime[column : column + 1], block.rank[:, column]]
+            row = np.concatenate([v.view(np.int32) for v in map(np.ascontiguousarray, values)] + integers)
+            seen[name] = np.vstack((seen[name], row)) if name in seen else row
+
+        return observe
+
+    run_block(PathBlock(plan, 7, 1000), 12_000, 1000, keep("block", 345))
+    run_block(PathBlock(plan, 7, 1), 12_345, 1, keep("alone", 0))
+    np.testing.assert_array_equal(seen["block"], seen["alone"])
+
+
+def test_progress_counts_every_path_once(plan: EnginePlan) -> None:
+    lots: list[int] = []
+    NumpyEngine(2, 500).run(plan, 1, 0, 2_250, lots.append)
+    assert sorted(lots) == [250, 500, 500, 500, 500]
+
+
+def test_a_failing_thread_fails_the_run(plan: EnginePlan) -> None:
+    def fail(_: int) -> None:
+        raise RuntimeError("progress is broken")
+
+    with pytest.raises(RuntimeError, match="progress is broken"):
+        NumpyEngine(2, 100).run(plan, 1, 0, 1_000, fail)
+    assert not [t for t in threading.enumerate() if t.name.startswith("gammawall")]
+
+
+def test_interruption_stops_the_threads(plan: EnginePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Event()
+
+    def interrupt(self: threading.Thread, timeout: float | None = None) -> None:
+        started.wait(5)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "join", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        NumpyEngine(2, 100).run(plan, 1, 0, 10_000_000, lambda _: started.set())
+    assert not [t for t in threading.enumerate() if t.name.startswith("gammawall")]
+
+
+def test_choose() -> None:
+    assert choose("auto").name == "numpy"
+    assert choose("numpy", threads=3).threads == 3
+    assert choose().threads == available_processors() >= 1
+    with pytest.raises(InputError, match=r"engine = 'fpga' .*Try one of"):
+        choose("fpga")
