@@ -35,7 +35,9 @@ def d1(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -
     return moneyness
 
 
-def delta(spot: FloatArray, strike: float, years: float, iv: float, carry: float, is_call: bool) -> FloatArray:
+def delta(
+    spot: FloatArray, strike: float, years: float, iv: float, carry: float, is_call: bool
+) -> FloatArray:
     """Delta in index units an option: N(d1) for a call, N(d1) − 1 for a put.
 
     Parameters

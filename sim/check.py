@@ -154,7 +154,7 @@ class IntegratedMap:
         self._known: dict[tuple[float, bool], FloatArray] = {}
 
     def feedback_less_one(self, s: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
-        """m − 1 before any floor."""
+        """M − 1 before any floor."""
         total = np.zeros_like(s)
         for p, settles, strike, pressure in self.positions:
             if settles < minute or (after_settlement and settles == minute):
@@ -172,7 +172,9 @@ class IntegratedMap:
             offset = float((excess[:middle] @ self.weights).sum())
             floored = np.maximum(1.0 + excess, self.floor) @ self.weights
             running = np.concatenate(([0.0], np.cumsum(floored)))
-            slopes = np.maximum(1.0 + self.feedback_less_one(self.edges, minute, after_settlement), self.floor)
+            slopes = np.maximum(
+                1.0 + self.feedback_less_one(self.edges, minute, after_settlement), self.floor
+            )
             self._known = {key: np.stack((offset + running - running[middle], slopes))}
         values, slopes = self._known[key]
         return _cubic(s, self.edges, values, slopes)
@@ -229,7 +231,9 @@ def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
     ):
         expected = problem(phi)
         order = (("first upper", UPPER, 0), ("first lower", LOWER, 1), ("neither", NEITHER, 2))
-        checks += [_check(f"{name}, {dealers} (PDE)", expected[i], counts[j], outcomes) for name, j, i in order]
+        checks += [
+            _check(f"{name}, {dealers} (PDE)", expected[i], counts[j], outcomes) for name, j, i in order
+        ]
     return checks
 
 
@@ -242,13 +246,19 @@ def _flat_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
     odds = corridor(upper, lower, mean, variance)
     counts = outcomes.joint.sum(axis=1)
     checks = [
-        _check("first upper, flat volatility (closed form)", float(odds.first_upper), counts[UPPER], outcomes),
-        _check("first lower, flat volatility (closed form)", float(odds.first_lower), counts[LOWER], outcomes),
+        _check(
+            "first upper, flat volatility (closed form)", float(odds.first_upper), counts[UPPER], outcomes
+        ),
+        _check(
+            "first lower, flat volatility (closed form)", float(odds.first_lower), counts[LOWER], outcomes
+        ),
     ]
     touches = outcomes.touch[0].sum(axis=1)
     for level, count in zip(scenario.ladder, touches, strict=True):
         expected = float(touch_probability(np.log(level / spot), mean, variance))
-        checks.append(_check(f"touch {level:,.10g}, flat volatility (closed form)", expected, count, outcomes))
+        checks.append(
+            _check(f"touch {level:,.10g}, flat volatility (closed form)", expected, count, outcomes)
+        )
     return checks
 
 

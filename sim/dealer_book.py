@@ -63,7 +63,9 @@ class DealerBook:
         """Return whether any position leaves the book at this instant."""
         return any(p.settlement_minute == minute for p in self.positions)
 
-    def hedge_by_group(self, spot: FloatArray, minute: float, after_settlement: bool) -> tuple[FloatArray, FloatArray]:
+    def hedge_by_group(
+        self, spot: FloatArray, minute: float, after_settlement: bool
+    ) -> tuple[FloatArray, FloatArray]:
         """Delta and gamma of every group, D_g = Σ n_i·Δ_i and G_g = ∂D_g/∂S.
 
         Parameters
@@ -81,13 +83,17 @@ class DealerBook:
         slope = np.zeros_like(hedge)
         for p in self.live(minute, after_settlement):
             years = p.years(minute)
-            hedge[p.group] += p.index_units * black_scholes.delta(spot, p.strike, years, p.iv, p.carry, p.is_call)
+            hedge[p.group] += p.index_units * black_scholes.delta(
+                spot, p.strike, years, p.iv, p.carry, p.is_call
+            )
             slope[p.group] += p.index_units * black_scholes.gamma(spot, p.strike, years, p.iv, p.carry)
         return hedge, slope
 
     def narrowest_width(self, minute: float, after_settlement: bool) -> float:
         """Smallest total volatility iv·sqrt(τ) among the live positions (log units); inf for an empty book."""
-        return min((p.iv * np.sqrt(p.years(minute)) for p in self.live(minute, after_settlement)), default=np.inf)
+        return min(
+            (p.iv * np.sqrt(p.years(minute)) for p in self.live(minute, after_settlement)), default=np.inf
+        )
 
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
@@ -118,7 +124,9 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
     return DealerBook(groups, tuple(positions))
 
 
-def group_weights(scenario: Scenario, groups: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def group_weights(
+    scenario: Scenario, groups: tuple[str, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Distinct rows of group weights and each regime's row.
 
     Returns

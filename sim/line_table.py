@@ -97,7 +97,9 @@ def build_line_table(
             core_high + coarse_width * np.arange(1, after + 1),
         )
     )
-    return _table(functions, edges, (low, core_low, core_high), 1.0 / coarse_width, core_cells / (core_high - core_low))
+    return _table(
+        functions, edges, (low, core_low, core_high), 1.0 / coarse_width, core_cells / (core_high - core_low)
+    )
 
 
 def _table(

@@ -52,7 +52,8 @@ class EnginePlan:
     level : (2, W) σ·L, the twin's barriers.
     level_count : (2,) number of levels on each side.
     target_rank : (2,) place of the upper target among the levels above and of the lower among those below.
-    trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level, closes in a row.
+    trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level,
+        closes in a row.
     run_start : (R,) qualifying closes in a row already made at the start.
     allowed_from : (R, R) bool, [regime][present regime].
     lasts, successor : (R,) sessions after which a regime hands over (0 = never), and to which.
@@ -122,7 +123,9 @@ class EnginePlan:
     @property
     def outcome_shape(self) -> OutcomeShape:
         """Lengths of the outcome arrays."""
-        return OutcomeShape(self.steps, int(self.level_count.sum()), self.sessions, self.trigger.size, self.close_bins)
+        return OutcomeShape(
+            self.steps, int(self.level_count.sum()), self.sessions, self.trigger.size, self.close_bins
+        )
 
     @property
     def digest(self) -> str:

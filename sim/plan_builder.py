@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,10 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
     scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
     ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
-    if ladder.size > 0 and not reaction_map.is_identity:
-        maps = _MapTables.build(reaction_map, grid, start, ladder)
+    if not reaction_map.is_identity:
+        maps = _MapTables.build(reaction_map, grid, start, ladder, where or scenario.name)
     else:
         maps = _MapTables.identity(grid, ladder, len(reaction_map.weights))
-    _refuse_folded_map(reaction_map, maps.floor_events, where or scenario.name)
     bins_reach = close_reach(scenario, variance * scale, grid)
     plan = EnginePlan(
         sessions=grid.n_sessions,
@@ -95,13 +94,21 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
         **maps.fields(ladder),
-        target_rank=np.array([_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"),
+        target_rank=np.array(
+            [_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"
+        ),
         close_low=np.float32(-bins_reach),
         close_scale=np.float32(CLOSE_BINS_PER_UNIT),
         close_bins=int(2 * bins_reach * CLOSE_BINS_PER_UNIT),
     )
     return Prepared(
-        scenario, grid, reaction_map, plan, _axes(scenario, grid, plan), variance * scale, tuple(maps.floor_events)
+        scenario,
+        grid,
+        reaction_map,
+        plan,
+        _axes(scenario, grid, plan),
+        variance * scale,
+        tuple(maps.floor_events),
     )
 
 
@@ -129,7 +136,10 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     spot, start = scenario.market.spot, grid.start_minute
     edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
     book_edge = max(
-        (abs(np.log(p.strike / spot)) + WIDTHS_COVERED * p.iv * np.sqrt(p.years(start)) for p in book.positions),
+        (
+            abs(np.log(p.strike / spot)) + WIDTHS_COVERED * p.iv * np.sqrt(p.years(start))
+            for p in book.positions
+        ),
         default=0.0,
     )
     reach = float(min(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1, book_edge), LONGEST_REACH))
@@ -137,10 +147,10 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
 
 
-def _refuse_folded_map(reaction_map: ReactionMap, events: Sequence[FloorEvent], where: str) -> None:
-    if reaction_map.m_floor > 0 or not events:
+def _refuse_folded_map(reaction_map: ReactionMap, at: MapSlice, where: str) -> None:
+    if reaction_map.m_floor > 0 or not at.floor_events:
         return
-    worst = min(events, key=lambda e: e.lowest)
+    worst = min(at.floor_events, key=lambda e: e.lowest)
     raise InputError(
         [
             Problem(
@@ -157,7 +167,9 @@ def _refuse_folded_map(reaction_map: ReactionMap, events: Sequence[FloorEvent], 
 
 def _variance_fields(scenario: Scenario, variance: float, scale: float) -> dict[str, Any]:
     v = scenario.volatility
-    long_run = (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
+    long_run = (
+        (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
+    )
     constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
     omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
     atoms = student_t_variance_atoms(v.tail_dof) if v.tail_dof is not None else np.empty(0)
@@ -179,8 +191,8 @@ def student_t_variance_atoms(dof: float) -> FloatArray:
     """
     count = 1 << VARIANCE_ATOMS_BITS
     edges = gammaincinv(0.5 * dof, np.arange(count + 1) / count)
-    atoms: FloatArray = count * np.diff(gammainc(0.5 * dof - 1.0, edges))
-    return atoms
+    atoms = count * np.diff(gammainc(0.5 * dof - 1.0, edges))
+    return np.asarray(atoms, dtype=np.float64)
 
 
 def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, float, float], ...]]:
@@ -190,7 +202,9 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
     mixtures = []
     for session in grid.sessions:
         catalyst = catalysts.get(session)
-        base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes] if catalyst else [(1.0, 0.0, 0.0)]
+        base = (
+            [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes] if catalyst else [(1.0, 0.0, 0.0)]
+        )
         if jump_probability > 0:
             jumped = [
                 (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
@@ -223,7 +237,9 @@ def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
     spot, half_life = scenario.market.spot, scenario.dealers.impact_half_life
     names = ["initial", *(r.name for r in scenario.regime)]
     rows = scenario.regime
-    _, book_of_regime = group_weights(scenario, tuple(dict.fromkeys(p.group for p in scenario.dealers.position)))
+    _, book_of_regime = group_weights(
+        scenario, tuple(dict.fromkeys(p.group for p in scenario.dealers.position))
+    )
 
     def started(regime: Regime) -> int:
         above = regime.when == "closes_above" and spot > (regime.level or np.inf)
@@ -238,13 +254,23 @@ def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
 
     per_step = impact_per_bn(scenario) / grid.steps_per_session
     return {
-        "fade": np.float32(1.0 - 2.0 ** (-1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0),
+        "fade": np.float32(
+            1.0 - 2.0 ** (-1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0
+        ),
         "regime_flow": np.array([0.0, *(r.flow_bn_per_session * per_step for r in rows)], dtype=np.float32),
         "book_of_regime": book_of_regime,
         "trigger": np.array([0, *(TRIGGERS[r.when] for r in rows)], dtype=np.int32),
         "trigger_level": np.array([0.0, *(log_level(r) for r in rows)], dtype=np.float32),
-        "trigger_rank": np.array([-1, *(_rank(scenario, r.level) if r.level and r.when.startswith("touches") else -1 for r in rows)], dtype=np.int32),
-        "trigger_closes": np.array([0, *(r.closes if r.when.startswith("closes") else 0 for r in rows)], dtype=np.int32),
+        "trigger_rank": np.array(
+            [
+                -1,
+                *(_rank(scenario, r.level) if r.level and r.when.startswith("touches") else -1 for r in rows),
+            ],
+            dtype=np.int32,
+        ),
+        "trigger_closes": np.array(
+            [0, *(r.closes if r.when.startswith("closes") else 0 for r in rows)], dtype=np.int32
+        ),
         "run_start": np.array([0, *(started(r) for r in rows)], dtype=np.int32),
         "allowed_from": np.array([[False] * len(names), *(allowed(r) for r in rows)]),
         "lasts": np.array([0, *(r.lasts or 0 for r in rows)], dtype=np.int32),
@@ -298,14 +324,25 @@ class _MapTables:
         return cls(grid.n_steps, books, True, 0.0, barrier, barrier, none, none, [False] * grid.n_steps)
 
     @classmethod
-    def build(cls, reaction_map: ReactionMap, grid: TimeGrid, start: MapSlice, ladder: FloatArray) -> _MapTables:
+    def build(
+        cls, reaction_map: ReactionMap, grid: TimeGrid, start: MapSlice, ladder: FloatArray, where: str
+    ) -> _MapTables:
         books, per_session = len(reaction_map.weights), grid.steps_per_session + 1
         shape = (grid.n_steps, books, ladder.size)
-        maps = cls(grid.n_steps, books, False, float(start.value(np.zeros(1))[0, 0]), np.empty(shape), np.empty(shape))
+        maps = cls(
+            grid.n_steps,
+            books,
+            False,
+            float(start.value(np.zeros(1))[0, 0]),
+            np.empty(shape),
+            np.empty(shape),
+        )
+        _refuse_folded_map(reaction_map, start, where)
         maps.floor_events.extend(start.floor_events)
         at_start = start.value(ladder)
         for step, minute in enumerate(grid.step_end_minute):
             before = reaction_map.at(minute, after_settlement=False)
+            _refuse_folded_map(reaction_map, before, where)
             maps.floor_events.extend(before.floor_events)
             maps.start_barrier[step] = at_start
             maps.end_barrier[step] = at_start = before.value(ladder)
@@ -316,7 +353,9 @@ class _MapTables:
                 at_start = after.value(ladder)
             closes = step % per_session == per_session - 1
             rebases = settles or (closes and books > 1)
-            maps.rebase_table.append(maps._add(_forward_table(after, reaction_map.spot)) if rebases else NO_TABLE)
+            maps.rebase_table.append(
+                maps._add(_forward_table(after, reaction_map.spot)) if rebases else NO_TABLE
+            )
             maps.settles.append(settles)
         return maps
 
@@ -346,7 +385,9 @@ class _MapTables:
             "table_start": np.concatenate(([0], np.cumsum(sizes)))[:-1].astype(np.int64),
             "table_cells": cells,
             "table_knots": np.array([t.knots for t in self.tables], dtype=np.float32).reshape(-1, 3),
-            "table_scale": np.array([(t.coarse, t.fine) for t in self.tables], dtype=np.float32).reshape(-1, 2),
+            "table_scale": np.array([(t.coarse, t.fine) for t in self.tables], dtype=np.float32).reshape(
+                -1, 2
+            ),
             "lines": np.concatenate(lines),
             "barrier_start": barriers(self.start_barrier),
             "barrier_end": barriers(self.end_barrier),
@@ -355,21 +396,21 @@ class _MapTables:
         }
 
 
-def _inverse_table(slice_: MapSlice, spot: float) -> LineTable:
-    books = range(len(slice_.values))
+def _inverse_table(at: MapSlice, spot: float) -> LineTable:
+    books = range(len(at.values))
     return build_line_table(
-        [lambda y, book=b: slice_.inverse(y, book) for b in books],
-        [slice_.values[b] for b in books],
-        [1.0 / slice_.slopes[b] for b in books],
+        [partial(at.inverse, book=b) for b in books],
+        [at.values[b] for b in books],
+        [1.0 / at.slopes[b] for b in books],
         INVERSE_TOLERANCE_POINTS / spot,
     )
 
 
-def _forward_table(slice_: MapSlice, spot: float) -> LineTable:
-    books = range(len(slice_.values))
+def _forward_table(at: MapSlice, spot: float) -> LineTable:
+    books = range(len(at.values))
     return build_line_table(
-        [lambda s, book=b: slice_.value_of(s, book) for b in books],
-        [slice_.nodes for _ in books],
-        [slice_.slopes[b] for b in books],
+        [partial(at.value_of, book=b) for b in books],
+        [at.nodes for _ in books],
+        [at.slopes[b] for b in books],
         FORWARD_TOLERANCE_POINTS / spot,
     )

@@ -114,8 +114,10 @@ class ReactionMap:
         """Whether Φ(s,t) = s at all times."""
         return self.kappa == 0.0 or not self.book.positions
 
-    def unfloored(self, s: FloatArray, minute: float, after_settlement: bool) -> tuple[FloatArray, FloatArray]:
-        """s + κ·D and 1 + κ·S·G of every book, each (books, len(s))."""
+    def unfloored(
+        self, s: FloatArray, minute: float, after_settlement: bool
+    ) -> tuple[FloatArray, FloatArray]:
+        """S + κ·D and 1 + κ·S·G of every book, each (books, len(s))."""
         price = self.spot * np.exp(s)
         hedge, slope = self.book.hedge_by_group(price, minute, after_settlement)
         return s + self.kappa * (self.weights @ hedge), 1.0 + self.kappa * price * (self.weights @ slope)
@@ -146,7 +148,9 @@ class ReactionMap:
             values, slopes = self._apply_floor(nodes, values, slopes)
         return MapSlice(nodes, values, slopes, events)
 
-    def _apply_floor(self, nodes: FloatArray, values: FloatArray, slopes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _apply_floor(
+        self, nodes: FloatArray, values: FloatArray, slopes: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         missing = np.maximum(self.m_floor - slopes, 0.0)
         areas = 0.5 * (missing[:, 1:] + missing[:, :-1]) * np.diff(nodes)
         added = np.concatenate((np.zeros((len(slopes), 1)), np.cumsum(areas, axis=1)), axis=1)

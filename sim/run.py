@@ -156,7 +156,10 @@ def simulate(
         "threads": worker.threads,
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")},
+            **{
+                name: version(name)
+                for name in ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
+            },
         },
         "timings": {
             "started_utc": started.isoformat(timespec="seconds"),
@@ -236,7 +239,12 @@ def _check_arguments(
         ("first_path", first_path, first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
         ("seed", seed, 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
         ("threads", threads, threads is None or threads >= 1, "at least one thread is needed"),
-        ("block_paths", block_paths, block_paths is None or block_paths >= 1, "a block holds at least one path"),
+        (
+            "block_paths",
+            block_paths,
+            block_paths is None or block_paths >= 1,
+            "a block holds at least one path",
+        ),
         ("target_se", target_se, target_se is None or 0 < target_se < 0.5, "must lie between 0 and 0.5"),
         ("max_paths", max_paths, max_paths is None or max_paths >= paths, "must not be less than paths"),
     )
@@ -248,11 +256,15 @@ def _check_arguments(
 def _run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
     warnings = []
     if target_se is not None and paths_wanting(outcomes, target_se, None) > 0:
-        warnings.append(f"the standard error of {target_se:g} was not reached within {outcomes.paths:,} paths")
+        warnings.append(
+            f"the standard error of {target_se:g} was not reached within {outcomes.paths:,} paths"
+        )
     outside = int(outcomes.closes[:, [0, -1]].sum())
     if outside:
         share = outside / outcomes.closes.sum()
-        warnings.append(f"{share:.1e} of all closes lie outside the histogram; extreme quantiles are cut off there")
+        warnings.append(
+            f"{share:.1e} of all closes lie outside the histogram; extreme quantiles are cut off there"
+        )
     return warnings
 
 

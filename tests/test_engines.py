@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_scenario import sample
+from sample_scenario import DELETE, sample
 
 from sim.engines.choice import available_processors, choose
 from sim.engines.numpy_engine import NumpyEngine, path_blocks
@@ -22,11 +22,8 @@ from sim.scenario_file import scenario_from_mapping
 PATHS = 6_000
 
 
-def plan_of(**changes: Any) -> EnginePlan:
-    data = sample()
-    for table, keys in changes.items():
-        data[table] = {**data[table], **keys} if isinstance(keys, dict) else keys
-    return prepare(scenario_from_mapping(data, "sample")).plan
+def plan_of(edits: dict[str, Any] | None = None) -> EnginePlan:
+    return prepare(scenario_from_mapping(sample(edits), "sample")).plan
 
 
 @pytest.fixture(scope="module")
@@ -50,38 +47,43 @@ def test_threads_and_blocks_change_nothing(
 
 def test_ranges_of_paths_add_up(plan: EnginePlan, whole: Outcomes) -> None:
     engine = NumpyEngine(threads=2, block_paths=777)
-    parts = [engine.run(plan, 7, first, count) for first, count in ((4_200, 1_800), (0, 1_800), (1_800, 2_400))]
+    parts = [
+        engine.run(plan, 7, first, count) for first, count in ((4_200, 1_800), (0, 1_800), (1_800, 2_400))
+    ]
     assert parts[0] + parts[1] + parts[2] == whole
 
 
+CONSTANT = {
+    "volatility.alpha": 0.0,
+    "volatility.gamma": 0.0,
+    "volatility.beta": 1.0,
+    "volatility.long_run_annual": DELETE,
+    "volatility.tail_dof": DELETE,
+}
+
+
 @pytest.mark.parametrize(
-    "changes",
+    "edits",
     [
-        {"volatility": {"steps_per_session": 6, "intraday_shape": "flat"}},
-        {"volatility": {"steps_per_session": 78, "tail_dof": None}},
-        {"volatility": {"steps_per_session": 1, "overnight_share": 0.0}},
-        {"dealers": {"impact_half_life": 0.0}},
-        {"volatility": {"alpha": 0.0, "gamma": 0.0, "beta": 1.0, "long_run_annual": None}, "jumps": {}},
+        {"volatility.steps_per_session": 6, "volatility.intraday_shape": "flat"},
+        {"volatility.steps_per_session": 78, "volatility.tail_dof": DELETE},
+        {"volatility.steps_per_session": 1, "volatility.overnight_share": 0.0},
+        {"dealers.impact_half_life": 0.0},
+        {**CONSTANT, "jumps": DELETE, "catalyst": DELETE},
     ],
     ids=["6 steps", "78 steps, normal", "one step, no gap", "permanent", "constant variance"],
 )
-def test_blocks_change_nothing_in_other_scenarios(changes: dict[str, Any]) -> None:
-    changes = {k: {n: v for n, v in t.items() if v is not None} for k, t in changes.items()}
-    data = sample()
-    for table, keys in changes.items():
-        data[table] = {**data[table], **keys}
-    if "steps_per_session" in changes.get("volatility", {}) and "tail_dof" not in changes["volatility"]:
-        data["volatility"].pop("tail_dof")
-    if "beta" in changes.get("volatility", {}):
-        data["volatility"].pop("long_run_annual")
-    plan = prepare(scenario_from_mapping(data, "sample")).plan
+def test_blocks_change_nothing_in_other_scenarios(edits: dict[str, Any]) -> None:
+    plan = plan_of(edits)
     assert NumpyEngine(2, 257).run(plan, 3, 100, 1_500) == NumpyEngine(1).run(plan, 3, 100, 1_500)
 
 
 def test_a_path_is_the_same_on_both_sides_of_two_to_the_32(plan: EnginePlan) -> None:
     start = (1 << 32) - 300
     engine = NumpyEngine(1)
-    assert engine.run(plan, 7, start, 600) == engine.run(plan, 7, start, 300) + engine.run(plan, 7, 1 << 32, 300)
+    assert engine.run(plan, 7, start, 600) == engine.run(plan, 7, start, 300) + engine.run(
+        plan, 7, 1 << 32, 300
+    )
     # the high word counts: other paths than those at the same low words
     assert engine.run(plan, 7, 1 << 32, 300) != engine.run(plan, 7, 0, 300)
 
@@ -119,10 +121,8 @@ def test_counts_add_up(plan: EnginePlan, whole: Outcomes) -> None:
     assert (whole.touch_both <= touched[:, :, -1].min(axis=0)).all()
 
 
-def test_many_levels_and_regimes() -> None:
-    data = sample()
-    data["levels"] = [*range(6000, 6900, 60), *range(6960, 7600, 30)]
-    plan = prepare(scenario_from_mapping(data, "sample")).plan
+def test_many_levels() -> None:
+    plan = plan_of({"levels": [*range(6000, 6900, 60), *range(6960, 7600, 30)]})
     assert plan.level_count.sum() > 32
     whole = NumpyEngine(1).run(plan, 1, 0, 2_000)
     assert NumpyEngine(2, 333).run(plan, 1, 0, 2_000) == whole
@@ -133,36 +133,34 @@ def test_many_levels_and_regimes() -> None:
     assert touched[below] > touched[-1]
 
 
-@pytest.mark.parametrize("change", ["no impact", "no positions"])
-def test_without_dealers_both_worlds_are_one(change: str) -> None:
-    data = sample()
-    for regime in data["regime"]:
-        regime.pop("flow_bn_per_session", None)
-        regime.pop("weights", None)
-    if change == "no impact":
-        data["dealers"]["impact_bp_per_bn"] = 0.0
-    else:
-        data["dealers"]["position"] = []
-    plan = prepare(scenario_from_mapping(data, "sample")).plan
+@pytest.mark.parametrize(
+    "edits",
+    [{"dealers.impact_bp_per_bn": 0.0}, {"dealers": DELETE, "regime": DELETE}],
+    ids=["no impact", "no positions"],
+)
+def test_without_dealers_both_worlds_are_one(edits: dict[str, Any]) -> None:
+    plan = plan_of(edits)
     outcomes = NumpyEngine(1).run(plan, 1, 0, 3_000)
     assert np.count_nonzero(outcomes.joint - np.diag(np.diag(outcomes.joint))) == 0
     np.testing.assert_array_equal(outcomes.touch[0], outcomes.touch[1])
     np.testing.assert_array_equal(outcomes.touch_both, outcomes.touch[0].sum(axis=1))
 
 
-def test_vanishing_half_life_makes_the_dealers_effect_vanish() -> None:
-    data = sample()
-    data["regime"] = []
-    data["jumps"] = {}
+def test_impact_that_fades_at_once_leaves_no_effect() -> None:
+    """What is left is the hedging of the step under way, which shrinks with the step."""
 
-    def differing(half_life: float) -> int:
-        data["dealers"]["impact_half_life"] = half_life
-        plan = prepare(scenario_from_mapping(data, "sample")).plan
-        joint = NumpyEngine(2).run(plan, 1, 0, 10_000).joint
+    def differing(half_life: float, steps: int) -> int:
+        edits = {
+            **{"regime": DELETE, "jumps": DELETE, "catalyst": DELETE, "volatility.overnight_share": 0.0},
+            **{"dealers.impact_half_life": half_life, "volatility.steps_per_session": steps},
+            "dealers.impact_bp_per_bn": 1.0,
+        }
+        joint = NumpyEngine(2).run(plan_of(edits), 1, 0, 20_000).joint
         return int(joint.sum() - np.trace(joint))
 
-    # Impact that is gone within a step leaves each step's own hedging only.
-    assert differing(0.001) < 0.4 * differing(2.0)
+    lasting, coarse, fine = differing(2.0, 13), differing(1e-4, 6), differing(1e-4, 96)
+    assert coarse < lasting
+    assert fine < 0.5 * coarse
 
 
 def test_a_lone_path_is_the_path_of_the_block(plan: EnginePlan) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import QuantLib as ql
+import QuantLib as ql  # noqa: N813
 
 from sim.oracle import corridor_by_eigenfunctions, corridor_by_images
 from sim.outcomes import LOWER, UPPER, Outcomes
@@ -100,7 +100,9 @@ def test_quantiles_of_the_close(case: Case) -> None:
         below = np.cumsum(case.outcomes.closes[session])[:-1] / PATHS
         mine = np.interp(levels, below, edges)
         width = 0.2 * levels * (1 - levels)
-        density = 2 * width / (np.interp(levels + width, below, edges) - np.interp(levels - width, below, edges))
+        density = (
+            2 * width / (np.interp(levels + width, below, edges) - np.interp(levels - width, below, edges))
+        )
         error = np.sqrt(levels * (1 - levels) * (1 / PATHS + 1 / reference["paths"])) / density
         assert (np.abs(mine - np.array(quantiles)) <= LARGEST_Z * error).all(), f"session {session + 1}"
 
@@ -110,7 +112,9 @@ def flat() -> tuple[Outcomes, float, float, float]:
     """Outcomes of the flat case, and its targets and total variance in log units."""
     scenario = load_scenario(CASES / "flat.toml")
     outcomes = simulate(scenario, paths=PATHS, seed=SEED + 1).outcomes
-    upper, lower = (float(np.log(t / scenario.market.spot)) for t in (scenario.targets.upper, scenario.targets.lower))
+    upper, lower = (
+        float(np.log(t / scenario.market.spot)) for t in (scenario.targets.upper, scenario.targets.lower)
+    )
     return outcomes, upper, lower, 21 * scenario.volatility.annual**2 / 252
 
 
@@ -163,6 +167,8 @@ def test_flat_agrees_with_quantlib(flat: Any) -> None:
 
 def test_permanent_agrees_with_the_stored_pde() -> None:
     stored = json.loads((CASES / "permanent.pde.json").read_text())
-    counts = simulate(load_scenario(CASES / "permanent.toml"), paths=PATHS, seed=SEED + 2).outcomes.joint.sum(axis=1)
+    counts = simulate(load_scenario(CASES / "permanent.toml"), paths=PATHS, seed=SEED + 2).outcomes.joint.sum(
+        axis=1
+    )
     for place, key in enumerate(("neither", "first_upper", "first_lower")):
         assert abs(z_of(counts[place], stored[key])) <= LARGEST_Z

@@ -25,7 +25,11 @@ def choose(name: str = "auto", threads: int | None = None, block_paths: int | No
     """
     if name not in ENGINES:
         raise InputError(
-            [Problem("", "engine", repr(name), "there is no such engine", f"Try one of {', '.join(ENGINES)}.")]
+            [
+                Problem(
+                    "", "engine", repr(name), "there is no such engine", f"Try one of {', '.join(ENGINES)}."
+                )
+            ]
         )
     return NumpyEngine(threads or available_processors(), block_paths)
 

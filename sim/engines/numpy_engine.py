@@ -83,7 +83,9 @@ class NumpyEngine:
                 failures.append(failure)
                 stop.set()
 
-        workers = [threading.Thread(target=work, name=f"gammawall-{i}", daemon=True) for i in range(self.threads)]
+        workers = [
+            threading.Thread(target=work, name=f"gammawall-{i}", daemon=True) for i in range(self.threads)
+        ]
         try:
             for worker in workers:
                 worker.start()

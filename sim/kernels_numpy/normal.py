@@ -69,7 +69,11 @@ def minus_two_log(words: WordArray, out: Float32Array, work: Float32Array) -> No
 
 
 def normal_pair(
-    radius_words: WordArray, angle_words: WordArray, cosine: Float32Array, sine: Float32Array, work: Float32Array
+    radius_words: WordArray,
+    angle_words: WordArray,
+    cosine: Float32Array,
+    sine: Float32Array,
+    work: Float32Array,
 ) -> None:
     """Two independent standard normals from two words.
 

@@ -140,17 +140,17 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         ladder = event // m
         path = near[event - ladder * m]
         flat = ladder * n + path
-        side = ladder & 1
+        sides = ladder & 1
         rank = ranks[flat]
         touches.append(ladder * block.width + rank)
-        at_target = rank == plan.target_rank[side]
+        at_target = rank == plan.target_rank[sides]
         targets.append(event[at_target])
         distances.append(start_now[at_target])
         code = codes[flat] + np.int32(1)
         ranks[flat] = rank + np.int32(1)
         codes[flat] = code
         place = (ladder >> 1) * n + path
-        sign = SIGN[side]
+        sign = SIGN[sides]
         barrier = block.barrier_end[step][code]
         end_now = barrier - sign * places_end[place]
         start_now = block.barrier_start[step][code] - sign * places[place]

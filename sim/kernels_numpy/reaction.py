@@ -1,7 +1,7 @@
 """Look-ups in tables of straight lines: the reaction map Φ and its inverse.
 
-    u = (min(x,k1) − k0)·c + (clip(x,k1,k2) − k1)·f + (max(x,k2) − k2)·c
-    i = truncate(clip(u, 0, cells − 1)) + book·cells;    value = intercept[i] + slope[i]·x
+u = (min(x,k1) − k0)·c + (clip(x,k1,k2) − k1)·f + (max(x,k2) − k2)·c
+i = truncate(clip(u, 0, cells − 1)) + book·cells;    value = intercept[i] + slope[i]·x
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class LookUpWork:
         return LookUpWork(self.u[:n], self.part[:n], self.index[:n], self.pairs[:n])
 
 
-def look_up(table: Lines, x: Float32Array, book: Int32Array | None, out: Float32Array, work: LookUpWork) -> None:
+def look_up(
+    table: Lines, x: Float32Array, book: Int32Array | None, out: Float32Array, work: LookUpWork
+) -> None:
     """Value of each path's line at x.
 
     Parameters

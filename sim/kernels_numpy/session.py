@@ -116,7 +116,7 @@ def change_regimes(block: PathBlock) -> None:
         return
     np.add(block.age, np.int32(1), out=block.age)
     free = np.ones(block.n, dtype=np.bool_)
-    for r in np.flatnonzero(plan.lasts):
+    for r in map(int, np.flatnonzero(plan.lasts)):
         due = np.flatnonzero((block.regime == r) & (block.age == plan.lasts[r]))
         if due.size:
             bit = np.int32(1 << (int(plan.successor[r]) - 1))
@@ -142,11 +142,13 @@ def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
         qualifies = block.s > level if code == CLOSES_ABOVE else block.s < level
         np.add(run, np.int32(1), out=run)
         np.multiply(run, qualifies, out=run, casting="unsafe")
-        return run >= plan.trigger_closes[r]
+        enough: NDArray[np.bool_] = run >= plan.trigger_closes[r]
+        return enough
     if plan.trigger_rank[r] < 0:
         return None
     side = UP if code == TOUCHES_ABOVE else DOWN
-    return block.rank[side] > plan.trigger_rank[r]
+    reached: NDArray[np.bool_] = block.rank[side] > plan.trigger_rank[r]
+    return reached
 
 
 def enter(block: PathBlock, paths: NDArray[np.intp], r: int, free: NDArray[np.bool_]) -> None:
