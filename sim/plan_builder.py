@@ -123,10 +123,10 @@ def impact_per_bn(scenario: Scenario) -> float:
 
 
 def close_reach(scenario: Scenario, session_variance: float, grid: TimeGrid) -> float:
-    """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/8."""
+    """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/4."""
     long_run = (scenario.volatility.long_run_annual or scenario.volatility.annual) ** 2 / SESSIONS_PER_YEAR
     deviation = np.sqrt(max(session_variance, long_run) * grid.n_sessions)
-    return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.125, LONGEST_REACH))
+    return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.25, LONGEST_REACH))
 
 
 def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:

@@ -21,7 +21,6 @@ from sim.errors import InputError, Problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
 from sim.plan_builder import SESSIONS_PER_YEAR, Prepared, prepare
-from sim.reaction_map import FloorEvent
 from sim.scenario import Scenario
 from sim.scenario_file import scenario_hash
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 DEFAULT_PATHS = 1_000_000
 # A target standard error adds paths in multiples of this, whatever the engine, so that every engine stops alike.
 PATHS_ADDED = 1 << 16
+# Share of a session's closes beyond the histogram from which a warning is due; the outermost quantile is 1%.
+LARGEST_SHARE_OUTSIDE = 0.001
 LARGEST_SEED = 2**64 - 1
 Progress = Callable[[int, int], None]
 
@@ -259,41 +260,42 @@ def _run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
         warnings.append(
             f"the standard error of {target_se:g} was not reached within {outcomes.paths:,} paths"
         )
-    outside = int(outcomes.closes[:, [0, -1]].sum())
-    if outside:
-        share = outside / outcomes.closes.sum()
+    outside = float((outcomes.closes[:, [0, -1]].sum(axis=1) / outcomes.paths).max())
+    if outside > LARGEST_SHARE_OUTSIDE:
         warnings.append(
-            f"{share:.1e} of all closes lie outside the histogram; extreme quantiles are cut off there"
+            f"{outside:.2%} of the closes of a session lie outside the histogram, so that its outer quantiles "
+            "are not known"
         )
     return warnings
 
 
 def _floor_warnings(prepared: Prepared) -> list[str]:
-    """One line for each regime book whose feedback factor hits the floor: how far, where, when, which strikes."""
-    floor = prepared.reaction_map.m_floor
-    by_book: dict[int, list[FloorEvent]] = {}
-    for event in prepared.floor_events:
-        by_book.setdefault(event.book, []).append(event)
-    lines = []
-    for book, events in sorted(by_book.items()):
-        users = zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True)
-        regimes = ", ".join(name for name, b in users if b == book)
-        worst = min(events, key=lambda e: e.lowest)
-        short = sorted(
-            {
-                f"{p.strike:,.0f}"
-                for p in prepared.reaction_map.book.live(worst.minute, after_settlement=False)
-                if worst.price_low <= p.strike <= worst.price_high
-                and p.index_units * prepared.reaction_map.weights[book, p.group] < 0
-            }
-        )
-        lines.append(
-            f"feedback factor floored at {floor:g} in regime {regimes}: down to {worst.lowest:.2f} on "
-            f"{_new_york(worst.minute)} between {worst.price_low:,.0f} and {worst.price_high:,.0f}"
-            f"{' (short strikes ' + ', '.join(short) + ')' if short else ''}; binds at {len(events)} of "
-            f"{prepared.plan.steps} instants, {_new_york(events[0].minute)} to {_new_york(events[-1].minute)}"
-        )
-    return lines
+    """Where the feedback factor's floor binds: which strikes, when, and how far, over all regimes."""
+    events = prepared.floor_events
+    if not events:
+        return []
+    reaction_map = prepared.reaction_map
+    strikes = {
+        p.strike
+        for e in events
+        for p in reaction_map.book.live(e.minute, after_settlement=False)
+        if e.price_low <= p.strike <= e.price_high
+        and p.index_units * reaction_map.weights[e.book, p.group] < 0
+    }
+    depths = {}
+    for regime, book in zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True):
+        lowest = min((e.lowest for e in events if e.book == book), default=None)
+        if lowest is not None:
+            depths[regime] = f"{regime} {lowest:.1f}"
+    minutes = sorted({e.minute for e in events})
+    worst = min(events, key=lambda e: e.lowest)
+    return [
+        f"feedback factor held at m_floor = {reaction_map.m_floor:g} near short strikes "
+        f"{', '.join(f'{k:,.0f}' for k in sorted(strikes)) or 'of the book'}, at {len(minutes)} of "
+        f"{prepared.plan.steps} instants from {_new_york(minutes[0])} to {_new_york(minutes[-1])} New York; "
+        f"lowest by regime: {', '.join(depths.values())}; at worst {worst.lowest:.1f} from "
+        f"{worst.price_low:,.0f} to {worst.price_high:,.0f} on {_new_york(worst.minute)}"
+    ]
 
 
 def _new_york(minute: float) -> str:

@@ -1,0 +1,126 @@
+"""`check` passes on a sound simulator and fails on one that is broken on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sim import check
+from sim.check import Check, IntegratedMap, checkable_form, flat_form, run_checks
+from sim.kernels_numpy import path_step, session
+from sim.kernels_numpy.path_state import PathBlock
+from sim.plan_builder import prepare
+from sim.reaction_map import MapSlice, ReactionMap
+from sim.scenario import Scenario
+from sim.scenario_file import load_scenario
+from sim.timegrid import build_time_grid
+
+PATHS = 200_000
+SEED = 5
+
+
+@pytest.fixture(scope="module")
+def siege() -> Scenario:
+    return load_scenario("siege-of-7000")
+
+
+@pytest.fixture(autouse=True)
+def quick_pde(monkeypatch: pytest.MonkeyPatch) -> None:
+    """801 points err by 1e-5, a hundredth of the sampling error here."""
+    monkeypatch.setattr(check, "PDE_POINTS", 801)
+
+
+def failures(scenario: Scenario) -> list[str]:
+    return [c.name for c in run_checks(scenario, paths=PATHS, seed=SEED) if not c.ok]
+
+
+def test_siege_passes(siege: Scenario) -> None:
+    checks = run_checks(siege, paths=PATHS, seed=SEED)
+    assert all(c.ok for c in checks)
+    assert len(checks) == 6 + 2 + len(siege.ladder)
+    # The odds of each group add up, on both sides of the comparison.
+    for three in (checks[:3], checks[3:6]):
+        assert sum(c.expected for c in three) == pytest.approx(1.0, abs=1e-9)
+        assert sum(c.simulated for c in three) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_gaps_catalysts_and_jumps_are_checked_too(siege: Scenario) -> None:
+    overrides = [
+        "jumps={per_year=12.0, mean=-0.01, sd=0.02}",
+        'catalyst=[{session=2026-02-13, name="CPI", outcomes=[{probability=0.5, mean=0.01, sd=0.003},'
+        "{probability=0.5, mean=-0.012, sd=0.004}]}]",
+        "drift.annual=0.3",
+    ]
+    assert failures(load_scenario("siege-of-7000", overrides)) == []
+
+
+def test_broken_map_sign_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = ReactionMap.unfloored
+
+    def flipped(self: ReactionMap, s: Any, minute: float, after_settlement: bool) -> Any:
+        values, slopes = sound(self, s, minute, after_settlement)
+        return 2 * s - values, 2.0 - slopes
+
+    monkeypatch.setattr(ReactionMap, "unfloored", flipped)
+    assert any("with dealers (PDE)" in name for name in failures(siege))
+
+
+def test_broken_bridge_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path_step, "touched", lambda start, end, reach: end <= 0)
+    broken = failures(siege)
+    assert any("closed form" in name for name in broken)
+    assert any("(PDE)" in name for name in broken)
+
+
+def test_broken_drift_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = session.scale_variance
+
+    def without_convexity(block: PathBlock, words: Any) -> None:
+        sound(block, words)
+        block.mean.fill(block.plan.session_drift)
+
+    monkeypatch.setattr(session, "scale_variance", without_convexity)
+    assert failures(siege)
+
+
+def test_map_frozen_in_time_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Φ's dependence on time is what pins; a local-volatility shortcut has none."""
+    sound = ReactionMap.at
+    start = build_time_grid(siege).start_minute
+    monkeypatch.setattr(
+        ReactionMap, "at", lambda self, minute, after_settlement: sound(self, start, after_settlement)
+    )
+    assert any("with dealers (PDE)" in name for name in failures(siege))
+
+
+def test_forms(siege: Scenario) -> None:
+    hedged, flat = checkable_form(siege), flat_form(siege)
+    assert hedged.dealers.impact_half_life == 0
+    assert hedged.dealers.position == siege.dealers.position
+    assert prepare(hedged).plan.constant_variance
+    assert hedged.regime == flat.regime == ()
+    assert flat.ladder == siege.ladder
+    assert prepare(flat).plan.identity_map
+    assert prepare(flat).plan.share[0] == 0
+
+
+@pytest.mark.parametrize("session_of", [0, 6, 7, 20])
+def test_integrated_map_is_the_engines_map(siege: Scenario, session_of: int) -> None:
+    """Two derivations of Φ agree up to a constant, at the open, within the day and around settlement."""
+    prepared = prepare(siege)
+    other = IntegratedMap(siege, prepared.grid)
+    s = np.linspace(-0.15, 0.15, 2001)
+    for step in (0, 5, 13):
+        minute = float(prepared.grid.step_end_minute[14 * session_of + step])
+        for after in (False, True):
+            at: MapSlice = prepared.reaction_map.at(minute, after)
+            difference = other(s, minute, after) - at.value_of(s, 0)
+            np.testing.assert_allclose(difference - difference[1000], 0.0, rtol=0, atol=3e-6)
+
+
+def test_z_is_in_units_of_the_expected_share() -> None:
+    assert Check("", 0.5, 0.51, 0.002).z == pytest.approx(5.0)
+    assert not Check("", 0.5, 0.51, 0.002).ok
+    assert Check("", 0.5, 0.4911, 0.002).ok

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sample_scenario import sample
+
+from sim.errors import InputError
+from sim.kernels_numpy.path_state import PathBlock
+from sim.kernels_numpy.paths import run_block
+from sim.plan_builder import prepare
+from sim.run import simulate
+from sim.scenario import Scenario
+from sim.scenario_file import load_scenario, scenario_from_mapping
+from sim.trace import trace_path
+
+PATH = 12_345
+
+
+@pytest.fixture(scope="module")
+def siege() -> Scenario:
+    return load_scenario("siege-of-7000")
+
+
+def test_the_traced_path_is_the_path_of_the_run(siege: Scenario) -> None:
+    prepared = prepare(siege)
+    prices, fundamentals, regimes = [], [], []
+
+    def keep(_: int, block: PathBlock) -> None:
+        column = PATH - 12_000
+        prices.append(siege.market.spot * float(np.exp(np.float64(block.s[column]))))
+        fundamentals.append(siege.market.spot * float(np.exp(np.float64(block.place[1, column]))))
+        regimes.append(prepared.axes.regimes[block.regime[column]])
+
+    run_block(PathBlock(prepared.plan, 1, 512), 12_000, 512, keep)
+    days = trace_path(siege, PATH, seed=1)
+    assert days["price"].tolist() == prices
+    assert days["fundamental"].tolist() == fundamentals
+    assert days["regime"].tolist() == regimes
+    np.testing.assert_array_equal(days["impact_points"], days["price"] - days["fundamental"])
+    assert days["date"].tolist() == list(prepared.axes.sessions)
+
+
+def test_traces_add_up_to_the_counts() -> None:
+    """A run of ten paths counts exactly what the ten traces show."""
+    scenario = scenario_from_mapping(sample(), "sample")
+    first, count = 90, 10
+    result = simulate(scenario, paths=count, first_path=first, seed=9)
+    levels = [f"{level:.10g}" for level in result.axes.levels]
+    touches = np.zeros((2, len(levels), len(result.axes.sessions)), dtype=int)
+    regimes = np.zeros_like(result.outcomes.regime)
+    for path in range(first, first + count):
+        for row in trace_path(scenario, path, seed=9).itertuples():
+            regimes[row.session - 1, result.axes.regimes.index(row.regime)] += 1
+            for world, names in enumerate((row.touches, row.twin_touches)):
+                for name in names.split():
+                    touches[world, levels.index(name), row.session - 1] += 1
+    steps = result.axes.steps_per_session + 1
+    counted = result.outcomes.touch.reshape(2, len(levels), -1, steps).sum(axis=-1)
+    np.testing.assert_array_equal(touches, counted)
+    np.testing.assert_array_equal(regimes, result.outcomes.regime)
+
+
+def test_seeds_and_paths_differ(siege: Scenario) -> None:
+    prices = [trace_path(siege, path, seed=seed)["price"].tolist() for path, seed in ((0, 1), (1, 1), (0, 2))]
+    assert prices[0] != prices[1]
+    assert prices[0] != prices[2]
+
+
+def test_largest_path_number(siege: Scenario) -> None:
+    assert len(trace_path(siege, 2**64 - 1)) == 27
+
+
+@pytest.mark.parametrize(("path", "seed"), [(-1, 1), (2**64, 1), (0, -1), (0, 2**64)])
+def test_out_of_range(siege: Scenario, path: int, seed: int) -> None:
+    with pytest.raises(InputError, match=r"must lie between 0 and 2\^64 - 1"):
+        trace_path(siege, path, seed=seed)
