@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import QuantLib as ql
+import QuantLib
 
 from sim import black_scholes
 
@@ -24,9 +24,9 @@ CASES = [
 @pytest.mark.parametrize(("strike", "years", "iv", "carry"), CASES)
 def test_quantlib(strike: float, years: float, iv: float, carry: float, is_call: bool) -> None:
     """The carry moves the forward only: delta is N(d1), the derivative by the forward."""
-    payoff = ql.PlainVanillaPayoff(ql.Option.Call if is_call else ql.Option.Put, strike)
+    payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if is_call else QuantLib.Option.Put, strike)
     growth = np.exp(carry * years)
-    witnesses = [ql.BlackCalculator(payoff, s * growth, iv * np.sqrt(years), 1.0) for s in SPOT]
+    witnesses = [QuantLib.BlackCalculator(payoff, s * growth, iv * np.sqrt(years), 1.0) for s in SPOT]
     delta = black_scholes.delta(SPOT, strike, years, iv, carry, is_call)
     gamma = black_scholes.gamma(SPOT, strike, years, iv, carry)
     np.testing.assert_allclose(delta, [w.deltaForward() for w in witnesses], rtol=1e-9, atol=1e-14)

@@ -125,7 +125,7 @@ def test_progress_ends_at_the_total(small: Scenario) -> None:
 def test_floor_is_reported_with_strikes_times_and_depth() -> None:
     (warning,) = simulate(load_scenario("siege-of-7000"), paths=1).warnings
     assert "m_floor = 0.2 near short strikes 6,800, 6,850, 6,900" in warning
-    assert "2026-02-18" in warning
+    assert "from 2026-02-10 16:00 to 2026-03-20 09:30 New York" in warning
     for regime in ("initial", "breakout", "melt_up", "support_lost", "institutional_hedging"):
         assert f"{regime} -" in warning
 

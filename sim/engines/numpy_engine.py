@@ -58,8 +58,9 @@ class NumpyEngine:
         ------
         KeyboardInterrupt : after the threads have stopped at the end of their blocks.
         """
-        share = -(-paths // self.threads)
-        size = max(1, min(self.block_paths, share))
+        # Equal blocks, as many for each thread, so that no thread waits for a last one.
+        rounds = -(-paths // (self.threads * self.block_paths))
+        size = -(-paths // (self.threads * rounds))
         ranges = path_blocks(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
         lock, stop = threading.Lock(), threading.Event()

@@ -64,12 +64,14 @@ class PathWords:
     def __init__(self, capacity: int, seed: int):
         key = (seed & WORD_MASK, seed >> 32)
         self._keys = [
-            [np.uint64((k + r * step) & WORD_MASK) for k, step in zip(key, PHILOX_KEY_STEPS, strict=True)]
+            [(k + r * step) & WORD_MASK for k, step in zip(key, PHILOX_KEY_STEPS, strict=True)]
             for r in range(PHILOX_ROUNDS)
         ]
-        self._even = np.zeros(capacity, dtype=np.uint64)
-        self._odd = np.zeros(capacity, dtype=np.uint64)
-        self._products = [np.empty(capacity, dtype=np.uint64) for _ in range(4)]
+        # The counter's even words swap rows from round to round, so that one operation serves both.
+        self._key_rows = [np.array(k if r % 2 else k[::-1], "u8")[:, None] for r, k in enumerate(self._keys)]
+        rows = np.array(PHILOX_MULTIPLIERS, dtype=np.uint64)[:, None]
+        self._multiplier_rows = (rows, rows[::-1].copy())
+        self._buffers = np.zeros((3, 2, capacity), dtype=np.uint64)
 
     def draw(self, path_low: Word64Array, path_high: int, call: int, purpose: int, out: WordArray) -> None:
         """Fill `out` with the four words of each path.
@@ -82,53 +84,42 @@ class PathWords:
         out : (4, n) uint32.
         """
         n = path_low.size
-        even, odd = self._even[:n], self._odd[:n]
-        p0, p1, old0, old1 = (p[:n] for p in self._products)
-        m0, m1 = (np.uint64(m) for m in PHILOX_MULTIPLIERS)
-        keys = self._keys
-        even_low, odd_low = _half(even, LOW), _half(odd, LOW)
-        p0_halves, p1_halves, old0_halves, old1_halves = (
-            (_half(p, LOW), _half(p, HIGH)) for p in (p0, p1, old0, old1)
+        even, products, before = (buffer[:, :n] for buffer in self._buffers)
+        m0, m1 = PHILOX_MULTIPLIERS
+        keys, shift = self._keys, np.uint64(32)
+
+        # Round 1: only the path's low word differs between paths; c0 and c1 stay scalars, c3 is low(before[0]).
+        product = call * m1
+        c0, c1 = (product >> 32) ^ path_high ^ keys[0][0], product & WORD_MASK
+        np.multiply(path_low, np.uint64(m0), out=before[0])
+        np.right_shift(before[0], shift, out=even[1])
+        np.bitwise_xor(even[1], np.uint64(purpose ^ keys[0][1]), out=even[1])
+
+        # Round 2: c0 is still a scalar, and so is c3 after it.
+        product = c0 * m0
+        np.multiply(even[1], np.uint64(m1), out=before[1])
+        np.right_shift(before[1], shift, out=even[0])
+        np.bitwise_xor(even[0], np.uint64(c1 ^ keys[1][0]), out=even[0])
+        np.bitwise_xor(
+            _half(before[0], LOW), np.uint32((product >> 32) ^ keys[1][1]), out=_half(even[1], LOW)
         )
+        # The product of the scalar c0, as round 3 expects it: its low word is c3.
+        before[0] = product & WORD_MASK
 
-        # Round 1: only the path's low word differs between paths.
-        product = call * PHILOX_MULTIPLIERS[1]
-        c0 = (product >> 32) ^ path_high ^ int(keys[0][0])
-        c1 = product & WORD_MASK
-        np.multiply(path_low, m0, out=old0)
-        np.right_shift(old0, np.uint64(32), out=odd)
-        np.bitwise_xor(odd, np.uint64(purpose ^ int(keys[0][1])), out=odd)
-
-        # Round 2: the even half is still a scalar.
-        product = c0 * PHILOX_MULTIPLIERS[0]
-        np.multiply(odd, m1, out=old1)
-        np.right_shift(old1, np.uint64(32), out=even)
-        np.bitwise_xor(even, np.uint64(c1 ^ int(keys[1][0])), out=even)
-        np.bitwise_xor(old0_halves[0], np.uint32((product >> 32) ^ int(keys[1][1])), out=odd_low)
-        c3 = product & WORD_MASK
-
-        # Round 3: the last scalar disappears.
-        np.multiply(even, m0, out=p0)
-        np.multiply(odd, m1, out=p1)
-        np.bitwise_xor(p1_halves[1], old1_halves[0], out=even_low)
-        np.bitwise_xor(even, keys[2][0], out=even)
-        np.right_shift(p0, np.uint64(32), out=odd)
-        np.bitwise_xor(odd, np.uint64(c3 ^ int(keys[2][1])), out=odd)
-
-        for k0, k1 in keys[3:]:
-            old0, old1, p0, p1 = p0, p1, old0, old1
-            old0_halves, old1_halves, p0_halves, p1_halves = p0_halves, p1_halves, old0_halves, old1_halves
-            np.multiply(even, m0, out=p0)
-            np.multiply(odd, m1, out=p1)
-            np.bitwise_xor(p1_halves[1], old1_halves[0], out=even_low)
-            np.bitwise_xor(even, k0, out=even)
-            np.bitwise_xor(p0_halves[1], old0_halves[0], out=odd_low)
-            np.bitwise_xor(odd, k1, out=odd)
-        np.copyto(out[0], even_low)
-        np.copyto(out[1], p1_halves[0])
-        np.copyto(out[2], odd_low)
-        np.copyto(out[3], p0_halves[0])
+        low, high = (tuple(_half(buffer, which) for buffer in (products, before)) for which in (LOW, HIGH))
+        even_low = _half(even, LOW)
+        now, last = (products, before), 0
+        # Rounds 3 to 10: (c0, c2) ← (high(c2·m1) ^ c1 ^ k0, high(c0·m0) ^ c3 ^ k1), rows swapped each time.
+        for r in range(2, PHILOX_ROUNDS):
+            this = r % 2
+            np.multiply(even, self._multiplier_rows[this], out=now[this])
+            previous = low[1 - this] if r == 2 else low[1 - this][::-1]
+            np.bitwise_xor(high[this], previous, out=even_low)
+            np.bitwise_xor(even, self._key_rows[r], out=even)
+            last = this
+        out[0::2] = even_low
+        out[1::2] = low[last]
 
 
 def _half(words: Word64Array, which: int) -> WordArray:
-    return words.view(np.uint32)[which::2]
+    return words.view(np.uint32)[..., which::2]
