@@ -35,24 +35,25 @@ def d1(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -
     return moneyness
 
 
-def delta(
+def delta_and_gamma(
     spot: FloatArray, strike: float, years: float, iv: float, carry: float, is_call: bool
-) -> FloatArray:
-    """Delta in index units an option: N(d1) for a call, N(d1) − 1 for a put.
+) -> tuple[FloatArray, FloatArray]:
+    """Delta N(d1), less one for a put, and gamma n(d1) / (S·v), the same for both.
 
     Parameters
     ----------
     spot : (n,) index points.
     strike, years, iv, carry : index points, years, 1/sqrt(year), 1/year.
     is_call : True for a call.
+
+    Returns
+    -------
+    delta : (n,) index units an option.
+    gamma : (n,) index units an option and index point.
     """
-    tail: FloatArray = ndtr(d1(spot, strike, years, iv, carry))
-    return tail if is_call else tail - 1.0
-
-
-def gamma(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -> FloatArray:
-    """Gamma n(d1) / (S·v) in index units per index point, the same for calls and puts."""
     standardised = d1(spot, strike, years, iv, carry)
-    density: FloatArray = INVERSE_SQRT_TWO_PI * np.exp(-0.5 * standardised**2)
-    result: FloatArray = density / (spot * iv * np.sqrt(years))
-    return result
+    delta: FloatArray = ndtr(standardised)
+    if not is_call:
+        delta -= 1.0
+    gamma: FloatArray = INVERSE_SQRT_TWO_PI * np.exp(-0.5 * standardised**2) / (spot * iv * np.sqrt(years))
+    return delta, gamma

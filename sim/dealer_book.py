@@ -83,10 +83,9 @@ class DealerBook:
         slope = np.zeros_like(hedge)
         for p in self.live(minute, after_settlement):
             years = p.years(minute)
-            hedge[p.group] += p.index_units * black_scholes.delta(
-                spot, p.strike, years, p.iv, p.carry, p.is_call
-            )
-            slope[p.group] += p.index_units * black_scholes.gamma(spot, p.strike, years, p.iv, p.carry)
+            delta, gamma = black_scholes.delta_and_gamma(spot, p.strike, years, p.iv, p.carry, p.is_call)
+            hedge[p.group] += p.index_units * delta
+            slope[p.group] += p.index_units * gamma
         return hedge, slope
 
     def narrowest_width(self, minute: float, after_settlement: bool) -> float:
@@ -116,8 +115,10 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
             assert p.gex_bn is not None
             years = float(black_scholes.years_to_settlement(settles - grid.start_minute))
             at_strike = np.array([p.strike])
-            gamma_at_strike = float(black_scholes.gamma(at_strike, p.strike, years, p.iv, p.carry)[0])
-            units = p.gex_bn * 1e9 / (gamma_at_strike * p.strike**2 * 0.01)
+            _, gamma = black_scholes.delta_and_gamma(
+                at_strike, p.strike, years, p.iv, p.carry, p.type == "call"
+            )
+            units = p.gex_bn * 1e9 / (float(gamma[0]) * p.strike**2 * 0.01)
         positions.append(
             BookPosition(groups.index(p.group), p.type == "call", p.strike, p.iv, p.carry, units, settles)
         )

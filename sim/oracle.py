@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.integrate import quad
 from scipy.special import erfc, erfcx, ndtr
 
 from sim.errors import InputError, Problem
@@ -287,6 +286,9 @@ def scale_function_odds(
     InputError
         Where a target lies on the wrong side of the start.
     """
+    # Imported here alone: it costs a third of a second and no run needs it.
+    from scipy.integrate import quad
+
     _checked_corridor(upper, lower, 0.0, 1.0, positive_variance=True)
     edges = sorted({lower, 0.0, upper, *(s for s in breakpoints if lower < s < upper)})
     below = above = 0.0

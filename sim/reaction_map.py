@@ -76,7 +76,7 @@ class MapSlice:
 
 def hermite(x: FloatArray, nodes: FloatArray, values: FloatArray, slopes: FloatArray) -> FloatArray:
     """Piecewise cubic through (nodes, values) with the given slopes; straight lines beyond both ends."""
-    cell = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, nodes.size - 2)
+    cell = np.minimum(np.maximum(np.searchsorted(nodes, x, side="right") - 1, 0), nodes.size - 2)
     width = nodes[cell + 1] - nodes[cell]
     t = (x - nodes[cell]) / width
     rise = values[cell + 1] - values[cell]
