@@ -101,7 +101,9 @@ def test_barriers_of_the_reference_case() -> None:
     logs = np.log(np.array(scenario.ladder) / scenario.market.spot)
     sides = (logs[logs > 0], logs[logs < 0][::-1])
     instants = [grid.start_minute, *grid.step_end_minute]
-    for step in range(0, plan.steps, 3):
+    after_settlement = np.flatnonzero(plan.settles[:-1]) + 1
+    assert after_settlement.size == 3
+    for step in sorted({*range(0, plan.steps, 5), *after_settlement.tolist()}):
         for book, weights in enumerate(book_weights(scenario)):
             start = exact_map(scenario, grid, instants[step], weights, after_settlement=True, reach=0.31)
             end = exact_map(scenario, grid, instants[step + 1], weights, after_settlement=False, reach=0.31)
