@@ -10,7 +10,7 @@ import pytest
 from sim import check
 from sim.check import Check, IntegratedMap, checkable_form, flat_form, run_checks
 from sim.kernels_numpy import path_step, session
-from sim.kernels_numpy.path_state import Lanes, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.plan_builder import prepare
 from sim.reaction_map import MapSlice, ReactionMap
 from sim.scenario import Scenario
@@ -77,9 +77,9 @@ def test_broken_bridge_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -
 def test_broken_drift_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = session.scale_variance
 
-    def without_convexity(block: PathBlock, lanes: Lanes, words: Any) -> None:
-        sound(block, lanes, words)
-        lanes.mean.fill(block.plan.session_drift)
+    def without_convexity(block: PathBlock, words: Any) -> None:
+        sound(block, words)
+        block.mean.fill(block.plan.session_drift)
 
     monkeypatch.setattr(session, "scale_variance", without_convexity)
     assert failures(siege)

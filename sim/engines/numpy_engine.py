@@ -10,7 +10,7 @@ from sim.kernels_numpy.paths import run_block
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 
-BLOCK_PATHS = 1 << 17
+BLOCK_PATHS = 1 << 16
 
 
 def path_blocks(first_path: int, paths: int, block_paths: int) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,4 @@
-"""State of a block of paths and the scratch its steps write to, allocated once and used again for every block.
-
-A block is large, so that the few paths near a level are still many to one NumPy call; its arithmetic runs over
-slices, `Lanes`, small enough to stay in a processor's cache from one call to the next.
-"""
+"""State of a block of paths and the scratch its steps write to, allocated once and used again for every block."""
 
 from __future__ import annotations
 
@@ -18,7 +14,6 @@ from sim.plan import EnginePlan, Int32Array
 UP, DOWN = 0, 1
 # Ladders of a path: with dealers above and below, then the twin's.
 LADDERS = 4
-LANES = 1 << 16
 
 
 class PathBlock:
@@ -31,11 +26,10 @@ class PathBlock:
     place, place_end : (2, n) float32 at both ends of a step: y = s + q with dealers, x without.
     s : (n,) float32 price, ln relative to S0; x, the fundamental, is `place[1]`.
     h : (n,) float32 variance of the session.
-    scaled_variance, volatility, mean : (n,) float32 h·V, its root, and the drift − h/2 of the session.
-    gap_mean, gap_variance : (n,) float32 what this session's catalyst or jump adds; used if `has_gap_outcome`.
     regime, age, visited : (n,) int32; `visited` has one bit a listed regime.
     book, flow : (n,) int32 and float32 of the present regime.
     runs : one (n,) int32 a regime with a close trigger, qualifying closes in a row.
+    gap_outcome : mean and variance that this session's catalyst or jump adds, (n,) float32 each, or None.
     rank : (4, n) int32 levels touched so far on each ladder; the next one has this place.
     code : (4, n) int32 place of the next barrier in a row of `barrier_end`.
     distance, distance_end : (4, n) float32 from the path to its next barrier at both ends of a step.
@@ -44,13 +38,9 @@ class PathBlock:
     normals : (normals, n) float32 of the session, the gap's first.
     spare : (normals/2, n) uint8 low byte of each pair's angle word.
     barrier_start, barrier_end : (N, ·) float32 the plan's barriers at both ends of each step, the twin's behind.
-    lanes : slices that cover the block.
     """
 
-    FLOATS = (
-        *("s", "h", "flow", "x_open", "scaled_variance", "volatility", "mean"),
-        *("gap_mean", "gap_variance", "work"),
-    )
+    FLOATS = ("s", "h", "flow", "x_open", "scaled_variance", "volatility", "mean", "move", "gate", "t")
     INTEGERS = ("regime", "age", "visited", "book", "next_regime")
 
     s: Float32Array
@@ -60,9 +50,9 @@ class PathBlock:
     scaled_variance: Float32Array
     volatility: Float32Array
     mean: Float32Array
-    gap_mean: Float32Array
-    gap_variance: Float32Array
-    work: Float32Array
+    move: Float32Array
+    gate: Float32Array
+    t: Float32Array
     regime: Int32Array
     age: Int32Array
     visited: Int32Array
@@ -87,11 +77,11 @@ class PathBlock:
         self._allocate(capacity)
 
     def _allocate(self, n: int) -> None:
-        self.n = n
         for name in self.FLOATS:
             setattr(self, name, np.empty(n, dtype=np.float32))
         for name in self.INTEGERS:
             setattr(self, name, np.empty(n, dtype=np.int32))
+        self.n = n
         self.place, self.place_end = (np.empty((2, n), dtype=np.float32) for _ in range(2))
         self.distance, self.distance_end = (np.empty((LADDERS, n), dtype=np.float32) for _ in range(2))
         self.rank, self.code = (np.empty((LADDERS, n), dtype=np.int32) for _ in range(2))
@@ -100,11 +90,12 @@ class PathBlock:
         self.runs = {int(r): np.empty(n, dtype=np.int32) for r in np.flatnonzero(self.plan.trigger_closes)}
         self.normals = np.empty((self.normal_count, n), dtype=np.float32)
         self.spare = np.empty((self.normal_count // 2, n), dtype=np.uint8)
-        self.path_low: NDArray[np.uint64] = np.empty(n, dtype=np.uint64)
+        self.random_words = np.empty((4, n), dtype=np.uint32)
+        self.scratch = np.empty((3, n), dtype=np.float32)
+        self.masks = np.empty((2, n), dtype=np.bool_)
+        self.known = np.empty(n, dtype=np.uint8)
         self.look_up_work = LookUpWork.allocate(n)
-        scratch = LaneScratch(min(n, LANES))
-        cuts = range(0, n, LANES)
-        self.lanes = [Lanes(self, begin, min(begin + LANES, n), scratch) for begin in cuts]
+        self.path_low: NDArray[np.uint64] = np.empty(n, dtype=np.uint64)
 
     def start(self, first_path: int, n: int) -> None:
         """Place n paths at the start; all share the high word of their number."""
@@ -121,7 +112,7 @@ class PathBlock:
         self.place[0] = plan.hedge_start
         self.place[1] = 0
         self.h.fill(plan.variance_start)
-        self.has_gap_outcome = False
+        self.gap_outcome: tuple[Float32Array, Float32Array] | None = None
         for r, run in self.runs.items():
             run.fill(plan.run_start[r])
         self.code[:] = self.ladder_start[:, None]
@@ -129,66 +120,3 @@ class PathBlock:
         first_barriers = self.barrier_start[0, self.ladder_start]
         start = np.array([plan.hedge_start, -plan.hedge_start, 0, 0], dtype=np.float32)
         self.distance[:] = (first_barriers - start)[:, None]
-
-    def finish_step(self) -> None:
-        """Make the end of a step the start of the next."""
-        self.place, self.place_end = self.place_end, self.place
-        self.distance, self.distance_end = self.distance_end, self.distance
-        for lanes in self.lanes:
-            lanes.place, lanes.place_end = lanes.place_end, lanes.place
-            lanes.distance, lanes.distance_end = lanes.distance_end, lanes.distance
-
-
-class LaneScratch:
-    """What a step writes and forgets, for the lanes of one slice: four float32, masks, words and look-ups."""
-
-    def __init__(self, n: int):
-        self.move, self.t, self.gate, self.product = (np.empty(n, dtype=np.float32) for _ in range(4))
-        self.normal_work = np.empty((3, n), dtype=np.float32)
-        self.near, self.mask, self.other = (np.empty(n, dtype=np.bool_) for _ in range(3))
-        self.known = np.empty(n, dtype=np.uint8)
-        self.random_words = np.empty((4, n), dtype=np.uint32)
-        self.look_up = LookUpWork.allocate(n)
-
-
-class Lanes:
-    """A slice of a block: views of the block's arrays by the same names, and scratch shared between slices."""
-
-    SHARED = (
-        *("place", "place_end", "distance", "distance_end", "code", "twin_barrier", "normals", "spare"),
-        *("s", "h", "flow", "book", "scaled_variance", "volatility", "mean", "gap_mean", "gap_variance"),
-        "path_low",
-    )
-
-    place: Float32Array
-    place_end: Float32Array
-    distance: Float32Array
-    distance_end: Float32Array
-    code: Int32Array
-    twin_barrier: Float32Array
-    normals: Float32Array
-    spare: NDArray[np.uint8]
-    s: Float32Array
-    h: Float32Array
-    flow: Float32Array
-    book: Int32Array
-    scaled_variance: Float32Array
-    volatility: Float32Array
-    mean: Float32Array
-    gap_mean: Float32Array
-    gap_variance: Float32Array
-    path_low: NDArray[np.uint64]
-
-    def __init__(self, block: PathBlock, begin: int, end: int, scratch: LaneScratch):
-        self.begin = begin
-        for name in self.SHARED:
-            setattr(self, name, getattr(block, name)[..., begin:end])
-        n = end - begin
-        self.move, self.t, self.gate, self.product = (
-            array[:n] for array in (scratch.move, scratch.t, scratch.gate, scratch.product)
-        )
-        self.normal_work = scratch.normal_work[:, :n]
-        self.near, self.mask, self.other = (a[:n] for a in (scratch.near, scratch.mask, scratch.other))
-        self.known = scratch.known[:n]
-        self.random_words = scratch.random_words[:, :n]
-        self.look_up_work = scratch.look_up.cut(n)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sim.kernel_constants import BRIDGE_REACH, BRIDGE_REACH_USUAL, CALLS_PER_SESSION, PURPOSE_BRIDGE
 from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, touched
 from sim.kernels_numpy.normal import Float32Array
-from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, Lanes, PathBlock
+from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
 from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
@@ -28,85 +28,84 @@ SIGN = np.array([1, -1], dtype=np.float32)
 def take_step(block: PathBlock, step: int) -> None:
     """Advance every path of a block by one step; `step` counts from the start, gaps included."""
     k = step % block.plan.steps_per_session
-    found = []
-    for lanes in block.lanes:
-        move_fundamental(block, lanes, k)
-        clear_market(block, lanes, step, k)
-        found.append(near_levels(block, lanes, step, k))
-    near = np.concatenate(found)
+    move_fundamental(block, k)
+    clear_market(block, step, k)
+    near = near_levels(block, step, k)
     if near.size:
         touch_levels(block, step, k, near)
-    block.finish_step()
+    block.distance, block.distance_end = block.distance_end, block.distance
+    block.place, block.place_end = block.place_end, block.place
 
 
-def move_fundamental(block: PathBlock, lanes: Lanes, k: int) -> None:
+def move_fundamental(block: PathBlock, k: int) -> None:
     """1 Move the fundamental by `move` = mean + sqrt(v)·z; `t` keeps the impact s − x that fades in this step."""
-    plan, z, move = block.plan, lanes.normals[k], lanes.move
-    if k == 0 and block.has_gap_outcome:
-        np.multiply(lanes.scaled_variance, plan.share[0], out=move)
-        np.add(move, lanes.gap_variance, out=move)
-        np.sqrt(move, out=move)
-        np.multiply(move, z, out=move)
-        np.add(move, lanes.gap_mean, out=move)
+    plan, z = block.plan, block.normals[k]
+    if k == 0 and block.gap_outcome is not None:
+        mean, variance = block.gap_outcome
+        np.multiply(block.scaled_variance, plan.share[0], out=block.move)
+        np.add(block.move, variance, out=block.move)
+        np.sqrt(block.move, out=block.move)
+        np.multiply(block.move, z, out=block.move)
+        np.add(block.move, mean, out=block.move)
     else:
-        np.multiply(lanes.volatility, plan.root_share[k], out=move)
-        np.multiply(move, z, out=move)
-    np.multiply(lanes.mean, plan.share[k], out=lanes.t)
-    np.add(move, lanes.t, out=move)
+        np.multiply(block.volatility, plan.root_share[k], out=block.move)
+        np.multiply(block.move, z, out=block.move)
+    np.multiply(block.mean, plan.share[k], out=block.t)
+    np.add(block.move, block.t, out=block.move)
     if k > 0 and plan.fade > 0:
-        np.subtract(lanes.s, lanes.place[WITHOUT], out=lanes.t)
-    np.add(lanes.place[WITHOUT], move, out=lanes.place_end[WITHOUT])
+        np.subtract(block.s, block.place[WITHOUT], out=block.t)
+    np.add(block.place[WITHOUT], block.move, out=block.place_end[WITHOUT])
 
 
-def clear_market(block: PathBlock, lanes: Lanes, step: int, k: int) -> None:
+def clear_market(block: PathBlock, step: int, k: int) -> None:
     """2 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map."""
-    plan, y = block.plan, lanes.place_end[WITH]
-    np.add(lanes.place[WITH], lanes.move, out=y)
+    plan, y = block.plan, block.place_end[WITH]
+    np.add(block.place[WITH], block.move, out=y)
     if k > 0 and plan.fade > 0:
-        np.multiply(lanes.t, plan.fade, out=lanes.t)
-        np.subtract(y, lanes.t, out=y)
+        np.multiply(block.t, plan.fade, out=block.t)
+        np.subtract(y, block.t, out=y)
     if k > 0 and block.any_flow:
-        np.add(y, lanes.flow, out=y)
+        np.add(y, block.flow, out=y)
     if plan.identity_map:
-        np.copyto(lanes.s, y)
+        np.copyto(block.s, y)
     else:
-        book = lanes.book if plan.books > 1 else None
-        look_up(block.tables[plan.step_table[step]], y, book, lanes.s, lanes.look_up_work)
+        book = block.book if plan.books > 1 else None
+        look_up(block.tables[plan.step_table[step]], y, book, block.s, block.look_up_work)
 
 
-def near_levels(block: PathBlock, lanes: Lanes, step: int, k: int) -> IndexArray:
+def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
     """3 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential."""
-    barriers, ends, starts = block.barrier_end[step], lanes.distance_end, lanes.distance
+    barriers, ends = block.barrier_end[step], block.distance_end
     for side in (UP, DOWN):
-        np.take(barriers, lanes.code[side], out=ends[side], mode="clip")
-    for world, barrier in ((WITH, ends), (WITHOUT, lanes.twin_barrier)):
-        place = lanes.place_end[world]
-        np.subtract(barrier[UP], place, out=ends[2 * world + UP])
-        np.add(barrier[DOWN], place, out=ends[2 * world + DOWN])
-    closest, near, mask = lanes.t, lanes.near, lanes.mask
+        np.take(barriers, block.code[side], out=ends[side], mode="clip")
+    for first, offer in ((0, ends), (2, block.twin_barrier)):
+        place = block.place_end[first // 2]
+        source = offer[:2]
+        np.subtract(source[UP], place, out=ends[first + UP])
+        np.add(source[DOWN], place, out=ends[first + DOWN])
+    near, mask = block.masks
     if k == 0:
-        np.minimum(ends[0], ends[1], out=closest)
+        closest = np.minimum(ends[0], ends[1], out=block.t)
         np.minimum(closest, ends[2], out=closest)
         np.minimum(closest, ends[3], out=closest)
         np.less_equal(closest, np.float32(0), out=near)
-        return np.flatnonzero(near) + lanes.begin
-    farthest, usual = lanes.gate, lanes.move
+        return np.flatnonzero(near)
+    farthest, usual = block.gate, block.move
     share = block.plan.share[k]
-    np.multiply(lanes.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=farthest)
-    np.multiply(lanes.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH_USUAL)), out=usual)
+    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=farthest)
+    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH_USUAL)), out=usual)
     near.fill(False)
     for side in (UP, DOWN):
-        np.multiply(starts[side], ends[side], out=closest)
-        np.multiply(starts[side + 2], ends[side + 2], out=lanes.product)
-        np.minimum(closest, lanes.product, out=closest)
-        np.bitwise_and(lanes.spare[k // 2], np.uint8(known_bits(k, side)[0]), out=lanes.known)
-        np.equal(lanes.known, np.uint8(0), out=mask)
-        np.less(closest, farthest, out=lanes.other)
-        np.logical_and(mask, lanes.other, out=mask)
+        closest = np.multiply(block.distance[side], ends[side], out=block.t)
+        product = np.multiply(block.distance[side + 2], ends[side + 2], out=block.scratch[0])
+        np.minimum(closest, product, out=closest)
+        np.bitwise_and(block.spare[k // 2], np.uint8(known_bits(k, side)[0]), out=block.known)
+        np.equal(block.known, np.uint8(0), out=mask)
+        np.logical_and(mask, np.less(closest, farthest, out=block.known.view(np.bool_)), out=mask)
         np.logical_or(near, mask, out=near)
         np.less(closest, usual, out=mask)
         np.logical_or(near, mask, out=near)
-    return np.flatnonzero(near) + lanes.begin
+    return np.flatnonzero(near)
 
 
 def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:

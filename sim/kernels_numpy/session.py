@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sim.kernel_constants import CALLS_PER_SESSION, PURPOSE_MOVES, VARIANCE_ATOMS_BITS
 from sim.kernels_numpy.normal import normal_pair
-from sim.kernels_numpy.path_state import DOWN, UP, Lanes, PathBlock
+from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
 from sim.kernels_numpy.philox import WordArray
 from sim.kernels_numpy.reaction import look_up
 from sim.outcomes import WITH, WITHOUT
@@ -21,40 +21,40 @@ def open_session(block: PathBlock, session: int) -> None:
 
     Random words: one a normal, the number of normals rounded up to even, then one for V and one for the outcome.
     """
-    plan, normals = block.plan, block.normal_count
+    plan = block.plan
+    normals = block.normal_count
     first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
-    block.has_gap_outcome = last > first
-    needed = normals + 2 if plan.variance_atoms.size or block.has_gap_outcome else normals
-    for lanes in block.lanes:
-        for call in range(-(-needed // 4)):
-            address, words = session * CALLS_PER_SESSION + call, lanes.random_words
-            block.words.draw(lanes.path_low, block.path_high, address, PURPOSE_MOVES, words)
-            for place, radius_words, angle_words in ((4 * call, *words[:2]), (4 * call + 2, *words[2:])):
-                if place < normals:
-                    np.copyto(lanes.spare[place // 2], angle_words, casting="unsafe")
-                    cosine, sine = lanes.normals[place], lanes.normals[place + 1]
-                    normal_pair(radius_words, angle_words, cosine, sine, lanes.normal_work)
-        variance_word, outcome_word = lanes.random_words[normals % 4], lanes.random_words[normals % 4 + 1]
-        scale_variance(block, lanes, variance_word)
-        if block.has_gap_outcome:
-            outcome = np.searchsorted(plan.outcome_threshold[first:last], outcome_word, side="left")
-            np.take(plan.outcome_mean[first:last], outcome, out=lanes.gap_mean, mode="clip")
-            np.take(plan.outcome_variance[first:last], outcome, out=lanes.gap_variance, mode="clip")
+    needed = normals + 2 if plan.variance_atoms.size or last > first else normals
+    for call in range(-(-needed // 4)):
+        address = session * CALLS_PER_SESSION + call
+        block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, block.random_words)
+        for radius, angle in ((0, 1), (2, 3)):
+            place = 4 * call + radius
+            if place < normals:
+                radius_words, angle_words = block.random_words[radius], block.random_words[angle]
+                np.copyto(block.spare[place // 2], angle_words, casting="unsafe")
+                cosine, sine = block.normals[place], block.normals[place + 1]
+                normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
+    variance_word, outcome_word = block.random_words[normals % 4], block.random_words[normals % 4 + 1]
+    scale_variance(block, variance_word)
+    block.gap_outcome = None
+    if last > first:
+        outcome = np.searchsorted(plan.outcome_threshold[first:last], outcome_word, side="left")
+        block.gap_outcome = plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
     np.copyto(block.x_open, block.place[WITHOUT])
 
 
-def scale_variance(block: PathBlock, lanes: Lanes, words: WordArray) -> None:
+def scale_variance(block: PathBlock, words: WordArray) -> None:
     """8 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
     plan = block.plan
     if plan.variance_atoms.size:
         atom = np.right_shift(words, np.uint32(32 - VARIANCE_ATOMS_BITS))
-        np.take(plan.variance_atoms, atom, out=lanes.t, mode="clip")
-        np.multiply(lanes.h, lanes.t, out=lanes.scaled_variance)
+        np.multiply(block.h, plan.variance_atoms[atom], out=block.scaled_variance)
     else:
-        np.copyto(lanes.scaled_variance, lanes.h)
-    np.sqrt(lanes.scaled_variance, out=lanes.volatility)
-    np.multiply(lanes.h, HALF, out=lanes.mean)
-    np.subtract(plan.session_drift, lanes.mean, out=lanes.mean)
+        np.copyto(block.scaled_variance, block.h)
+    np.sqrt(block.scaled_variance, out=block.volatility)
+    np.multiply(block.h, HALF, out=block.mean)
+    np.subtract(plan.session_drift, block.mean, out=block.mean)
 
 
 def settle_open(block: PathBlock, step: int) -> None:
@@ -85,12 +85,12 @@ def close_session(block: PathBlock, session: int) -> None:
 def count_close(block: PathBlock, session: int) -> None:
     """11 Count the close in the histogram: bin 0 lies below, the last bin above."""
     plan = block.plan
-    np.subtract(block.s, plan.close_low, out=block.work)
-    np.multiply(block.work, plan.close_scale, out=block.work)
-    np.add(block.work, np.float32(1), out=block.work)
-    np.maximum(block.work, np.float32(0), out=block.work)
-    np.minimum(block.work, np.float32(plan.close_bins + 1), out=block.work)
-    block.outcomes.closes[session] += np.bincount(block.work.astype(np.int32), minlength=plan.close_bins + 2)
+    np.subtract(block.s, plan.close_low, out=block.t)
+    np.multiply(block.t, plan.close_scale, out=block.t)
+    np.add(block.t, np.float32(1), out=block.t)
+    np.maximum(block.t, np.float32(0), out=block.t)
+    np.minimum(block.t, np.float32(plan.close_bins + 1), out=block.t)
+    block.outcomes.closes[session] += np.bincount(block.t.astype(np.int32), minlength=plan.close_bins + 2)
 
 
 def update_variance(block: PathBlock) -> None:
@@ -98,14 +98,14 @@ def update_variance(block: PathBlock) -> None:
     plan = block.plan
     if plan.constant_variance:
         return
-    np.subtract(block.place[WITHOUT], block.x_open, out=block.work)
-    np.subtract(block.work, block.mean, out=block.work)
-    weight = np.where(block.work < 0, np.float32(plan.alpha + plan.gamma), plan.alpha)
-    np.multiply(block.work, block.work, out=block.work)
-    np.multiply(block.work, weight, out=block.work)
+    np.subtract(block.place[WITHOUT], block.x_open, out=block.t)
+    np.subtract(block.t, block.mean, out=block.t)
+    weight = np.where(block.t < 0, np.float32(plan.alpha + plan.gamma), plan.alpha)
+    np.multiply(block.t, block.t, out=block.t)
+    np.multiply(block.t, weight, out=block.t)
     np.multiply(block.h, plan.beta, out=block.h)
     np.add(block.h, plan.omega, out=block.h)
-    np.add(block.h, block.work, out=block.h)
+    np.add(block.h, block.t, out=block.h)
 
 
 def change_regimes(block: PathBlock) -> None:
