@@ -35,7 +35,9 @@ def test_quantlib(strike: float, years: float, iv: float, carry: float, is_call:
 
 @pytest.mark.parametrize("is_call", [True, False])
 @pytest.mark.parametrize(("strike", "years", "iv", "carry"), CASES)
-def test_gamma_is_the_slope_of_delta(strike: float, years: float, iv: float, carry: float, is_call: bool) -> None:
+def test_gamma_is_the_slope_of_delta(
+    strike: float, years: float, iv: float, carry: float, is_call: bool
+) -> None:
     """A complex step differentiates without cancellation."""
     step = 1e-25
     shifted, _ = black_scholes.delta_and_gamma(SPOT + 1j * step, strike, years, iv, carry, is_call)

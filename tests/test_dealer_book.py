@@ -169,7 +169,9 @@ def test_slope_is_the_derivative_of_the_hedge() -> None:
     assert hedge.shape == slope.shape == (2, SPOT.size)
     for p, found in zip(book.positions, slope, strict=True):
         years = (p.settlement_minute - grid.step_end_minute[20]) / 525_600
-        shifted, _ = black_scholes.delta_and_gamma(SPOT + 1j * step, p.strike, years, p.iv, p.carry, p.is_call)
+        shifted, _ = black_scholes.delta_and_gamma(
+            SPOT + 1j * step, p.strike, years, p.iv, p.carry, p.is_call
+        )
         np.testing.assert_allclose(found, p.index_units * shifted.imag / step, rtol=1e-10)
 
 

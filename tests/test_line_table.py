@@ -45,14 +45,18 @@ class Steps:
 
 def table_of(functions: Sequence[Steps], tolerance: float, low: float = LOW, high: float = HIGH) -> LineTable:
     nodes = [f.nodes(low, high) for f in functions]
-    return build_line_table(functions, nodes, [f.slope(x) for f, x in zip(functions, nodes, strict=True)], tolerance)
+    return build_line_table(
+        functions, nodes, [f.slope(x) for f, x in zip(functions, nodes, strict=True)], tolerance
+    )
 
 
 def cell_of(table: LineTable, x: FloatArray) -> NDArray[np.int64]:
     k0, k1, k2 = (float(k) for k in table.knots)
     place = (np.minimum(x, k1) - k0) * float(table.coarse)
     if table.fine > 0:
-        place += (np.clip(x, k1, k2) - k1) * float(table.fine) + (np.maximum(x, k2) - k2) * float(table.coarse)
+        place += (np.clip(x, k1, k2) - k1) * float(table.fine) + (np.maximum(x, k2) - k2) * float(
+            table.coarse
+        )
     else:
         place = (x - k0) * float(table.coarse)
     return np.clip(place, 0, table.cells - 1).astype(np.int64)

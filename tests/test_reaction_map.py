@@ -147,9 +147,13 @@ def test_floor_is_quadrature_of_the_floored_feedback(floored: Market) -> None:
                 def feedback(s: float, exact: ExactMap = exact) -> float:
                     return float(exact.feedback(np.array([s]))[0])
 
-                area, _ = quad(feedback, 0.0, end, points=[*breaks, *inside], limit=400, epsabs=1e-11, epsrel=1e-11)
+                area, _ = quad(
+                    feedback, 0.0, end, points=[*breaks, *inside], limit=400, epsabs=1e-11, epsrel=1e-11
+                )
                 origin = exact.raw(np.zeros(1))[0]
-                assert slice_.value_of(np.array([end]), book)[0] == pytest.approx(origin + area, abs=0.02 * POINT)
+                assert slice_.value_of(np.array([end]), book)[0] == pytest.approx(
+                    origin + area, abs=0.02 * POINT
+                )
                 assert exact.value(np.array([end]))[0] == pytest.approx(origin + area, abs=1e-9)
     assert bound_anywhere > 5
 
@@ -208,16 +212,18 @@ def test_no_floor_event_where_the_floor_does_not_bind(gentle: Market, floored: M
 
 def test_without_a_floor_events_tell_of_folds_only(floored: Market) -> None:
     """m_floor = 0: reported where m ≤ 0, and the map is left as it is."""
-    scenario = floored.scenario
-    bare = ReactionMap(floored.map.spot, floored.map.kappa, floored.map.book, floored.map.weights, 0.0, 0.25)
-    minute = floored.instants[3]
-    slice_ = bare.at(minute, after_settlement=False)
-    folded = {b for b in range(3) if (slice_.slopes[b] <= 0).any()}
-    assert {e.book for e in slice_.floor_events} == folded != set()
-    assert all(e.lowest <= 0 for e in slice_.floor_events)
-    weights = book_weights(scenario)[0]
+    scenario, minute = floored.scenario, floored.instants[3]
     unfloored = scenario.model_copy(update={"dealers": scenario.dealers.model_copy(update={"m_floor": 0.0})})
-    exact = exact_map(unfloored, floored.grid, minute, weights, False, 0.25)
+    exact = exact_map(unfloored, floored.grid, minute, book_weights(scenario)[0], False, 0.25)
+    lowest = []
+    for part in np.linspace(0.05, 1.0, 20):
+        kappa = part * floored.map.kappa
+        bare = ReactionMap(floored.map.spot, kappa, floored.map.book, floored.map.weights, 0.0, 0.25)
+        slice_ = bare.at(minute, after_settlement=False)
+        lowest += slice_.slopes.min(axis=1).tolist()
+        assert {e.book for e in slice_.floor_events} == {b for b in range(3) if slice_.slopes[b].min() <= 0}
+    assert min(lowest) < 0
+    assert any(0 < m < 0.2 for m in lowest)
     s = np.linspace(-0.2, 0.2, 2001)
     assert np.abs(slice_.value_of(s, 0) - exact.value(s)).max() < 1e-4 * POINT
 

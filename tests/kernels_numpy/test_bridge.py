@@ -59,7 +59,9 @@ def test_words_are_uniform_and_independent() -> None:
     n = 1 << 20
     spare = some_words(n, 2).astype(np.uint8)
     uniforms = [
-        bridge_words(spare, step, side, some_words(n, 3 + 2 * step + side)) for step in (0, 1) for side in (0, 1)
+        bridge_words(spare, step, side, some_words(n, 3 + 2 * step + side))
+        for step in (0, 1)
+        for side in (0, 1)
     ]
     for words in uniforms:
         assert stats.chisquare(np.bincount(words >> 24, minlength=256)).pvalue > 1e-6
@@ -160,7 +162,9 @@ def test_touch_law_is_the_crossing_of_a_fine_walk() -> None:
         crossed += int(np.count_nonzero(bridge.max(axis=1) >= start))
     shift = 0.5826 * np.sqrt(variance / steps)
     reach = half_exponential(some_words(1 << 21, 14)) * np.float32(variance)
-    law = np.mean(touched(np.full(reach.size, start + shift, "f4"), np.full(reach.size, end + shift, "f4"), reach))
+    law = np.mean(
+        touched(np.full(reach.size, start + shift, "f4"), np.full(reach.size, end + shift, "f4"), reach)
+    )
     assert abs(crossed / n - law) < 4.5 * np.sqrt(law * (1 - law) / n)
 
 

@@ -41,7 +41,9 @@ def log_of(words: Words) -> Floats:
 
 def pair_of(radius_words: Words, angle_words: Words) -> Floats:
     out = np.full((2, radius_words.size), np.nan, dtype=np.float32)
-    normal_pair(radius_words, angle_words, out[0], out[1], np.full((3, out.shape[1]), np.nan, dtype=np.float32))
+    normal_pair(
+        radius_words, angle_words, out[0], out[1], np.full((3, out.shape[1]), np.nan, dtype=np.float32)
+    )
     return out
 
 
@@ -63,7 +65,9 @@ def exact_pair(radius_words: Words, angle_words: Words) -> NDArray[np.float64]:
     return np.stack([sign * radius * np.cos(theta), radius * np.sin(theta)])
 
 
-@pytest.mark.parametrize("words", [EXTREMES, LARGEST, some_words(1 << 21, 1)], ids=["extremes", "largest", "any"])
+@pytest.mark.parametrize(
+    "words", [EXTREMES, LARGEST, some_words(1 << 21, 1)], ids=["extremes", "largest", "any"]
+)
 def test_log_error(words: Words) -> None:
     """Half an ulp of u, which is all there is next to u = 1, and five ulps of the value, most of them at √½."""
     found, exact = log_of(words), exact_log(words)
@@ -159,7 +163,9 @@ def test_scalar_twin_of_horner() -> None:
     t = (some_words(500, 8).view(np.int32) * 2.0**-31).astype(np.float32)
     out = np.empty_like(t)
     horner((0.1, -0.7, 0.3, 1.9), t, out)
-    np.testing.assert_array_equal(bits(out), bits(np.array([scalar_horner((0.1, -0.7, 0.3, 1.9), x) for x in t])))
+    np.testing.assert_array_equal(
+        bits(out), bits(np.array([scalar_horner((0.1, -0.7, 0.3, 1.9), x) for x in t]))
+    )
 
 
 def test_same_bits_whatever_the_length_and_alignment() -> None:
@@ -174,7 +180,9 @@ def test_same_bits_whatever_the_length_and_alignment() -> None:
     for start in range(9):
         for end in (start + 2, start + 7, start + 15, start + 33, 257 - start):
             part = slice(start, end)
-            np.testing.assert_array_equal(bits(pair_of(radius_words[part], angle_words[part])), whole[:, part])
+            np.testing.assert_array_equal(
+                bits(pair_of(radius_words[part], angle_words[part])), whole[:, part]
+            )
 
 
 def test_same_bits_in_unaligned_buffers() -> None:

@@ -58,7 +58,9 @@ def randomgen_words(counter: list[int], key: tuple[int, int], calls: int) -> np.
     return np.asarray(stream, dtype=np.uint32).reshape(calls, 4).T
 
 
-@pytest.mark.parametrize("counter", [[0, 0, 0, 0], [5, 0, 4096, 1], [2**32 - 300, 7, 26 << 12, 0], [1, 2, 3, MOST]])
+@pytest.mark.parametrize(
+    "counter", [[0, 0, 0, 0], [5, 0, 4096, 1], [2**32 - 300, 7, 26 << 12, 0], [1, 2, 3, MOST]]
+)
 @pytest.mark.parametrize("key", [(0, 0), (1, 0), (0xDEADBEEF, 0x01234567)])
 def test_randomgen(counter: list[int], key: tuple[int, int]) -> None:
     calls = 256

@@ -54,7 +54,12 @@ def lines_of(table: LineTable) -> Lines:
     pairs = np.ascontiguousarray(table.lines).view(np.complex64).reshape(-1)
     knots = dict(zip(("k0", "k1", "k2"), table.knots, strict=True))
     return Lines(
-        pairs, np.float32(table.cells - 1), np.int32(table.cells), coarse=table.coarse, fine=table.fine, **knots
+        pairs,
+        np.float32(table.cells - 1),
+        np.int32(table.cells),
+        coarse=table.coarse,
+        fine=table.fine,
+        **knots,
     )
 
 
@@ -94,7 +99,9 @@ def test_float64_evaluation(table: LineTable) -> None:
     np.testing.assert_allclose(looked_up(lines_of(table), x), intercept + slope * exact, rtol=0, atol=1.0e-7)
 
 
-@pytest.mark.parametrize(("table", "function"), [(SINGLE, smooth), (CORED, kinked)], ids=["single run", "core"])
+@pytest.mark.parametrize(
+    ("table", "function"), [(SINGLE, smooth), (CORED, kinked)], ids=["single run", "core"]
+)
 def test_function_is_met(table: LineTable, function: Function) -> None:
     x = np.concatenate([some_x(200_000, 2, LOW, HIGH), some_x(100_000, 3, 0.0, 0.02)])
     error = np.abs(looked_up(lines_of(table), x) - function(x.astype(np.float64)))
@@ -134,7 +141,9 @@ def test_each_path_reads_the_row_of_its_book() -> None:
     found = looked_up(lines, x, book)
     for row, function in enumerate(functions):
         here = book == row
-        np.testing.assert_allclose(found[here], function(x[here].astype(np.float64)), rtol=0, atol=TOLERANCE + 1e-7)
+        np.testing.assert_allclose(
+            found[here], function(x[here].astype(np.float64)), rtol=0, atol=TOLERANCE + 1e-7
+        )
         every = np.full(x.size, row, dtype=np.int32)
         np.testing.assert_array_equal(found[here], looked_up(lines, x, every)[here])
     twin = [scalar_look_up(lines, value, int(row)) for value, row in zip(x[:500], book[:500], strict=True)]
