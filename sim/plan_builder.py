@@ -25,7 +25,8 @@ SESSIONS_PER_YEAR = 252
 # Largest error of the inverse and of the forward tables, index points at the starting level.
 INVERSE_TOLERANCE_POINTS = 0.012
 FORWARD_TOLERANCE_POINTS = 0.004
-CLOSE_BINS_PER_UNIT = 8192
+# Bins of the close histogram; the width of a bin is a power of two, 1/8192 or less than a point for a month.
+MOST_CLOSE_BINS = 8192
 SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
 TRIGGERS = {
@@ -84,6 +85,7 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     else:
         maps = _MapTables.identity(grid, ladder, len(reaction_map.weights))
     bins_reach = close_reach(scenario, variance * scale, grid)
+    bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
         sessions=grid.n_sessions,
         steps_per_session=grid.steps_per_session + 1,
@@ -98,8 +100,8 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
             [_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"
         ),
         close_low=np.float32(-bins_reach),
-        close_scale=np.float32(CLOSE_BINS_PER_UNIT),
-        close_bins=int(2 * bins_reach * CLOSE_BINS_PER_UNIT),
+        close_scale=np.float32(bins_per_unit),
+        close_bins=int(2 * bins_reach * bins_per_unit),
     )
     return Prepared(
         scenario,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from sample_scenario import DELETE, sample
 
 from sim.engines.choice import available_processors, choose
 from sim.engines.numpy_engine import NumpyEngine, path_blocks
-from sim.errors import InputError
+from sim.errors import GammawallError, InputError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.outcomes import LOWER, UPPER, Outcomes
@@ -186,27 +188,45 @@ def test_progress_counts_every_path_once(plan: EnginePlan) -> None:
     assert sorted(lots) == [250, 500, 500, 500, 500]
 
 
-def test_a_failing_thread_fails_the_run(plan: EnginePlan) -> None:
+def test_a_failing_callback_fails_the_run_and_leaves_no_worker(plan: EnginePlan) -> None:
     def fail(_: int) -> None:
         raise RuntimeError("progress is broken")
 
     with pytest.raises(RuntimeError, match="progress is broken"):
         NumpyEngine(2, 100).run(plan, 1, 0, 1_000, fail)
-    assert not [t for t in threading.enumerate() if t.name.startswith("gammawall")]
+    assert not children()
 
 
-def test_interruption_stops_the_threads(plan: EnginePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = threading.Event()
-
-    def interrupt(self: threading.Thread, timeout: float | None = None) -> None:
-        started.wait(5)
-        monkeypatch.undo()
+def test_interruption_stops_the_workers(plan: EnginePlan) -> None:
+    def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading.Thread, "join", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        NumpyEngine(2, 100).run(plan, 1, 0, 10_000_000, lambda _: started.set())
-    assert not [t for t in threading.enumerate() if t.name.startswith("gammawall")]
+        NumpyEngine(2, 100).run(plan, 1, 0, 10_000_000, interrupt)
+    assert not children()
+
+
+def test_a_killed_worker_is_one_clear_error(plan: EnginePlan) -> None:
+    def kill(_: int) -> None:
+        os.kill(children()[0], signal.SIGKILL)
+
+    with pytest.raises(GammawallError, match="a worker process was killed"):
+        NumpyEngine(2, 100).run(plan, 1, 0, 100_000, kill)
+
+
+def children() -> list[int]:
+    """Worker processes alive, by their command line."""
+    mine = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes()
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if parent == os.getpid() and b"popen_loky" in command and state != "Z":
+            mine.append(int(folder.name))
+    return mine
 
 
 def test_choose() -> None:

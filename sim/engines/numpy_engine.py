@@ -1,16 +1,24 @@
-"""The NumPy engine: blocks of paths on a pool of threads."""
+"""The NumPy engine: blocks of paths in turn, or on a pool of worker processes.
+
+Workers are processes, not threads: a block makes some 300 short NumPy calls a step, and threads that share one
+interpreter wait for one another between them. On a two-core machine two threads gained 1.3×, two processes 1.9×.
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
+from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 
 BLOCK_PATHS = 1 << 16
+# Fewer paths than this take less time than a worker needs to start.
+SMALLEST_BLOCK = 1 << 14
+# Ranges handed out ahead of the workers, so that none waits for its next.
+RANGES_AHEAD = 2
 
 
 def path_blocks(first_path: int, paths: int, block_paths: int) -> Iterator[tuple[int, int]]:
@@ -27,15 +35,15 @@ class NumpyEngine:
 
     Parameters
     ----------
-    threads : worker threads.
-    block_paths : paths a thread carries through all steps at once; it changes speed and memory, never counts.
+    threads : processors to use, each by a worker process; 1 works in the calling process.
+    block_paths : paths carried through all steps at once; it changes speed and memory, never counts.
     """
 
     name = "numpy"
 
     def __init__(self, threads: int = 1, block_paths: int | None = None):
         self.threads = threads
-        self.block_paths = block_paths or BLOCK_PATHS
+        self.block_paths = block_paths
 
     def run(
         self,
@@ -52,53 +60,70 @@ class NumpyEngine:
         plan : what to simulate.
         seed : 64-bit key of the random words.
         first_path, paths : which paths.
-        progress : called with the number of paths each finished block adds, from any thread, one at a time.
+        progress : called with the number of paths that each finished block adds.
 
         Raises
         ------
-        KeyboardInterrupt : after the threads have stopped at the end of their blocks.
+        GammawallError : a worker process was killed, for want of memory perhaps.
+        KeyboardInterrupt : after the workers have stopped.
         """
-        # Equal blocks, as many for each thread, so that no thread waits for a last one.
-        rounds = -(-paths // (self.threads * self.block_paths))
-        size = -(-paths // (self.threads * rounds))
+        size = self.block_paths or self._even_block(paths)
+        workers = min(self.threads, -(-paths // size))
         ranges = path_blocks(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
-        lock, stop = threading.Lock(), threading.Event()
-        failures: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                block = PathBlock(plan, seed, size)
-                while not stop.is_set():
-                    with lock:
-                        here = next(ranges, None)
-                    if here is None:
-                        break
-                    run_block(block, *here)
-                    if progress is not None:
-                        with lock:
-                            progress(here[1])
-                with lock:
-                    total.add(block.outcomes)
-            except BaseException as failure:
-                failures.append(failure)
-                stop.set()
-
-        workers = [
-            threading.Thread(target=work, name=f"gammawall-{i}", daemon=True) for i in range(self.threads)
-        ]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                while worker.is_alive():
-                    worker.join(0.2)
-        except KeyboardInterrupt:
-            stop.set()
-            for worker in workers:
-                worker.join()
-            raise
-        if failures:
-            raise failures[0]
+        finished = (
+            _count_here(plan, seed, size, ranges)
+            if workers == 1
+            else _count_in_workers(plan, seed, size, ranges, workers)
+        )
+        for outcomes in finished:
+            total.add(outcomes)
+            if progress is not None:
+                progress(outcomes.paths)
         assert total.paths == paths
         return total
+
+    def _even_block(self, paths: int) -> int:
+        """Block size that gives each worker as many equal blocks."""
+        rounds = -(-paths // (self.threads * BLOCK_PATHS))
+        return max(SMALLEST_BLOCK, -(-paths // (self.threads * rounds)))
+
+
+def _count_here(
+    plan: EnginePlan, seed: int, size: int, ranges: Iterator[tuple[int, int]]
+) -> Iterator[Outcomes]:
+    block: PathBlock | None = None
+    for first, count in ranges:
+        block = block or PathBlock(plan, seed, min(size, count))
+        block.outcomes = Outcomes.zeros(plan.outcome_shape)
+        run_block(block, first, count)
+        yield block.outcomes
+
+
+def _count_in_workers(
+    plan: EnginePlan, seed: int, size: int, ranges: Iterator[tuple[int, int]], workers: int
+) -> Iterator[Outcomes]:
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+    from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+
+    from sim.engines.numpy_worker import count_range, start_worker
+
+    pool = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(plan, seed, size))
+    pending: set[Future[Outcomes]] = set()
+    try:
+        while True:
+            while len(pending) < workers * RANGES_AHEAD and (here := next(ranges, None)) is not None:
+                pending.add(pool.submit(count_range, *here))
+            if not pending:
+                break
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except TerminatedWorkerError as error:
+        raise GammawallError(
+            "a worker process was killed before it had finished, for want of memory perhaps. "
+            "Try fewer threads, or block_paths = 16384."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)

@@ -1,0 +1,27 @@
+"""What runs in a worker process of the NumPy engine: a block's state, kept from one range of paths to the next."""
+
+from __future__ import annotations
+
+import signal
+
+from sim.kernels_numpy.path_state import PathBlock
+from sim.kernels_numpy.paths import run_block
+from sim.outcomes import Outcomes
+from sim.plan import EnginePlan
+
+_block: PathBlock | None = None
+
+
+def start_worker(plan: EnginePlan, seed: int, capacity: int) -> None:
+    """Make the process ready for ranges of up to `capacity` paths; Ctrl-C is the main process's to handle."""
+    global _block
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _block = PathBlock(plan, seed, capacity)
+
+
+def count_range(first_path: int, paths: int) -> Outcomes:
+    """Outcomes of one range of paths."""
+    assert _block is not None
+    _block.outcomes = Outcomes.zeros(_block.plan.outcome_shape)
+    run_block(_block, first_path, paths)
+    return _block.outcomes
