@@ -50,6 +50,12 @@ class Commands(click.Group):
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             ctx.exit(error.exit_code)
+        except MemoryError:
+            click.echo(
+                "error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.",
+                err=True,
+            )
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}", err=True)
             ctx.exit(INTERRUPTED)

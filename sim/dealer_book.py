@@ -88,12 +88,6 @@ class DealerBook:
             slope[p.group] += p.index_units * gamma
         return hedge, slope
 
-    def narrowest_width(self, minute: float, after_settlement: bool) -> float:
-        """Smallest total volatility iv·sqrt(τ) among the live positions (log units); inf for an empty book."""
-        return min(
-            (p.iv * np.sqrt(p.years(minute)) for p in self.live(minute, after_settlement)), default=np.inf
-        )
-
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
     """Dealers' book of a scenario, its sizes turned into index units.

@@ -46,11 +46,6 @@ class LineTable:
         """Number of cells a row."""
         return int(self.lines.shape[1])
 
-    @property
-    def has_core(self) -> bool:
-        """Whether the middle run is in use."""
-        return bool(self.fine > 0)
-
 
 def build_line_table(
     functions: Sequence[Callable[[FloatArray], FloatArray]],
@@ -66,6 +61,8 @@ def build_line_table(
     nodes : each row's abscissae, ascending, dense enough to show every bend.
     slopes : each row's derivative at its nodes.
     tolerance : largest distance between chord and function, in units of the function.
+
+    A table stops at 2^20 cells, `MOST_CELLS`, whatever the tolerance.
 
     The chord of a cell of width d errs by d²·|f″|/8 at most; f″ is read off the change of slope between nodes.
     """

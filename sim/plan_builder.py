@@ -14,7 +14,7 @@ from sim.black_scholes import FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
 from sim.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
-from sim.line_table import LineTable, build_line_table
+from sim.line_table import MOST_CELLS, LineTable, build_line_table
 from sim.outcomes import OutcomeAxes
 from sim.plan import NO_TABLE, EnginePlan
 from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
@@ -29,6 +29,7 @@ FORWARD_TOLERANCE_POINTS = 0.004
 MOST_CLOSE_BINS = 8192
 SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
+MOST_TABLE_BYTES = 1 << 30
 TRIGGERS = {
     "never": engine_plan.NEVER,
     "closes_above": engine_plan.CLOSES_ABOVE,
@@ -84,7 +85,7 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         maps = _MapTables.build(reaction_map, grid, start, ladder, where or scenario.name)
     else:
         maps = _MapTables.identity(grid, ladder, len(reaction_map.weights))
-    bins_reach = close_reach(scenario, variance * scale, grid)
+    bins_reach = close_reach(scenario, scale, grid)
     bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
         sessions=grid.n_sessions,
@@ -124,10 +125,17 @@ def impact_per_bn(scenario: Scenario) -> float:
     return scenario.dealers.impact_bp_per_bn * 1e-4
 
 
-def close_reach(scenario: Scenario, session_variance: float, grid: TimeGrid) -> float:
-    """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/4."""
-    long_run = (scenario.volatility.long_run_annual or scenario.volatility.annual) ** 2 / SESSIONS_PER_YEAR
-    deviation = np.sqrt(max(session_variance, long_run) * grid.n_sessions)
+def close_reach(scenario: Scenario, scale: float, grid: TimeGrid) -> float:
+    """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/4.
+
+    Parameters
+    ----------
+    scenario : its larger volatility counts, the present or the long-run one.
+    scale : variance of the fundamental over the quoted variance.
+    grid : the horizon.
+    """
+    volatility = max(scenario.volatility.annual, scenario.volatility.long_run_annual or 0.0)
+    deviation = volatility * np.sqrt(scale * grid.n_sessions / SESSIONS_PER_YEAR)
     return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.25, LONGEST_REACH))
 
 
@@ -160,7 +168,7 @@ def _refuse_folded_map(reaction_map: ReactionMap, at: MapSlice, where: str) -> N
                 "dealers.m_floor",
                 f"{reaction_map.m_floor:g}",
                 f"the feedback factor falls to {worst.lowest:.2f} between {worst.price_low:,.0f} and "
-                f"{worst.price_high:,.0f}, where no unique price clears the market",
+                f"{worst.price_high:,.0f}; at or near zero no unique price clears the market",
                 "Try dealers.m_floor = 0.2, a smaller dealers.impact_bp_per_bn or a smaller short-gamma position.",
             )
         ]
@@ -318,6 +326,9 @@ class _MapTables:
     settles: list[bool] = field(default_factory=list)
     tables: list[LineTable] = field(default_factory=list)
     floor_events: list[FloorEvent] = field(default_factory=list)
+    where: str = ""
+    m_floor: float = 0.0
+    table_bytes: int = 0
 
     @classmethod
     def identity(cls, grid: TimeGrid, ladder: FloatArray, books: int) -> _MapTables:
@@ -339,6 +350,7 @@ class _MapTables:
             np.empty(shape),
             np.empty(shape),
         )
+        maps.where, maps.m_floor = where, reaction_map.m_floor
         _refuse_folded_map(reaction_map, start, where)
         maps.floor_events.extend(start.floor_events)
         at_start = start.value(ladder)
@@ -362,6 +374,20 @@ class _MapTables:
         return maps
 
     def _add(self, table: LineTable) -> int:
+        self.table_bytes += table.lines.nbytes
+        if table.cells >= MOST_CELLS or self.table_bytes > MOST_TABLE_BYTES:
+            raise InputError(
+                [
+                    Problem(
+                        self.where,
+                        "dealers.m_floor",
+                        f"{self.m_floor:g}",
+                        f"the reaction map bends so sharply that its tables outgrow {MOST_TABLE_BYTES >> 20} MiB",
+                        "Try a larger dealers.m_floor, a smaller dealers.impact_bp_per_bn, smaller positions, "
+                        "fewer volatility.steps_per_session or a shorter horizon.",
+                    )
+                ]
+            )
         self.tables.append(table)
         return len(self.tables) - 1
 

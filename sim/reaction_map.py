@@ -18,11 +18,14 @@ import numpy as np
 
 from sim.black_scholes import FloatArray
 from sim.dealer_book import DealerBook
+from sim.scenario_rules import SMALLEST_FEEDBACK
 
 COARSE_SPACING = 0.002
 NODES_PER_WIDTH = 12
-NODES_PER_WIDTH_AT_FLOOR = 96
+NODES_PER_WIDTH_AT_FLOOR = 48
 WIDTHS_COVERED = 7.0
+# Halvings of a cell in search of the place where m crosses its floor; Φ errs by the square of what is left.
+BISECTIONS = 10
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class MapSlice:
     nodes : (n,) log price s, ascending.
     values : (books, n) Φ(s), log units.
     slopes : (books, n) max(m, m_floor).
-    floor_events : where m falls below the floor (or to zero and below, when there is no floor).
+    floor_events : where m falls below the floor, or below 0.05 when there is none.
     """
 
     nodes: FloatArray
@@ -144,22 +147,39 @@ class ReactionMap:
         events = tuple(self._floor_events(minute, nodes, slopes))
         if events and self.m_floor > 0.0:
             nodes = self.nodes_at(minute, after_settlement, NODES_PER_WIDTH_AT_FLOOR)
+            nodes = self._with_crossings(nodes, minute, after_settlement)
             values, slopes = self.unfloored(nodes, minute, after_settlement)
             values, slopes = self._apply_floor(nodes, values, slopes)
         return MapSlice(nodes, values, slopes, events)
 
+    def _with_crossings(self, nodes: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
+        """Nodes and every place where a book's feedback factor crosses the floor."""
+        _, slopes = self.unfloored(nodes, minute, after_settlement)
+        below = slopes < self.m_floor
+        book, cell = np.nonzero(below[:, 1:] != below[:, :-1])
+        low, high, starts_below = nodes[cell], nodes[cell + 1], below[book, cell]
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            _, slopes = self.unfloored(middle, minute, after_settlement)
+            same = (slopes[book, np.arange(cell.size)] < self.m_floor) == starts_below
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        joined = np.unique(np.concatenate((nodes, 0.5 * (low + high))))
+        result: FloatArray = joined[np.concatenate(([True], np.diff(joined) > 1e-12))]
+        return result
+
     def _apply_floor(
         self, nodes: FloatArray, values: FloatArray, slopes: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        missing = np.maximum(self.m_floor - slopes, 0.0)
-        areas = 0.5 * (missing[:, 1:] + missing[:, :-1]) * np.diff(nodes)
+        """Φ with slope m_floor over the cells below it; no cell crosses the floor, since crossings are nodes."""
+        floored = 0.5 * (slopes[:, 1:] + slopes[:, :-1]) < self.m_floor
+        areas = np.where(floored, self.m_floor * np.diff(nodes) - np.diff(values, axis=1), 0.0)
         added = np.concatenate((np.zeros((len(slopes), 1)), np.cumsum(areas, axis=1)), axis=1)
         origin = np.array([np.interp(0.0, nodes, row) for row in added])
         return values + added - origin[:, None], np.maximum(slopes, self.m_floor)
 
     def _floor_events(self, minute: float, nodes: FloatArray, slopes: FloatArray) -> Iterator[FloorEvent]:
         for book, m in enumerate(slopes):
-            low = np.flatnonzero(m < self.m_floor if self.m_floor > 0.0 else m <= 0.0)
+            low = np.flatnonzero(m < (self.m_floor or SMALLEST_FEEDBACK))
             if low.size:
                 price = self.spot * np.exp(nodes[low])
                 yield FloorEvent(minute, book, float(m.min()), float(price.min()), float(price.max()))

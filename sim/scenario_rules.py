@@ -10,6 +10,9 @@ from sim.regime_rules import regime_problems
 from sim.scenario_values import known, problem, shown
 
 MAX_LADDER: Final = 64
+# Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
+# inverse map outgrow any memory.
+SMALLEST_FEEDBACK: Final = 0.05
 
 
 def cross_field_problems(scenario: Any) -> list[Problem]:
@@ -25,6 +28,7 @@ def cross_field_problems(scenario: Any) -> list[Problem]:
         *_catalysts(scenario.catalyst),
         *_targets(scenario),
         *_levels(scenario),
+        *_floor(scenario.dealers.m_floor),
         *_positions(scenario),
         *regime_problems(scenario),
     ]
@@ -145,6 +149,16 @@ def _levels(scenario: Any) -> Iterator[Problem]:
             None,
             f"the ladder has {len(ladder)} levels with targets and touches, at most {MAX_LADDER} fit",
             "Try fewer levels.",
+        )
+
+
+def _floor(m_floor: Any) -> Iterator[Problem]:
+    if known(m_floor) and 0 < m_floor < SMALLEST_FEEDBACK:
+        yield problem(
+            "dealers.m_floor",
+            m_floor,
+            f"lets dealers amplify moves more than {1 / SMALLEST_FEEDBACK:.0f}-fold",
+            f"Try {SMALLEST_FEEDBACK} or more, or 0 for a book that needs no floor.",
         )
 
 

@@ -194,6 +194,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "impact negative": ({"dealers.impact_bp_per_bn": -3.5}, {"dealers.impact_bp_per_bn": "at least 0"}),
     "half life negative": ({"dealers.impact_half_life": -1}, {"dealers.impact_half_life": "at least 0"}),
     "floor above one": ({"dealers.m_floor": 1.5}, {"dealers.m_floor": "at most 1"}),
+    "floor tiny": ({"dealers.m_floor": 0.01}, {"dealers.m_floor": "more than 20-fold"}),
     "floor negative": ({"dealers.m_floor": -0.2}, {"dealers.m_floor": "at least 0"}),
     "strike zero": ({"dealers.position[2].strike": 0}, {"dealers.position[2].strike": "greater than 0"}),
     "strike a string": (

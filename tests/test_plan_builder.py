@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from sim import plan as codes
+from sim import plan_builder
 from sim.kernel_constants import NO_LEVEL
 from sim.plan import NO_TABLE, EnginePlan
 from sim.plan_builder import (
@@ -340,11 +341,11 @@ def test_axes(prepared: Prepared) -> None:
 def test_close_histogram_covers_nine_deviations() -> None:
     scenario = scenario_of()
     grid = build_time_grid(scenario)
-    deviation = 0.16 / np.sqrt(252) * np.sqrt(8)
-    reach = close_reach(scenario, 0.141**2 / 252, grid)
+    deviation = 0.16 * np.sqrt(8 / 252)
+    reach = close_reach(scenario, 1.0, grid)
     assert 9 * deviation <= reach < 9 * deviation + 1 / 16
     assert (reach * 16).is_integer()
-    assert close_reach(scenario, 0.5**2 / 252, grid) > 9 * 0.5 / np.sqrt(252) * np.sqrt(8)
+    assert close_reach(scenario, 4.0, grid) >= 18 * deviation
 
 
 # Refusals.
@@ -435,3 +436,19 @@ def test_digest_is_the_same_for_the_same_market(prepared: Prepared) -> None:
 )
 def test_digest_follows_the_scenario(prepared: Prepared, edits: dict[str, Any]) -> None:
     assert prepared_of({"catalyst": [CATALYST], **edits}).plan.digest != prepared.plan.digest
+
+
+def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_builder, "MOST_TABLE_BYTES", 1 << 20)
+    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
+    assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
+    assert "outgrow 1 MiB" in problem.why
+
+
+def test_outcome_of_probability_zero_never_happens() -> None:
+    outcomes = [{"probability": p, "mean": m, "sd": 0.0} for p, m in ((0.0, 0.5), (1.0, 0.001), (0.0, -0.5))]
+    catalyst = [{"session": dt.date(2026, 2, 12), "name": "CPI", "outcomes": outcomes}]
+    plan = prepared_of({"catalyst": catalyst, "jumps": DELETE}).plan
+    assert plan.outcome_start.tolist() == [0, 0, *[1] * 7]
+    np.testing.assert_array_equal(plan.outcome_mean, np.float32([0.001]))
+    np.testing.assert_array_equal(plan.outcome_threshold, np.uint32([2**32 - 1]))

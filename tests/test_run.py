@@ -138,9 +138,7 @@ def test_closes_beyond_the_histogram_are_reported(small: Scenario) -> None:
 
 def test_no_floor_and_a_folded_map() -> None:
     scenario = load_scenario("siege-of-7000", ["dealers.m_floor=0"])
-    with pytest.raises(
-        InputError, match=r"wall\.toml: dealers\.m_floor = 0 \(the feedback factor falls to -"
-    ):
+    with pytest.raises(InputError, match=r"wall\.toml: dealers\.m_floor = 0 \(the feedback factor falls to "):
         simulate(scenario, paths=1, where="wall.toml")
 
 

@@ -39,7 +39,7 @@ def run_block(block: PathBlock, first_path: int, n: int, observer: Observer | No
 
 
 def count_paths(block: PathBlock) -> None:
-    """15 Count finished paths: the pair of first targets, and levels touched in both worlds."""
+    """17 Count finished paths: the pair of first targets, and levels touched in both worlds."""
     plan, outcomes = block.plan, block.outcomes
     outcomes.paths += block.n
     pairs = block.first[WITH].astype(np.int32) * 3 + block.first[WITHOUT]
