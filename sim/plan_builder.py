@@ -212,9 +212,9 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
     mixtures = []
     for session in grid.sessions:
         catalyst = catalysts.get(session)
-        base = (
-            [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes] if catalyst else [(1.0, 0.0, 0.0)]
-        )
+        base = [(1.0, 0.0, 0.0)]
+        if catalyst:
+            base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes if o.probability > 0]
         if jump_probability > 0:
             jumped = [
                 (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
