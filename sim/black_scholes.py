@@ -14,6 +14,7 @@ from scipy.special import ndtr
 FloatArray = NDArray[np.float64]
 
 MINUTES_PER_YEAR = 525_600.0
+SESSIONS_PER_YEAR = 252
 SHORTEST_LIFE_MINUTES = 30.0
 INVERSE_SQRT_TWO_PI = 0.3989422804014327
 

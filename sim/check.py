@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.black_scholes import MINUTES_PER_YEAR, SHORTEST_LIFE_MINUTES, FloatArray
+from sim.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR, SHORTEST_LIFE_MINUTES, FloatArray
 from sim.engines.choice import choose
 from sim.oracle import corridor, touch_probability
 from sim.outcomes import LOWER, NEITHER, UPPER, Outcomes
 from sim.pde import CorridorProblem, first_hit_odds
-from sim.plan_builder import SESSIONS_PER_YEAR, gap_outcomes, prepare
+from sim.plan_builder import gap_outcomes, prepare
+from sim.run import check_arguments
 from sim.scenario import Dealers, Jumps, Scenario
 from sim.timegrid import TimeGrid, build_time_grid, settlement_minute, trading_calendar
 
 LARGEST_Z = 4.5
-MAP_REACH = 0.8
-MAP_CELLS = 6400
+# Cells of the map a unit of log price; it reaches eight widths beyond every strike, and this far at least.
+MAP_CELLS_PER_UNIT = 4000
+SHORTEST_MAP_REACH = 0.8
 PDE_POINTS = 1601
 
 
@@ -101,7 +103,7 @@ def run_checks(
     scenario : any scenario; its checkable and flat forms are simulated.
     paths : paths of each simulation.
     seed : 64-bit seed.
-    threads : worker threads; all processors if None.
+    threads : processors to use; all if None.
     engine : "auto" or an engine's name.
     where : what to call the scenario in an error; its name if None.
 
@@ -109,6 +111,7 @@ def run_checks(
     ------
     InputError : the reaction map is not increasing and has no floor.
     """
+    check_arguments(paths, 0, seed, threads, None, None, None)
     worker = choose(engine, threads)
     hedged, flat = checkable_form(scenario), flat_form(scenario)
     with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)
@@ -145,13 +148,23 @@ class IntegratedMap:
                 # Σ gex·S0/S per unit of the bracket n(d1)/v: size·S² / S · S0 / S = size·S0
                 pressure = scenario.dealers.impact_bp_per_bn * 1e-2 * size * scenario.market.spot
                 self.positions.append((p, settles, np.log(p.strike / scenario.market.spot), pressure))
-        edges = np.linspace(-MAP_REACH, MAP_REACH, MAP_CELLS + 1)
-        self.edges = edges
+        half_cells = int(np.ceil(self._reach(grid) * MAP_CELLS_PER_UNIT))
+        edges = np.arange(-half_cells, half_cells + 1) / MAP_CELLS_PER_UNIT
+        self.edges, self.middle = edges, half_cells
         half = 0.5 * (edges[1] - edges[0])
         offsets = np.array([-np.sqrt(0.6), 0.0, np.sqrt(0.6)]) * half
         self.gauss = (0.5 * (edges[1:] + edges[:-1]))[:, None] + offsets
         self.weights = np.array([5.0, 8.0, 5.0]) / 9.0 * half
         self._known: dict[tuple[float, bool], FloatArray] = {}
+
+    def _reach(self, grid: TimeGrid) -> float:
+        """Half-width of the covered log prices: all the gamma there ever is, or its tail would look like drift."""
+        reach = SHORTEST_MAP_REACH
+        for p, settles, strike, _ in self.positions:
+            years = (settles - grid.start_minute) / MINUTES_PER_YEAR
+            width = p.iv * np.sqrt(years)
+            reach = max(reach, abs(strike) + abs(p.carry) * years + width**2 / 2 + 8 * width)
+        return float(reach)
 
     def feedback_less_one(self, s: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
         """M − 1 before any floor."""
@@ -168,7 +181,7 @@ class IntegratedMap:
         key = (minute, after_settlement)
         if key not in self._known:
             excess = self.feedback_less_one(self.gauss, minute, after_settlement)
-            middle = MAP_CELLS // 2
+            middle = self.middle
             offset = float((excess[:middle] @ self.weights).sum())
             floored = np.maximum(1.0 + excess, self.floor) @ self.weights
             running = np.concatenate(([0.0], np.cumsum(floored)))

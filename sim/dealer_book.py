@@ -45,6 +45,12 @@ class BookPosition:
         """Return the time to settlement in years, floored at 30 minutes."""
         return float(black_scholes.years_to_settlement(self.settlement_minute - minute))
 
+    def bend(self, minute: float, spot: float) -> tuple[float, float]:
+        """Centre and width v of the position's gamma over the log price ln(S/spot): ln(K/spot) − b·τ − v²/2."""
+        years = self.years(minute)
+        width = self.iv * float(np.sqrt(years))
+        return float(np.log(self.strike / spot)) - self.carry * years - 0.5 * width**2, width
+
 
 @dataclass(frozen=True)
 class DealerBook:

@@ -59,5 +59,5 @@ BRIDGE_REACH_USUAL = 0.694
 # Low bits of an angle word: two steps × two sides × two bits. The angle keeps the other 24, sign included.
 ANGLE_SPARE_BITS = 8
 
-# Distance of the barrier that stands for "no further level on this side", log units.
-NO_LEVEL = 64.0
+# The barrier that stands for "no further level on this side".
+NO_LEVEL = float("inf")

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfc, erfcx, ndtr
 
+from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.errors import InputError, Problem
 
 Reals: TypeAlias = NDArray[np.float64]
 
-SESSIONS_PER_YEAR = 252
 
 # Up to this variance, in units of L^2, a handful of images are exact while the eigenfunctions cancel; beyond
 # it the eigenfunctions' weight exp(theta a - theta^2 v / 2) <= exp(a^2 / 2v) < e^2, and no digits are lost.

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
 from sim import plan as engine_plan
-from sim.black_scholes import FloatArray
+from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
-from sim.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
-from sim.line_table import MOST_CELLS, LineTable, build_line_table
+from sim.kernel_constants import VARIANCE_ATOMS_BITS
+from sim.map_tables import build_map_tables, identity_tables
 from sim.outcomes import OutcomeAxes
-from sim.plan import NO_TABLE, EnginePlan
+from sim.plan import EnginePlan
 from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
 from sim.scenario import Regime, Scenario
 from sim.timegrid import TimeGrid, build_time_grid
 
-SESSIONS_PER_YEAR = 252
-# Largest error of the inverse and of the forward tables, index points at the starting level.
-INVERSE_TOLERANCE_POINTS = 0.012
-FORWARD_TOLERANCE_POINTS = 0.004
 # Bins of the close histogram; the width of a bin is a power of two, 1/8192 or less than a point for a month.
 MOST_CLOSE_BINS = 8192
 SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
-MOST_TABLE_BYTES = 1 << 30
+# One set of counts, of which every worker holds one.
+MOST_OUTCOME_BYTES = 1 << 29
 TRIGGERS = {
     "never": engine_plan.NEVER,
     "closes_above": engine_plan.CLOSES_ABOVE,
@@ -73,7 +69,7 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
 
     Raises
     ------
-    InputError : the reaction map is not increasing and no floor is set.
+    InputError : the reaction map is not increasing and no floor is set, or the run would not fit into memory.
     """
     grid = build_time_grid(scenario)
     reaction_map = _reaction_map(scenario, grid)
@@ -81,10 +77,11 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
     scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
     ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
-    if not reaction_map.is_identity:
-        maps = _MapTables.build(reaction_map, grid, start, ladder, where or scenario.name)
+    _refuse_long_outcomes(scenario, grid, where or scenario.name)
+    if reaction_map.is_identity:
+        maps = identity_tables(grid, ladder, len(reaction_map.weights))
     else:
-        maps = _MapTables.identity(grid, ladder, len(reaction_map.weights))
+        maps = build_map_tables(reaction_map, grid, ladder, where or scenario.name)
     bins_reach = close_reach(scenario, scale, grid)
     bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
@@ -96,7 +93,7 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         **_variance_fields(scenario, variance * scale, scale),
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
-        **maps.fields(ladder),
+        **maps.plan_fields(ladder),
         target_rank=np.array(
             [_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"
         ),
@@ -111,8 +108,19 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         plan,
         _axes(scenario, grid, plan),
         variance * scale,
-        tuple(maps.floor_events),
+        maps.floor_events,
     )
+
+
+def _refuse_long_outcomes(scenario: Scenario, grid: TimeGrid, where: str) -> None:
+    """Refuse a run whose counts alone would fill the memory: touches by level and step, closes by session."""
+    counts = 2 * grid.n_steps * (len(scenario.ladder) + 2) + grid.n_sessions * MOST_CLOSE_BINS
+    if 8 * counts > MOST_OUTCOME_BYTES:
+        size = f"{grid.n_steps:,} steps and {len(scenario.ladder)} levels"
+        why = f"counts for {size} outgrow {MOST_OUTCOME_BYTES >> 20} MiB"
+        hint = "Try fewer steps a session, fewer levels or a shorter horizon."
+        value = str(scenario.volatility.steps_per_session)
+        raise InputError([Problem(where, "volatility.steps_per_session", value, why, hint)])
 
 
 def feedback_at_start(start: MapSlice) -> float:
@@ -147,32 +155,14 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
     book_edge = max(
         (
-            abs(np.log(p.strike / spot)) + WIDTHS_COVERED * p.iv * np.sqrt(p.years(start))
-            for p in book.positions
+            abs(centre) + WIDTHS_COVERED * width
+            for centre, width in (p.bend(start, spot) for p in book.positions)
         ),
         default=0.0,
     )
     reach = float(min(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1, book_edge), LONGEST_REACH))
     kappa = impact_per_bn(scenario) / 1e9 * spot
     return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
-
-
-def _refuse_folded_map(reaction_map: ReactionMap, at: MapSlice, where: str) -> None:
-    if reaction_map.m_floor > 0 or not at.floor_events:
-        return
-    worst = min(at.floor_events, key=lambda e: e.lowest)
-    raise InputError(
-        [
-            Problem(
-                where,
-                "dealers.m_floor",
-                f"{reaction_map.m_floor:g}",
-                f"the feedback factor falls to {worst.lowest:.2f} between {worst.price_low:,.0f} and "
-                f"{worst.price_high:,.0f}; at or near zero no unique price clears the market",
-                "Try dealers.m_floor = 0.2, a smaller dealers.impact_bp_per_bn or a smaller short-gamma position.",
-            )
-        ]
-    )
 
 
 def _variance_fields(scenario: Scenario, variance: float, scale: float) -> dict[str, Any]:
@@ -308,137 +298,4 @@ def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
         lower=scenario.targets.lower,
         regimes=("initial", *(r.name for r in scenario.regime)),
         close_edges=scenario.market.spot * np.exp(edges),
-    )
-
-
-@dataclass
-class _MapTables:
-    """Line tables and barriers of every step, gathered while walking through the instants."""
-
-    steps: int
-    books: int
-    identity_map: bool
-    hedge_start: float
-    start_barrier: FloatArray
-    end_barrier: FloatArray
-    step_table: list[int] = field(default_factory=list)
-    rebase_table: list[int] = field(default_factory=list)
-    settles: list[bool] = field(default_factory=list)
-    tables: list[LineTable] = field(default_factory=list)
-    floor_events: list[FloorEvent] = field(default_factory=list)
-    where: str = ""
-    m_floor: float = 0.0
-    table_bytes: int = 0
-
-    @classmethod
-    def identity(cls, grid: TimeGrid, ladder: FloatArray, books: int) -> _MapTables:
-        barrier = np.broadcast_to(ladder, (grid.n_steps, books, ladder.size))
-        none = [NO_TABLE] * grid.n_steps
-        return cls(grid.n_steps, books, True, 0.0, barrier, barrier, none, none, [False] * grid.n_steps)
-
-    @classmethod
-    def build(
-        cls, reaction_map: ReactionMap, grid: TimeGrid, start: MapSlice, ladder: FloatArray, where: str
-    ) -> _MapTables:
-        books, per_session = len(reaction_map.weights), grid.steps_per_session + 1
-        shape = (grid.n_steps, books, ladder.size)
-        maps = cls(
-            grid.n_steps,
-            books,
-            False,
-            float(start.value(np.zeros(1))[0, 0]),
-            np.empty(shape),
-            np.empty(shape),
-        )
-        maps.where, maps.m_floor = where, reaction_map.m_floor
-        _refuse_folded_map(reaction_map, start, where)
-        maps.floor_events.extend(start.floor_events)
-        at_start = start.value(ladder)
-        for step, minute in enumerate(grid.step_end_minute):
-            before = reaction_map.at(minute, after_settlement=False)
-            _refuse_folded_map(reaction_map, before, where)
-            maps.floor_events.extend(before.floor_events)
-            maps.start_barrier[step] = at_start
-            maps.end_barrier[step] = at_start = before.value(ladder)
-            maps.step_table.append(maps._add(_inverse_table(before, reaction_map.spot)))
-            settles = reaction_map.book.settles_at(minute)
-            after = reaction_map.at(minute, after_settlement=True) if settles else before
-            if settles:
-                at_start = after.value(ladder)
-            closes = step % per_session == per_session - 1
-            rebases = settles or (closes and books > 1)
-            maps.rebase_table.append(
-                maps._add(_forward_table(after, reaction_map.spot)) if rebases else NO_TABLE
-            )
-            maps.settles.append(settles)
-        return maps
-
-    def _add(self, table: LineTable) -> int:
-        self.table_bytes += table.lines.nbytes
-        if table.cells >= MOST_CELLS or self.table_bytes > MOST_TABLE_BYTES:
-            raise InputError(
-                [
-                    Problem(
-                        self.where,
-                        "dealers.m_floor",
-                        f"{self.m_floor:g}",
-                        f"the reaction map bends so sharply that its tables outgrow {MOST_TABLE_BYTES >> 20} MiB",
-                        "Try a larger dealers.m_floor, a smaller dealers.impact_bp_per_bn, smaller positions, "
-                        "fewer volatility.steps_per_session or a shorter horizon.",
-                    )
-                ]
-            )
-        self.tables.append(table)
-        return len(self.tables) - 1
-
-    def fields(self, ladder: FloatArray) -> dict[str, Any]:
-        cells = np.array([t.cells for t in self.tables], dtype=np.int32)
-        sizes = [t.lines.shape[0] * t.cells for t in self.tables]
-        lines = [t.lines.reshape(-1, 2) for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
-        sides = (np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1])
-        width = max(side.size for side in sides) + 1
-
-        def barriers(values: FloatArray) -> engine_plan.Float32Array:
-            rows = np.full((*values.shape[:2], 2, width), NO_LEVEL)
-            for i, (side, sign) in enumerate(zip(sides, (1.0, -1.0), strict=True)):
-                rows[..., i, : side.size] = sign * values[..., side]
-            return np.ascontiguousarray(np.moveaxis(rows, 2, 1), dtype=np.float32)
-
-        return {
-            "identity_map": self.identity_map,
-            "hedge_start": np.float32(self.hedge_start),
-            "step_table": np.array(self.step_table, dtype=np.int32),
-            "rebase_table": np.array(self.rebase_table, dtype=np.int32),
-            "settles": np.array(self.settles, dtype=np.bool_),
-            "table_start": np.concatenate(([0], np.cumsum(sizes)))[:-1].astype(np.int64),
-            "table_cells": cells,
-            "table_knots": np.array([t.knots for t in self.tables], dtype=np.float32).reshape(-1, 3),
-            "table_scale": np.array([(t.coarse, t.fine) for t in self.tables], dtype=np.float32).reshape(
-                -1, 2
-            ),
-            "lines": np.concatenate(lines),
-            "barrier_start": barriers(self.start_barrier),
-            "barrier_end": barriers(self.end_barrier),
-            "level": barriers(ladder[None, None, :])[0, :, 0],
-            "level_count": np.array([side.size for side in sides], dtype=np.int32),
-        }
-
-
-def _inverse_table(at: MapSlice, spot: float) -> LineTable:
-    books = range(len(at.values))
-    return build_line_table(
-        [partial(at.inverse, book=b) for b in books],
-        [at.values[b] for b in books],
-        [1.0 / at.slopes[b] for b in books],
-        INVERSE_TOLERANCE_POINTS / spot,
-    )
-
-
-def _forward_table(at: MapSlice, spot: float) -> LineTable:
-    books = range(len(at.values))
-    return build_line_table(
-        [partial(at.value_of, book=b) for b in books],
-        [at.nodes for _ in books],
-        [at.slopes[b] for b in books],
-        FORWARD_TOLERANCE_POINTS / spot,
     )

@@ -123,17 +123,24 @@ class ReactionMap:
         """S + κ·D and 1 + κ·S·G of every book, each (books, len(s))."""
         price = self.spot * np.exp(s)
         hedge, slope = self.book.hedge_by_group(price, minute, after_settlement)
-        return s + self.kappa * (self.weights @ hedge), 1.0 + self.kappa * price * (self.weights @ slope)
+        return s + self.kappa * self._weighted(hedge), 1.0 + self.kappa * price * self._weighted(slope)
+
+    def _weighted(self, by_group: FloatArray) -> FloatArray:
+        """Sum over groups of weight × value, (books, n), in the order of the groups: a BLAS would choose its own."""
+        total = np.zeros((len(self.weights), by_group.shape[1]))
+        for weight, values in zip(self.weights.T, by_group, strict=True):
+            total += weight[:, None] * values
+        return total
 
     def nodes_at(self, minute: float, after_settlement: bool, per_width: int) -> FloatArray:
         """Log prices at which the map is tabulated: a coarse grid, refined around each live strike."""
         half = int(np.ceil(self.reach / COARSE_SPACING))
         pieces = [COARSE_SPACING * np.arange(-half, half + 1)]
         for p in self.book.live(minute, after_settlement):
-            width = p.iv * np.sqrt(p.years(minute))
+            centre, width = p.bend(minute, self.spot)
             if per_width * COARSE_SPACING > width:
                 count = int(WIDTHS_COVERED * per_width)
-                pieces.append(np.log(p.strike / self.spot) + width / per_width * np.arange(-count, count + 1))
+                pieces.append(centre + width / per_width * np.arange(-count, count + 1))
         nodes = np.unique(np.concatenate(pieces))
         nodes = nodes[np.abs(nodes) <= half * COARSE_SPACING * (1 + 1e-12)]
         spaced = nodes[np.concatenate(([True], np.diff(nodes) > 1e-9))]

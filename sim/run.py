@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from sim import odds as tables
+from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.engines.choice import choose
 from sim.errors import InputError, Problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
-from sim.plan_builder import SESSIONS_PER_YEAR, Prepared, prepare
+from sim.plan_builder import Prepared, prepare
 from sim.scenario import Scenario
 from sim.scenario_file import scenario_hash
 
@@ -33,6 +34,7 @@ PATHS_ADDED = 1 << 16
 # Share of a session's closes beyond the histogram from which a warning is due; the outermost quantile is 1%.
 LARGEST_SHARE_OUTSIDE = 0.001
 LARGEST_SEED = 2**64 - 1
+SMALLEST_TARGET_SE = 1e-6
 Progress = Callable[[int, int], None]
 
 
@@ -111,19 +113,22 @@ def simulate(
     first_path : number of the first path; runs over adjoining ranges add up to one run over both.
     seed : 0 … 2^64 − 1; scenarios that share it share their draws.
     engine : "auto" or "numpy".
-    threads : worker threads; all processors if None.
-    block_paths : paths a thread carries at once.
-    target_se : go on until the standard errors of both first-target odds with dealers are this small.
-    max_paths : most paths `target_se` may take.
+    threads : processors to use, each by a worker process; all if None.
+    block_paths : paths carried through all steps at once; it changes speed and memory alone.
+    target_se : go on until the standard errors of both first-target odds with dealers are this small, ≥ 1e-6.
+    max_paths : most paths `target_se` may take; as many as there are if None.
     progress : called now and then with (paths done, paths planned).
     where : what to call the scenario in an error; its name if None.
 
     Raises
     ------
     InputError : an argument is out of range, or the reaction map is not increasing and has no floor.
-    KeyboardInterrupt : after the worker threads have stopped.
+    GammawallError : a worker process died.
+    KeyboardInterrupt : after the workers have stopped.
     """
-    _check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
+    check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
+    # Path numbers have 64 bits: no more than these are left.
+    max_paths = min(max_paths or LARGEST_SEED, LARGEST_SEED + 1 - first_path)
     worker = choose(engine, threads, block_paths)
     began = time.perf_counter()
     started = datetime.now(UTC)
@@ -225,7 +230,7 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _check_arguments(
+def check_arguments(
     paths: int,
     first_path: int,
     seed: int,
@@ -234,22 +239,30 @@ def _check_arguments(
     target_se: float | None,
     max_paths: int | None,
 ) -> None:
-    checks = (
-        ("paths", paths, paths >= 1, "at least one path is needed"),
-        ("first_path", first_path, first_path >= 0, "paths are numbered from 0"),
-        ("first_path", first_path, first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
-        ("seed", seed, 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
-        ("threads", threads, threads is None or threads >= 1, "at least one thread is needed"),
-        (
-            "block_paths",
-            block_paths,
-            block_paths is None or block_paths >= 1,
-            "a block holds at least one path",
-        ),
-        ("target_se", target_se, target_se is None or 0 < target_se < 0.5, "must lie between 0 and 0.5"),
-        ("max_paths", max_paths, max_paths is None or max_paths >= paths, "must not be less than paths"),
-    )
-    problems = [Problem("", key, repr(value), why) for key, value, holds, why in checks if not holds]
+    """Refuse arguments that are no whole numbers or out of range, all of them together."""
+    counts = {"paths": paths, "first_path": first_path, "seed": seed}
+    optional = {"threads": threads, "block_paths": block_paths, "max_paths": max_paths}
+    counts |= {key: value for key, value in optional.items() if value is not None}
+    problems = [
+        Problem("", key, repr(value), "must be a whole number", f"Try {key}=int({value!r}).")
+        for key, value in counts.items()
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer))
+    ]
+    if not problems:
+        se = SMALLEST_TARGET_SE if target_se is None else target_se
+        checks = (
+            ("paths", paths >= 1, "at least one path is needed"),
+            ("first_path", first_path >= 0, "paths are numbered from 0"),
+            ("first_path", first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
+            ("seed", 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
+            ("threads", threads is None or threads >= 1, "at least one is needed"),
+            ("block_paths", block_paths is None or block_paths >= 1, "a block holds at least one path"),
+            ("max_paths", max_paths is None or max_paths >= paths, "must not be less than paths"),
+        )
+        problems = [Problem("", key, repr(counts[key]), why) for key, holds, why in checks if not holds]
+        if not SMALLEST_TARGET_SE <= se < 0.5:
+            why = f"must lie between {SMALLEST_TARGET_SE:g}, which takes 2.5e11 paths, and 0.5"
+            problems.append(Problem("", "target_se", repr(target_se), why))
     if problems:
         raise InputError(problems)
 
@@ -292,7 +305,7 @@ def _floor_warnings(prepared: Prepared) -> list[str]:
     return [
         f"feedback factor held at m_floor = {reaction_map.m_floor:g} near short strikes "
         f"{', '.join(f'{k:,.0f}' for k in sorted(strikes)) or 'of the book'}, at {len(minutes)} of "
-        f"{prepared.plan.steps} instants from {_new_york(minutes[0])} to {_new_york(minutes[-1])} New York; "
+        f"{prepared.plan.steps + 1} instants from {_new_york(minutes[0])} to {_new_york(minutes[-1])} New York; "
         f"lowest by regime: {', '.join(depths.values())}; at worst {worst.lowest:.1f} from "
         f"{worst.price_low:,.0f} to {worst.price_high:,.0f} on {_new_york(worst.minute)}"
     ]

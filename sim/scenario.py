@@ -19,7 +19,7 @@ FIRST_DATE: Final = dt.date(1990, 1, 1)
 LAST_DATE: Final = dt.date(2100, 12, 31)
 MAX_SESSIONS: Final = 2520
 MAX_POSITIONS: Final = 2000
-MAX_REGIMES: Final = 32
+MAX_REGIMES: Final = 31
 
 _Item = TypeVar("_Item")
 
@@ -146,7 +146,7 @@ class Position(ScenarioTable):
     strike: Price
     expiry: Date
     settlement: Literal["AM", "PM"]
-    iv: Volatile
+    iv: Annotated[float, Field(ge=0.01, le=5)]
     gex_bn: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
     contracts: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
     carry: Annotated[float, Field(ge=-1, le=1)] = 0.0
@@ -157,7 +157,8 @@ class Dealers(ScenarioTable):
 
     impact_bp_per_bn : basis points the price moves per $1bn traded.
     impact_half_life : sessions until half of an impact has faded; 0: it is permanent.
-    m_floor : floor of the feedback factor where it would fall to zero or below; 0: no floor.
+    m_floor : floor of the feedback factor where it would fall to zero or below, at least 0.05; 0: no floor, for a
+        book whose feedback factor stays above 0.05.
     position : the book.
     """
 

@@ -57,6 +57,16 @@ def test_gaps_catalysts_and_jumps_are_checked_too(siege: Scenario) -> None:
     assert failures(load_scenario("siege-of-7000", overrides)) == []
 
 
+def test_long_dated_books_pass(siege: Scenario) -> None:
+    """Their gamma reaches far from the index; a map that cut it off would see a drift."""
+    put = '{group="leaps", type="put", strike=5000, expiry=2027-12-17, settlement="AM", iv=0.3, gex_bn=6.0}'
+    call = (
+        '{group="leaps", type="call", strike=7000, expiry=2027-12-17, settlement="AM", iv=0.5, gex_bn=15.0}'
+    )
+    overrides = [f"dealers.position=[{put}, {call}]", "regime=[]", "volatility.steps_per_session=4"]
+    assert failures(load_scenario("siege-of-7000", overrides)) == []
+
+
 def test_broken_map_sign_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = ReactionMap.unfloored
 

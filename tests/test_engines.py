@@ -80,14 +80,28 @@ def test_blocks_change_nothing_in_other_scenarios(edits: dict[str, Any]) -> None
     assert NumpyEngine(2, 257).run(plan, 3, 100, 1_500) == NumpyEngine(1).run(plan, 3, 100, 1_500)
 
 
-def test_a_path_is_the_same_on_both_sides_of_two_to_the_32(plan: EnginePlan) -> None:
-    start = (1 << 32) - 300
+@pytest.mark.parametrize(("before", "after"), [(300, 300), (10, 590), (590, 10)])
+def test_a_path_is_the_same_on_both_sides_of_two_to_the_32(plan: EnginePlan, before: int, after: int) -> None:
+    start, middle = (1 << 32) - before, 1 << 32
     engine = NumpyEngine(1)
-    assert engine.run(plan, 7, start, 600) == engine.run(plan, 7, start, 300) + engine.run(
-        plan, 7, 1 << 32, 300
-    )
+    parts = engine.run(plan, 7, start, before) + engine.run(plan, 7, middle, after)
+    assert engine.run(plan, 7, start, before + after) == parts
     # the high word counts: other paths than those at the same low words
-    assert engine.run(plan, 7, 1 << 32, 300) != engine.run(plan, 7, 0, 300)
+    assert engine.run(plan, 7, middle, after) != engine.run(plan, 7, 0, after)
+
+
+def test_paths_beyond_every_level_are_counted() -> None:
+    """Fat tails over a year reach prices no level stands for; they must neither fail nor spill into other rows."""
+    edits = {
+        **{"market.until": DELETE, "market.sessions": 252, "volatility.steps_per_session": 1},
+        **{"volatility.tail_dof": 2.1, "volatility.annual": 2.0, "regime": DELETE},
+        **dict.fromkeys(("volatility.long_run_annual", "catalyst", "jumps"), DELETE),
+        **{"volatility.alpha": 0.0, "volatility.gamma": 0.0, "volatility.beta": 1.0},
+    }
+    plan = plan_of(edits)
+    outcomes = NumpyEngine(1).run(plan, 1, 0, 20_000)
+    assert outcomes.closes.sum() == 20_000 * 252
+    assert (outcomes.touch.sum(axis=2) <= 20_000).all()
 
 
 def test_path_blocks_cover_the_range_once_and_stop_at_two_to_the_32() -> None:
@@ -210,7 +224,7 @@ def test_a_killed_worker_is_one_clear_error(plan: EnginePlan) -> None:
     def kill(_: int) -> None:
         os.kill(children()[0], signal.SIGKILL)
 
-    with pytest.raises(GammawallError, match="a worker process was killed"):
+    with pytest.raises(GammawallError, match="a worker process died"):
         NumpyEngine(2, 100).run(plan, 1, 0, 100_000, kill)
 
 

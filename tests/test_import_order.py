@@ -32,6 +32,7 @@ ORDER = [
     "sim.kernel_constants",
     "sim.outcomes",
     "sim.plan",
+    "sim.map_tables",
     "sim.plan_builder",
     "sim.kernels_numpy",
     "sim.engines",

@@ -13,8 +13,9 @@ from sample_scenario import DELETE, refusal, sample
 from scipy import stats
 from scipy.integrate import quad
 
+from sim import map_tables, plan_builder
 from sim import plan as codes
-from sim import plan_builder
+from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_constants import NO_LEVEL
 from sim.plan import NO_TABLE, EnginePlan
 from sim.plan_builder import (
@@ -26,7 +27,7 @@ from sim.plan_builder import (
     prepare,
     student_t_variance_atoms,
 )
-from sim.scenario import Scenario
+from sim.scenario import MAX_REGIMES, Scenario
 from sim.timegrid import build_time_grid
 
 SPOT = 6941.81
@@ -439,10 +440,11 @@ def test_digest_follows_the_scenario(prepared: Prepared, edits: dict[str, Any]) 
 
 
 def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_builder, "MOST_TABLE_BYTES", 1 << 20)
+    monkeypatch.setattr(map_tables, "MOST_TABLE_BYTES", 1 << 16)
+    monkeypatch.setattr(map_tables, "MANY_CELLS", 1)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
-    assert "outgrow 1 MiB" in problem.why
+    assert "so sharply that the tables" in problem.why
 
 
 def test_outcome_of_probability_zero_never_happens() -> None:
@@ -452,3 +454,36 @@ def test_outcome_of_probability_zero_never_happens() -> None:
     assert plan.outcome_start.tolist() == [0, 0, *[1] * 7]
     np.testing.assert_array_equal(plan.outcome_mean, np.float32([0.001]))
     np.testing.assert_array_equal(plan.outcome_threshold, np.uint32([2**32 - 1]))
+
+
+def test_too_many_steps_for_the_tables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_tables, "MOST_TABLE_BYTES", 1 << 16)
+    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
+    assert (problem.where, problem.key) == ("wall.toml", "volatility.steps_per_session")
+    assert "so many steps" in problem.why
+
+
+def test_too_many_steps_for_the_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_builder, "MOST_OUTCOME_BYTES", 1 << 16)
+    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
+    assert (problem.where, problem.key) == ("wall.toml", "volatility.steps_per_session")
+    assert "counts for" in problem.why
+
+
+def test_a_book_too_large_for_float32_is_refused() -> None:
+    huge = {"dealers.position[1].contracts": 1e8}
+    (problem,) = refusal(lambda: prepare(scenario_of(huge), "wall.toml")).problems
+    assert (problem.where, problem.key) == ("wall.toml", "dealers.position[1]")
+    assert "100,000,000 contracts" in str(problem)
+
+
+def test_most_regimes_run() -> None:
+    """31 regimes: one bit each of an int32."""
+    regimes = [
+        {"name": f"r{i}", "when": "closes_above", "level": 6500 + i, "closes": 1} for i in range(MAX_REGIMES)
+    ]
+    plan = prepared_of({"regime": regimes}).plan
+    counts = NumpyEngine(1).run(plan, 1, 0, 50).regime
+    assert (counts.sum(axis=1) == 50).all()
+    # one regime a close, in the order listed
+    assert (counts[range(8), range(1, 9)] > 25).all()

@@ -16,8 +16,8 @@ def choose(name: str = "auto", threads: int | None = None, block_paths: int | No
     Parameters
     ----------
     name : "auto" or "numpy".
-    threads : worker threads; all the processors this process may use if None.
-    block_paths : paths a thread carries at once; the engine's own choice if None.
+    threads : processors to use; all that this process may use if None.
+    block_paths : paths carried at once; the engine's own choice if None.
 
     Raises
     ------

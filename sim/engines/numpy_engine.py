@@ -6,7 +6,8 @@ interpreter wait for one another between them. On a two-core machine two threads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
@@ -71,15 +72,17 @@ class NumpyEngine:
         workers = min(self.threads, -(-paths // size))
         ranges = path_blocks(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
+        capacity = min(size, paths)
         finished = (
-            _count_here(plan, seed, size, ranges)
+            _count_here(plan, seed, capacity, ranges)
             if workers == 1
-            else _count_in_workers(plan, seed, size, ranges, workers)
+            else _count_in_workers(plan, seed, capacity, ranges, workers)
         )
-        for outcomes in finished:
-            total.add(outcomes)
-            if progress is not None:
-                progress(outcomes.paths)
+        with closing(finished):
+            for outcomes in finished:
+                total.add(outcomes)
+                if progress is not None:
+                    progress(outcomes.paths)
         assert total.paths == paths
         return total
 
@@ -90,26 +93,26 @@ class NumpyEngine:
 
 
 def _count_here(
-    plan: EnginePlan, seed: int, size: int, ranges: Iterator[tuple[int, int]]
-) -> Iterator[Outcomes]:
-    block: PathBlock | None = None
+    plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]]
+) -> Generator[Outcomes, None, None]:
+    block = PathBlock(plan, seed, capacity)
     for first, count in ranges:
-        block = block or PathBlock(plan, seed, min(size, count))
         block.outcomes = Outcomes.zeros(plan.outcome_shape)
         run_block(block, first, count)
         yield block.outcomes
 
 
 def _count_in_workers(
-    plan: EnginePlan, seed: int, size: int, ranges: Iterator[tuple[int, int]], workers: int
-) -> Iterator[Outcomes]:
+    plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]], workers: int
+) -> Generator[Outcomes, None, None]:
     from concurrent.futures import FIRST_COMPLETED, Future, wait
+    from concurrent.futures.process import BrokenProcessPool
 
     from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
     from sim.engines.numpy_worker import count_range, start_worker
 
-    pool = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(plan, seed, size))
+    pool = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(plan, seed, capacity))
     pending: set[Future[Outcomes]] = set()
     try:
         while True:
@@ -120,10 +123,9 @@ def _count_in_workers(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
-    except TerminatedWorkerError as error:
+    except (TerminatedWorkerError, BrokenProcessPool) as error:
         raise GammawallError(
-            "a worker process was killed before it had finished, for want of memory perhaps. "
-            "Try fewer threads, or block_paths = 16384."
+            "a worker process died before it had finished, for want of memory perhaps. Try fewer threads."
         ) from error
     finally:
         pool.shutdown(wait=True, kill_workers=True)

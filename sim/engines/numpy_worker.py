@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from sim.kernels_numpy.path_state import PathBlock
@@ -16,7 +17,11 @@ def start_worker(plan: EnginePlan, seed: int, capacity: int) -> None:
     """Make the process ready for ranges of up to `capacity` paths; Ctrl-C is the main process's to handle."""
     global _block
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _block = PathBlock(plan, seed, capacity)
+    try:
+        _block = PathBlock(plan, seed, capacity)
+    except MemoryError:
+        # Ending quietly is enough: the engine reports a dead worker and what to try.
+        os._exit(1)
 
 
 def count_range(first_path: int, paths: int) -> Outcomes:

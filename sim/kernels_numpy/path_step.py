@@ -38,7 +38,7 @@ def take_step(block: PathBlock, step: int) -> None:
 
 
 def move_fundamental(block: PathBlock, k: int) -> None:
-    """1 Move the fundamental by `move` = mean + sqrt(v)·z; `t` keeps the impact s − x that fades in this step."""
+    """3 Move the fundamental by `move` = mean + sqrt(v)·z; `t` keeps the impact s − x that fades in this step."""
     plan, z = block.plan, block.normals[k]
     if k == 0 and block.gap_outcome is not None:
         mean, variance = block.gap_outcome
@@ -58,7 +58,7 @@ def move_fundamental(block: PathBlock, k: int) -> None:
 
 
 def clear_market(block: PathBlock, step: int, k: int) -> None:
-    """2 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map."""
+    """4 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map."""
     plan, y = block.plan, block.place_end[WITH]
     np.add(block.place[WITH], block.move, out=y)
     if k > 0 and plan.fade > 0:
@@ -74,7 +74,7 @@ def clear_market(block: PathBlock, step: int, k: int) -> None:
 
 
 def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
-    """3 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential."""
+    """5 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential."""
     barriers, ends = block.barrier_end[step], block.distance_end
     for side in (UP, DOWN):
         np.take(barriers, block.code[side], out=ends[side], mode="clip")
@@ -109,7 +109,7 @@ def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
 
 
 def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
-    """4 Decide the touches of the paths near a level, count them, and settle first targets.
+    """6 Decide the touches of the paths near a level, count them, and settle first targets.
 
     One exponential serves all ladders of a side, with dealers and without.
     """
@@ -168,7 +168,7 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
 
 
 def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
-    """5 Count touches, each ladder·W + rank, into the outcomes' order: levels ascending."""
+    """7 Count touches, each ladder·W + rank, into the outcomes' order: levels ascending."""
     above, below = (int(count) for count in block.plan.level_count)
     tally = np.bincount(touches, minlength=LADDERS * block.width).reshape(2, 2, block.width)
     counts = block.outcomes.touch[:, :, step]
@@ -177,7 +177,7 @@ def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
 
 
 def settle_first_targets(block: PathBlock, step: int, near: IndexArray, to_target: Float32Array) -> None:
-    """6 Settle the first target of the paths that touched one: with both, the one nearer at the step's start.
+    """8 Settle the first target of the paths that touched one: with both, the one nearer at the step's start.
 
     `to_target` is (world, side, m): the distance at the step's start of a target touched now, else infinite.
     """

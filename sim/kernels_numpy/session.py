@@ -17,7 +17,7 @@ HALF = np.float32(0.5)
 
 
 def open_session(block: PathBlock, session: int) -> None:
-    """7 Draw the session's normals, its variance V and its gap outcome.
+    """1 Draw the session's normals, its variance V and its gap outcome.
 
     Random words: one a normal, the number of normals rounded up to even, then one for V and one for the outcome.
     """
@@ -45,7 +45,7 @@ def open_session(block: PathBlock, session: int) -> None:
 
 
 def scale_variance(block: PathBlock, words: WordArray) -> None:
-    """8 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
+    """2 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
     plan = block.plan
     if plan.variance_atoms.size:
         atom = np.right_shift(words, np.uint32(32 - VARIANCE_ATOMS_BITS))
