@@ -24,8 +24,8 @@ COARSE_SPACING = 0.002
 NODES_PER_WIDTH = 12
 NODES_PER_WIDTH_AT_FLOOR = 48
 WIDTHS_COVERED = 7.0
-# Halvings of a cell in search of the place where m crosses its floor; Φ errs by the square of what is left.
-BISECTIONS = 10
+# Interpolations of the place where m crosses its floor within a cell; each squares what is left of the error.
+CROSSING_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,19 @@ class ReactionMap:
     def _with_crossings(self, nodes: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
         """Nodes and every place where a book's feedback factor crosses the floor."""
         _, slopes = self.unfloored(nodes, minute, after_settlement)
-        below = slopes < self.m_floor
-        book, cell = np.nonzero(below[:, 1:] != below[:, :-1])
-        low, high, starts_below = nodes[cell], nodes[cell + 1], below[book, cell]
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            _, slopes = self.unfloored(middle, minute, after_settlement)
-            same = (slopes[book, np.arange(cell.size)] < self.m_floor) == starts_below
-            low, high = np.where(same, middle, low), np.where(same, high, middle)
-        joined = np.unique(np.concatenate((nodes, 0.5 * (low + high))))
+        excess = slopes - self.m_floor
+        book, cell = np.nonzero((excess[:, 1:] < 0) != (excess[:, :-1] < 0))
+        low, high = nodes[cell], nodes[cell + 1]
+        at_low, at_high = excess[book, cell], excess[book, cell + 1]
+        for _ in range(CROSSING_STEPS):
+            between = low + (high - low) * at_low / (at_low - at_high)
+            _, slopes = self.unfloored(between, minute, after_settlement)
+            at_between = slopes[book, np.arange(cell.size)] - self.m_floor
+            beyond = (at_between < 0) == (at_low < 0)
+            low, high = np.where(beyond, between, low), np.where(beyond, high, between)
+            at_low, at_high = np.where(beyond, at_between, at_low), np.where(beyond, at_high, at_between)
+        crossing = low + (high - low) * at_low / (at_low - at_high)
+        joined = np.unique(np.concatenate((nodes, crossing)))
         result: FloatArray = joined[np.concatenate(([True], np.diff(joined) > 1e-12))]
         return result
 
