@@ -58,6 +58,7 @@ CASES: dict[str, tuple[dict[str, Any], range]] = {
     "permanent impact, odd steps, no re-basing but at expiries": (
         {
             "dealers.impact_half_life": 0.0,
+            "dealers.position[1].expiry": dt.date(2026, 2, 18),
             "volatility.steps_per_session": 3,
             "volatility.intraday_shape": "flat",
             "volatility.quoted": "fundamental",
@@ -151,7 +152,7 @@ EVENTS = {
         *("touched between the ends", "several levels in a gap", "several levels in a step", "hand-over"),
     },
     "permanent impact, odd steps, no re-basing but at expiries": {
-        *(f"trigger {CLOSES_ABOVE}", "settlement at an open", "gap outcome", "touched between the ends"),
+        *(f"trigger {CLOSES_ABOVE}", "settlement at an open", "settlement at a close", "gap outcome"),
     },
     "many levels, constant variance, normal shocks": {
         *("several levels in a gap", "several levels in a step", "touched between the ends"),
