@@ -46,7 +46,6 @@ class Prepared:
     reaction_map : the float64 map behind the tables.
     plan : what engines see.
     axes : labels of the outcomes.
-    session_variance : variance h of the fundamental in the first session.
     floor_events : where the feedback factor's floor binds.
     """
 
@@ -55,7 +54,6 @@ class Prepared:
     reaction_map: ReactionMap
     plan: EnginePlan
     axes: OutcomeAxes
-    session_variance: float
     floor_events: tuple[FloorEvent, ...]
 
 
@@ -107,7 +105,6 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         reaction_map,
         plan,
         _axes(scenario, grid, plan),
-        variance * scale,
         maps.floor_events,
     )
 

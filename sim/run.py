@@ -18,6 +18,7 @@ import numpy as np
 from sim import odds as tables
 from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.engines.choice import choose
+from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import InputError, Problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
@@ -134,21 +135,8 @@ def simulate(
     started = datetime.now(UTC)
     prepared = prepare(scenario, where)
     ready = time.perf_counter()
-    planned = paths
-    done = 0
-
-    def count(finished: int) -> None:
-        nonlocal done
-        done += finished
-        if progress is not None:
-            progress(done, planned)
-
-    outcomes = worker.run(prepared.plan, seed, first_path, paths, count)
-    while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
-        planned += more
-        outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
     seconds = time.perf_counter() - ready
-    warnings = [*_floor_warnings(prepared), *_run_warnings(outcomes, target_se)]
     manifest = {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
         "scenario_hash": scenario_hash(scenario),
@@ -160,22 +148,48 @@ def simulate(
         "engine": worker.name,
         "device": processor_name(),
         "threads": worker.threads,
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: version(name)
-                for name in ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
-            },
-        },
+        "versions": installed_versions(),
         "timings": {
             "started_utc": started.isoformat(timespec="seconds"),
             "prepare_s": round(ready - began, 4),
             "simulate_s": round(seconds, 4),
             "path_steps_per_s": round(outcomes.paths * prepared.plan.steps / seconds),
         },
-        "warnings": warnings,
+        "warnings": [*_floor_warnings(prepared), *_run_warnings(outcomes, target_se)],
     }
     return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
+
+
+def _run_to_target(
+    worker: NumpyEngine,
+    prepared: Prepared,
+    seed: int,
+    first_path: int,
+    paths: int,
+    target_se: float | None,
+    max_paths: int,
+    progress: Progress | None,
+) -> Outcomes:
+    """Outcomes of the paths, and of as many more as the target standard error asks for."""
+    planned, done = paths, 0
+
+    def count(finished: int) -> None:
+        nonlocal done
+        done += finished
+        if progress is not None:
+            progress(done, planned)
+
+    outcomes = worker.run(prepared.plan, seed, first_path, paths, count)
+    while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
+        planned += more
+        outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    return outcomes
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that the numbers pass through."""
+    libraries = ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
+    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
 
 
 def paths_wanting(outcomes: Outcomes, target_se: float, max_paths: int | None) -> int:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Any
 
 import numpy as np
 import pytest
 from exact_map import book_weights, exact_map
-from sample_scenario import DELETE, refusal, sample
+from sample_scenario import DELETE, refusal
 from scipy import stats
 from scipy.integrate import quad
+from short_scenarios import CATALYST, SPOT, prepared_of, scenario_of
 
-from sim import map_tables, plan_builder
 from sim import plan as codes
+from sim import plan_builder
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_constants import NO_LEVEL
-from sim.plan import NO_TABLE, EnginePlan
+from sim.plan import NO_TABLE
 from sim.plan_builder import (
     Prepared,
     close_reach,
@@ -27,33 +27,8 @@ from sim.plan_builder import (
     prepare,
     student_t_variance_atoms,
 )
-from sim.scenario import MAX_REGIMES, Scenario
+from sim.scenario import MAX_REGIMES
 from sim.timegrid import build_time_grid
-
-SPOT = 6941.81
-SHORT = {
-    "market": {"as_of": dt.date(2026, 2, 10), "spot": SPOT, "sessions": 8},
-    "volatility.steps_per_session": 3,
-    "catalyst": [],
-}
-CATALYST = {
-    "session": dt.date(2026, 2, 13),
-    "name": "CPI",
-    "outcomes": [
-        {"probability": 0.55, "mean": 0.006, "sd": 0.003},
-        {"probability": 0.15, "mean": 0.0, "sd": 0.0},
-        {"probability": 0.30, "mean": -0.007, "sd": 0.004},
-    ],
-}
-
-
-def scenario_of(edits: dict[str, Any] | None = None) -> Scenario:
-    """The sample over eight sessions of three trading steps, the catalyst left out."""
-    return Scenario.model_validate(sample({**SHORT, **(edits or {})}))
-
-
-def prepared_of(edits: dict[str, Any] | None = None) -> Prepared:
-    return prepare(scenario_of(edits))
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +99,8 @@ def test_observed_volatility_is_undone_by_the_feedback_factor(prepared: Prepared
     m = float(exact.feedback(np.zeros(1))[0])
     assert feedback_at_start(start) == pytest.approx(m, rel=1e-12)
     assert abs(m - 1) > 0.01
-    assert prepared.session_variance == pytest.approx(0.141**2 / 252 * m**2, rel=1e-12)
+    assert prepared.plan.variance_start == pytest.approx(0.141**2 / 252 * m**2, rel=1e-7)
     plan = prepared.plan
-    assert plan.variance_start == np.float32(prepared.session_variance)
     assert plan.omega == pytest.approx(0.16**2 / 252 * m**2 * (1 - 0.0076 - 0.256 / 2 - 0.845), rel=1e-6)
     assert (plan.alpha, plan.gamma, plan.beta) == tuple(np.float32([0.0076, 0.256, 0.845]))
     assert not plan.constant_variance
@@ -134,7 +108,7 @@ def test_observed_volatility_is_undone_by_the_feedback_factor(prepared: Prepared
 
 def test_fundamental_volatility_is_taken_as_it_is() -> None:
     prepared = prepared_of({"volatility.quoted": "fundamental"})
-    assert prepared.session_variance == pytest.approx(0.141**2 / 252, rel=1e-14)
+    assert prepared.plan.variance_start == pytest.approx(0.141**2 / 252, rel=1e-7)
     assert prepared.plan.omega == pytest.approx(0.16**2 / 252 * (1 - 0.0076 - 0.128 - 0.845), rel=1e-6)
 
 
@@ -349,104 +323,6 @@ def test_close_histogram_covers_nine_deviations() -> None:
     assert close_reach(scenario, 4.0, grid) >= 18 * deviation
 
 
-# Refusals.
-
-FOLDING = {"dealers.m_floor": 0.0, "dealers.impact_bp_per_bn": 60.0}
-
-
-def test_map_without_inverse_is_refused() -> None:
-    """m ≤ 0 and no floor: one problem that names the file, the key, the value and where the map folds."""
-    error = refusal(lambda: prepare(scenario_of(FOLDING), "wall.toml"))
-    (problem,) = error.problems
-    assert (problem.where, problem.key, problem.value) == ("wall.toml", "dealers.m_floor", "0")
-    assert str(error).startswith("wall.toml: dealers.m_floor = 0 (the feedback factor falls to -")
-    assert "m_floor = 0.2" in problem.hint
-    assert error.exit_code == 2
-
-
-def test_refusal_names_the_scenario_where_there_is_no_file() -> None:
-    assert refusal(lambda: prepared_of(FOLDING)).problems[0].where == "sample"
-
-
-def test_fold_that_comes_with_time_or_with_a_regime_is_refused() -> None:
-    """At the start m > 0 under the initial book; it falls below zero with the expiry near, or with more puts."""
-    bare = {"dealers.m_floor": 0.0, "regime": []}
-    near = {**bare, "dealers.impact_bp_per_bn": 9.0, "dealers.position[2].expiry": dt.date(2026, 2, 18)}
-    start = prepared_of({**near, "dealers.m_floor": 0.2})
-    assert start.reaction_map.at(start.grid.start_minute, True).floor_events == ()
-    assert refusal(lambda: prepared_of(near)).problems[0].key == "dealers.m_floor"
-    puts = {"name": "puts", "when": "closes_below", "level": 6800, "weights": {"puts": 40.0}}
-    assert prepared_of(bare).floor_events == ()
-    assert refusal(lambda: prepared_of({**bare, "regime": [puts]})).problems[0].key == "dealers.m_floor"
-
-
-def test_floor_makes_it_run_and_says_so() -> None:
-    prepared = prepared_of({"dealers.impact_bp_per_bn": 60.0})
-    assert prepared.floor_events
-    assert all(e.lowest < 0.2 for e in prepared.floor_events)
-    assert prepared_of({"dealers.impact_bp_per_bn": 1.0, "regime": []}).floor_events == ()
-
-
-# Digest.
-
-
-def changed(value: Any) -> Any:
-    """The same field with its last number a little different."""
-    if not isinstance(value, np.ndarray):
-        return not value if isinstance(value, bool) else type(value)(value + 1)
-    assert value.size
-    result = value.copy()
-    last = result.reshape(-1)[-1:]
-    if value.dtype == np.bool_:
-        last[:] = ~last
-    elif value.dtype == np.float32:
-        last[:] = np.nextafter(last, np.float32(99))
-    else:
-        last -= 1
-    return result
-
-
-def test_digest_sees_every_number(prepared: Prepared) -> None:
-    names = [f.name for f in dataclasses.fields(EnginePlan)]
-    others = [
-        dataclasses.replace(prepared.plan, **{name: changed(getattr(prepared.plan, name))}).digest
-        for name in names
-    ]
-    assert len({prepared.plan.digest, *others}) == 1 + len(names)
-
-
-def test_digest_is_the_same_for_the_same_market(prepared: Prepared) -> None:
-    again = prepared_of({"catalyst": [CATALYST]})
-    assert again.plan.digest == prepared.plan.digest
-    renamed = prepared_of(
-        {"catalyst": [{**CATALYST, "name": "inflation"}], "name": "other", "description": "another text"}
-    )
-    assert renamed.plan.digest == prepared.plan.digest
-
-
-@pytest.mark.parametrize(
-    "edits",
-    [
-        {"volatility.annual": 0.1411},
-        {"targets.upper": 7110},
-        {"dealers.position[0].strike": 7005},
-        {"regime[0].closes": 3},
-        {"market.spot": 6941.82},
-        {"catalyst[0].outcomes[0].mean": 0.0061},
-    ],
-)
-def test_digest_follows_the_scenario(prepared: Prepared, edits: dict[str, Any]) -> None:
-    assert prepared_of({"catalyst": [CATALYST], **edits}).plan.digest != prepared.plan.digest
-
-
-def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(map_tables, "MOST_TABLE_BYTES", 1 << 16)
-    monkeypatch.setattr(map_tables, "MANY_CELLS", 1)
-    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
-    assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
-    assert "so sharply that the tables" in problem.why
-
-
 def test_outcome_of_probability_zero_never_happens() -> None:
     outcomes = [{"probability": p, "mean": m, "sd": 0.0} for p, m in ((0.0, 0.5), (1.0, 0.001), (0.0, -0.5))]
     catalyst = [{"session": dt.date(2026, 2, 12), "name": "CPI", "outcomes": outcomes}]
@@ -456,25 +332,11 @@ def test_outcome_of_probability_zero_never_happens() -> None:
     np.testing.assert_array_equal(plan.outcome_threshold, np.uint32([2**32 - 1]))
 
 
-def test_too_many_steps_for_the_tables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(map_tables, "MOST_TABLE_BYTES", 1 << 16)
-    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
-    assert (problem.where, problem.key) == ("wall.toml", "volatility.steps_per_session")
-    assert "so many steps" in problem.why
-
-
 def test_too_many_steps_for_the_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_builder, "MOST_OUTCOME_BYTES", 1 << 16)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "volatility.steps_per_session")
     assert "counts for" in problem.why
-
-
-def test_a_book_too_large_for_float32_is_refused() -> None:
-    huge = {"dealers.position[1].contracts": 1e8}
-    (problem,) = refusal(lambda: prepare(scenario_of(huge), "wall.toml")).problems
-    assert (problem.where, problem.key) == ("wall.toml", "dealers.position[1]")
-    assert "100,000,000 contracts" in str(problem)
 
 
 def test_most_regimes_run() -> None:
