@@ -201,14 +201,14 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
         catalyst = catalysts.get(session)
         base = [(1.0, 0.0, 0.0)]
         if catalyst:
-            base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes if o.probability > 0]
+            base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes]
         if jump_probability > 0:
             jumped = [
                 (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
                 for p, mean, variance in base
             ]
             base = [(p * (1 - jump_probability), mean, variance) for p, mean, variance in base] + jumped
-        mixtures.append(tuple(base))
+        mixtures.append(tuple(outcome for outcome in base if outcome[0] > 0))
     return mixtures
 
 

@@ -328,6 +328,8 @@ def test_outcome_of_probability_zero_never_happens() -> None:
     catalyst = [{"session": dt.date(2026, 2, 12), "name": "CPI", "outcomes": outcomes}]
     plan = prepared_of({"catalyst": catalyst, "jumps": DELETE}).plan
     assert plan.outcome_start.tolist() == [0, 0, *[1] * 7]
+    certain = prepared_of({"jumps": {"per_year": 252.0, "mean": 0.01, "sd": 0.0}}).plan
+    assert certain.outcome_threshold.tolist() == [2**32 - 1] * 8
     np.testing.assert_array_equal(plan.outcome_mean, np.float32([0.001]))
     np.testing.assert_array_equal(plan.outcome_threshold, np.uint32([2**32 - 1]))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sample_scenario import DELETE, sample
+from scalar_twin import scalar_paths
 
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
@@ -19,13 +19,9 @@ from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 from sim.plan_builder import Prepared, prepare
 from sim.scenario import Scenario
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sample_scenario import DELETE, sample
-from scalar_twin import scalar_paths
-
 SPOT = 7000.0
 PATHS = 20_000
-BASE = {
+BASE: dict[str, Any] = {
     "market": {"as_of": dt.date(2026, 2, 10), "spot": SPOT, "sessions": 1},
     "volatility": {"annual": 0.3, "overnight_share": 0.5, "steps_per_session": 1, "intraday_shape": "flat"},
     "drift": {"annual": 0.0},
@@ -107,15 +103,20 @@ def test_gaps_touch_what_the_open_lies_beyond_and_nothing_else(edits: dict[str, 
             assert (rank == 0).sum() > 5000
 
 
-def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level() -> None:
+@pytest.mark.parametrize("far", [None, 1.3, 1.9])
+def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level(far: float | None) -> None:
     """Mean of exp(−2·d0·d1/v) over the paths, level by level; fixed seed, four of its standard errors."""
-    steps = Steps(prepared_of({**LADDER, **NO_BOOK}))
+    edits, sides = LADDER, SIDES
+    if far is not None:
+        edits = {"levels": [], "targets": {"upper": price(far), "lower": price(-far)}}
+        sides = ((1.0, (far,)), (-1.0, (far,)))
+    steps = Steps(prepared_of({**edits, **NO_BOOK}), paths=200_000)
     steps.take()
     steps.take()
     variance = float(steps.block.scaled_variance[0]) * 0.5
     assert variance == pytest.approx(HALF**2, rel=1e-6)
-    bridged = 0
-    for side, (sign, ladder) in enumerate(SIDES):
+    bridged, rare, expected_rare = 0, 0, 0.0
+    for side, (sign, ladder) in enumerate(sides):
         for rank, level in enumerate(ladder):
             ahead = steps.rank_before[side] <= rank
             d0, d1 = (level * SESSION - sign * place[WITHOUT, ahead] for place in (steps.start, steps.end))
@@ -126,13 +127,19 @@ def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level() -> Non
             assert abs(touched.sum() - chance.sum()) < 4 * error + 1e-9, (side, level)
             assert touched[d1 <= 0].all()
             bridged += int(touched[d1 > 0].sum())
+            unlikely = d0 * d1 > 3 * variance
+            rare += int(touched[unlikely].sum())
+            expected_rare += float(chance[unlikely].sum())
             np.testing.assert_array_equal(steps.block.rank[side], steps.block.rank[2 + side])
-    assert bridged > 5000
+    assert bridged > 3000
+    # touches that need U below 0.0025; twice their variance, as neighbouring levels share a U
+    assert expected_rare > 30
+    assert abs(rare - expected_rare) < 4 * np.sqrt(2 * expected_rare)
 
 
 def test_touch_counts_are_the_ranks() -> None:
     """Each level a path has reached is counted once, in the step that reached it, farther ones after nearer ones."""
-    edits = {**LADDER, "market": {**BASE["market"], "sessions": 4}, "volatility.steps_per_session": 2}  # type: ignore[dict-item]
+    edits = {**LADDER, "market": {**BASE["market"], "sessions": 4}, "volatility.steps_per_session": 2}
     steps = Steps(prepared_of(edits), paths=3000)
     plan, outcomes = steps.plan, steps.block.outcomes
     below = int(plan.level_count[1])
@@ -153,7 +160,7 @@ def test_touch_counts_are_the_ranks() -> None:
 
 
 def test_levels_touched_in_both_worlds() -> None:
-    edits = {**LADDER, "market": {**BASE["market"], "sessions": 3}, "dealers.impact_bp_per_bn": 30.0}  # type: ignore[dict-item]
+    edits = {**LADDER, "market": {**BASE["market"], "sessions": 3}, "dealers.impact_bp_per_bn": 30.0}
     plan = prepared_of(edits).plan
     block = PathBlock(plan, 4, 4000)
     run_block(block, 0, 4000)
@@ -194,7 +201,7 @@ def test_of_two_targets_in_one_step_the_nearer_to_its_start_is_first(
 def test_nearer_means_from_the_start_of_the_step() -> None:
     """The start of that step, not of the path: a gap has moved it, so that either target may be the nearer one."""
     targets = {"upper": price(0.1), "lower": price(-0.1)}
-    wild = {"volatility.annual": 3.0, "volatility.overnight_share": 1e-5, "volatility.quoted": "fundamental"}
+    wild = {"volatility.annual": 3.0, "volatility.overnight_share": 1e-6, "volatility.quoted": "fundamental"}
     steps = Steps(prepared_of({**wild, **NO_BOOK, "levels": [], "targets": targets}))
     steps.take()
     assert (steps.block.rank == 0).all()
@@ -212,7 +219,7 @@ def test_nearer_means_from_the_start_of_the_step() -> None:
 def test_the_first_target_stays_the_first() -> None:
     edits = {
         **{"levels": [], "targets": {"upper": price(0.3), "lower": price(-0.3)}},
-        **{"market": {**BASE["market"], "sessions": 5}, "volatility.steps_per_session": 2},  # type: ignore[dict-item]
+        **{"market": {**BASE["market"], "sessions": 5}, "volatility.steps_per_session": 2},
     }
     steps = Steps(prepared_of(edits), paths=2000)
     before = steps.block.first.copy()
@@ -246,7 +253,7 @@ def news_of(*means: float) -> list[dict[str, Any]]:
 def test_beyond_the_last_level_nothing_is_left_to_touch(
     means: tuple[float, ...], edits: dict[str, Any]
 ) -> None:
-    sessions = {"market": {**BASE["market"], "sessions": 7}, "volatility.steps_per_session": 3}  # type: ignore[dict-item]
+    sessions = {"market": {**BASE["market"], "sessions": 7}, "volatility.steps_per_session": 3}
     prepared = prepared_of({**LADDER, **sessions, **edits, "catalyst": news_of(*means)})
     plan = prepared.plan
     block = PathBlock(plan, 1, 500)
@@ -268,7 +275,7 @@ def test_beyond_the_last_level_nothing_is_left_to_touch(
 def test_no_path_is_too_far_out(sign: int, edits: dict[str, Any]) -> None:
     """A jump of two log units each night leads past 64, far beyond any level, and changes nothing else."""
     far = {
-        "market": {**BASE["market"], "sessions": 40},  # type: ignore[dict-item]
+        "market": {**BASE["market"], "sessions": 40},
         "jumps": {"per_year": 252.0, "mean": 2.0 * sign, "sd": 0.0},
         "volatility.alpha": 0.0,
     }
@@ -276,8 +283,8 @@ def test_no_path_is_too_far_out(sign: int, edits: dict[str, Any]) -> None:
     plan = prepared.plan
     farthest = []
     block = PathBlock(plan, 1, 64)
-    run_block(block, 0, 64, lambda _, here: farthest.append(float(sign * here.place[:, :].min())))
-    assert abs(farthest[-1]) > 64
+    run_block(block, 0, 64, lambda _, here: farthest.append(float((sign * here.place).min())))
+    assert farthest[-1] > 64
     side = 0 if sign > 0 else 1
     np.testing.assert_array_equal(block.rank[[side, side + 2]], plan.level_count[side])
     below = int(plan.level_count[1])

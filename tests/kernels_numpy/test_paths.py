@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sample_scenario import DELETE, sample
+from scalar_twin import ScalarPath, scalar_paths
 
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernels_numpy.path_state import PathBlock
@@ -18,10 +18,6 @@ from sim.outcomes import LOWER, UPPER, WITH, WITHOUT, Outcomes
 from sim.plan import CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW, EnginePlan
 from sim.plan_builder import prepare
 from sim.scenario_file import scenario_from_mapping
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sample_scenario import DELETE, sample
-from scalar_twin import ScalarPath, scalar_paths
 
 SPOT = 6941.81
 SHORT = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sample_scenario import DELETE, sample
 from scipy import stats
 
 from sim.kernels_numpy.path_state import PathBlock
@@ -20,13 +19,10 @@ from sim.outcomes import WITH, WITHOUT
 from sim.plan_builder import Prepared, prepare
 from sim.scenario import Scenario
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sample_scenario import DELETE, sample
-
 SPOT = 6941.81
 DATES = [dt.date(2026, 2, day) for day in (11, 12, 13, 17, 18, 19, 20, 23)]
 # Moves of 1e-9 a session: prices are what gaps, drift and flow make them.
-STILL = {
+STILL: dict[str, Any] = {
     "market": {"as_of": dt.date(2026, 2, 10), "spot": SPOT, "sessions": 8},
     "volatility": {"annual": 1e-8, "overnight_share": 0.5, "steps_per_session": 4},
     "drift": {"annual": 0.0},
@@ -111,7 +107,7 @@ def test_falls_raise_the_variance_more(shock: float, weight: float) -> None:
 def test_shock_counts_gaps_and_steps_but_no_drift(drift: float) -> None:
     """h = ω + (α + γ[n<0])n² + βh from the closes alone, n the move less (drift − h/2)."""
     edits = {
-        "volatility": {**STILL["volatility"], "annual": 0.9, "tail_dof": 4.0, **GARCH},  # type: ignore[dict-item]
+        "volatility": {**STILL["volatility"], "annual": 0.9, "tail_dof": 4.0, **GARCH},
         "drift.annual": drift,
         "jumps": {"per_year": 120.0, "mean": -0.02, "sd": 0.03},
         "catalyst": opens_at(None, 7100),
@@ -304,6 +300,9 @@ def test_as_many_regimes_as_a_scenario_may_list() -> None:
     regime = states(prepared_of(edits), paths=3)["regime"]
     expected = np.minimum(np.arange(35), 31)
     np.testing.assert_array_equal(regime, np.repeat(expected[:, None], 3, axis=1))
+    idle = [above(f"r{i}", 9000) for i in range(1, 30)]
+    up_and_down = regimes((7010, 6890, 7010), *idle, below("r30", 6900), above("r31", 7000))
+    assert up_and_down == ["r31", "r30", "r30"]
 
 
 # Flow and fading.
