@@ -1,34 +1,33 @@
 """The command `gammawall`: parse, call, print.
 
 The only module that imports click; everything heavier is imported by the command that needs it. Data goes to
-stdout, progress and messages to stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted.
+stdout, progress and messages to stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted,
+143 terminated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sim.errors import GammawallError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sim.run import Result
-
 DEFAULT_SCENARIO = "siege-of-7000"
 DEFAULT_PATHS = "1_000_000"
 DEFAULT_CHECK_PATHS = "1_000_000"
 ADDRESSES = 2**64  # path numbers are 64 bit
+SMALLEST_TARGET_SE = 1e-6
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 INTERRUPTED = 130
 KEPT = "gammawall.kept"  # what a run has written so far, for the message of an interruption
@@ -48,21 +47,16 @@ class Commands(click.Group):
             sys.stdout.flush()
         except GammawallError as error:
             for line in str(error).splitlines():
-                click.echo(f"error: {line}", err=True)
+                _tell(f"error: {line}")
             ctx.exit(error.exit_code)
         except MemoryError:
-            click.echo(
-                "error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.",
-                err=True,
-            )
+            _tell("error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.")
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}", err=True)
+            _tell(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}")
             ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # the reader of stdout has seen enough; what is still buffered must not fail again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(0)
+        except OSError as error:
+            ctx.exit(_end_output(error, ctx.meta.get(KEPT, "")))
         return value
 
 
@@ -99,6 +93,12 @@ def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str
         number = math.nan
     if not 0 < number < 0.5:
         raise click.BadParameter(f"{value!r} is not a standard error between 0 and 0.5, such as 0.0005.")
+    if number < SMALLEST_TARGET_SE:
+        paths = 0.25 / number / number
+        shown = f"some {paths:,.0f}" if paths < ADDRESSES else "more than 2^64"
+        raise click.BadParameter(
+            f"{value!r} would take {shown} paths. The smallest is {SMALLEST_TARGET_SE:g}."
+        )
     return number
 
 
@@ -116,7 +116,11 @@ SEED = click.option(
     show_default=True,
     help="Seed of the random numbers; the same seed replays the same paths.",
 )
-THREADS = click.option("--threads", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]")
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Processors to use, each by a worker process.  [default: all]",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)
 
@@ -195,7 +199,7 @@ def run(
     """
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
 
-    from sim.results import prepare_output, write_results
+    from sim.results import prepare_output, run_document, save_results
     from sim.run import simulate
     from sim.scenario_file import load_scenario
 
@@ -218,19 +222,20 @@ def run(
             progress=progress,
             where=scenario,
         )
-    folder = None if place is None else write_results(result, place)
+    folder, failures = (None, ()) if place is None else save_results(result, place)
     if folder is not None:
         ctx.meta[KEPT] = f"the results are in {folder}"
 
     if as_json:
         _print_json(run_document(result, folder))
-    elif quiet:
-        if folder is not None:
-            click.echo(str(folder))
-    else:
+    elif not quiet or (failures and folder is None):  # the numbers must not be lost
         print_report(result, Terminal())
+    elif folder is not None:
+        click.echo(str(folder))
     if folder is not None and not quiet:
-        click.echo(f"results: {folder}", err=True)
+        _tell(f"results: {folder}")
+    if failures:
+        raise GammawallError("\n".join(failures))
 
 
 @cli.group()
@@ -289,13 +294,14 @@ def check_scenario(file: str, overrides: tuple[str, ...]) -> None:
 @JSON
 def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
     """Replay path N alone and print its days."""
+    from sim.results import json_rows
     from sim.scenario_file import load_scenario
     from sim.trace import trace_path
 
     loaded = load_scenario(scenario, overrides)
     days = trace_path(loaded, path, seed=seed, where=scenario)
     if as_json:
-        _print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": _records(days)})
+        _print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
         return
     from sim.report import Terminal, print_view, trace_view
 
@@ -342,28 +348,42 @@ def check(
         raise GammawallError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
 
 
-def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
-    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files."""
-    from sim.odds import sessions_to_target
-
-    benchmarks = {
-        name: [{"level": level, "probability": p} for level, p in value.items()]
-        if isinstance(value, Mapping)
-        else value
-        for name, value in result.benchmarks.items()
-    }
-    return {
-        "odds": _records(result.odds),
-        "sessions_to_target": _records(sessions_to_target(result.outcomes, result.axes)),
-        "benchmarks": benchmarks,
-        "manifest": result.manifest,
-        "results": None if folder is None else str(folder),
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    cli.main(args=arguments, prog_name="gammawall")
+    # as an exception, so that worker processes end and no half-written folder stays
+    signal.signal(signal.SIGTERM, _terminate)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # closed by the caller; open again, so that no other file takes its number, here or in a worker
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+    try:
+        cli.main(args=arguments, prog_name="gammawall")
+    except OSError as error:
+        sys.exit(_end_output(error, ""))
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all that is left is to end
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
+        click.echo(message, err=True)
+
+
+def _end_output(error: OSError, kept: str) -> int:
+    """Exit code after stdout could not be written, or something else failed in the system."""
+    # what is still buffered must not fail again at exit
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 0  # the reader has seen enough
+    place = os.fsdecode(error.filename) if error.filename else "the output cannot be written"
+    _tell(f"error: {place}: {error.strerror or error}" + (f"; {kept}" if kept else ""))
+    return 1
 
 
 def _refuse_contradictions(
@@ -383,24 +403,6 @@ def _refuse_contradictions(
         raise click.UsageError(f"--max-paths {max_paths} is less than --paths {paths}.")
     if no_save and (out is not None or overwrite):
         raise click.UsageError("--no-save contradicts --out and --overwrite.")
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table as JSON values."""
-    return [
-        {str(name): _json_value(value) for name, value in row.items()} for row in table.to_dict("records")
-    ]
-
-
-def _json_value(value: Any) -> Any:
-    """Value as JSON has it: dates in ISO form, NaN as null."""
-    if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()[:10]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

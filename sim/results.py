@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sim.errors import GammawallError, InputError, Problem
 
@@ -51,6 +53,30 @@ class OutputFolder:
     folder: Path
     overwrite: bool = False
     numbered: bool = False
+
+
+class Saved(NamedTuple):
+    """Where a run's results are, and what went wrong on the way there.
+
+    Attributes
+    ----------
+    folder : the folder written, or None.
+    failures : sentences; empty if all is where it should be.
+    """
+
+    folder: Path | None
+    failures: tuple[str, ...]
+
+
+class FormerResultsLeftError(GammawallError):
+    """New results in place, beside former ones that could not be removed."""
+
+    def __init__(self, folder: Path, former: Path):
+        super().__init__(
+            f"{folder}: the new results are in place, but the former ones could not be removed; "
+            f"they are in {former.name} beside it."
+        )
+        self.folder = folder
 
 
 def prepare_output(
@@ -124,11 +150,35 @@ def write_results(
         if not placed:
             _remove_result(hidden)
     if former is not None and not _remove_result(former):
-        raise GammawallError(
-            f"{place.folder}: the new results are in place, but the former ones could not be removed; "
-            f"they are in {former.name} beside it."
-        )
+        raise FormerResultsLeftError(place.folder, former)
     return place.folder.with_name(target.name) if place.numbered else place.folder
+
+
+def save_results(result: Result, place: OutputFolder) -> Saved:
+    """Results written to their place or, so that no finished work is lost, to a new temporary folder.
+
+    Parameters
+    ----------
+    result : the run; its tables and manifest are written as they are.
+    place : what `prepare_output` returned.
+    """
+    try:
+        return Saved(write_results(result, place), ())
+    except FormerResultsLeftError as error:
+        return Saved(error.folder, (str(error),))
+    except (GammawallError, OSError, MemoryError) as error:
+        failure = _reason(place.folder, error)
+    folder = None
+    try:
+        parent = Path(tempfile.mkdtemp(prefix="gammawall-"))
+        try:
+            folder = write_results(result, parent / place.folder.name)
+        finally:
+            if folder is None:
+                os.rmdir(parent)
+    except (GammawallError, OSError, MemoryError) as error:
+        return Saved(None, (failure, _reason(Path("temporary folder"), error)))
+    return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
 
 
 def manifest_json(manifest: Mapping[str, Any]) -> str:
@@ -145,10 +195,47 @@ def table_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
 
 
+def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
+    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files."""
+    from sim.odds import sessions_to_target
+
+    benchmarks = {
+        name: [{"level": level, "probability": p} for level, p in value.items()]
+        if isinstance(value, Mapping)
+        else value
+        for name, value in result.benchmarks.items()
+    }
+    return {
+        "odds": json_rows(result.odds),
+        "sessions_to_target": json_rows(sessions_to_target(result.outcomes, result.axes)),
+        "benchmarks": benchmarks,
+        "manifest": result.manifest,
+        "results": None if folder is None else str(folder),
+    }
+
+
+def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as JSON values: dates in ISO form, NaN as null."""
+    return [
+        {str(name): _json_value(value) for name, value in row.items()} for row in table.to_dict("records")
+    ]
+
+
 def _contents(result: Result) -> Iterator[tuple[str, str]]:
     for name, attribute in TABLES.items():
         yield name, table_csv(getattr(result, attribute))
     yield MANIFEST, manifest_json(result.manifest)
+
+
+def _json_value(value: Any) -> Any:
+    """Value as JSON has it: dates in ISO form, NaN as null."""
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()[:10]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _plain(value: Any) -> Any:
@@ -285,6 +372,12 @@ def _cannot_write(folder: Path, error: OSError) -> GammawallError:
     }
     hint = hints.get(error.errno or 0, "Choose another --out.")
     return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
+
+
+def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:
+    if isinstance(error, OSError):
+        error = _cannot_write(folder, error)
+    return str(error) or f"{folder}: the results cannot be written there (out of memory)."
 
 
 def _first_free(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Anything at all as a scenario: it loads and survives a round trip, or is refused in orderly lines."""
+"""Anything at all as a scenario: it loads, survives a round trip and runs, or is refused in orderly lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sample_scenario import check_lines, refusal, sample
 
 from sim.errors import InputError, Problem
+from sim.run import simulate
 from sim.scenario import Scenario
 from sim.scenario_file import load_scenario, scenario_from_mapping, scenario_hash, scenario_to_toml
 from sim.timegrid import build_time_grid
@@ -32,6 +34,7 @@ TOML_SCALARS = st.one_of(
     st.datetimes(),
     st.times(),
 )
+LARGEST_RUN = 600  # steps
 KEYS = st.one_of(
     TOML_TEXT,
     st.sampled_from(["name", "from", "then", "lasts", "level", "sessions", "contracts", "weights", "wall"]),
@@ -79,8 +82,20 @@ def accepted(data: dict[str, Any]) -> Scenario | None:
         return None
 
 
+def runs_or_is_refused(scenario: Scenario) -> None:
+    if build_time_grid(scenario).n_steps > LARGEST_RUN:
+        return
+    try:
+        result = simulate(scenario, paths=50, threads=1, where="mutant")
+    except InputError as error:
+        check_lines(error, "mutant: ")
+        return
+    assert result.outcomes.joint.sum() == 50
+    assert bool(np.isfinite(result.odds["probability"]).all())
+
+
 @given(mutants())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_mutants_load_or_are_refused(data: dict[str, Any]) -> None:
     scenario = accepted(data)
     if scenario is not None:
@@ -88,6 +103,7 @@ def test_mutants_load_or_are_refused(data: dict[str, Any]) -> None:
         again = scenario_from_mapping(tomllib.loads(scenario_to_toml(scenario)), "again")
         assert again == scenario
         assert scenario_hash(again) == scenario_hash(scenario)
+        runs_or_is_refused(scenario)
 
 
 @given(st.sampled_from(places(sample())[1:]), st.text(string.printable, max_size=30))

@@ -1,0 +1,17 @@
+"""What a result folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FILES = sorted(
+    ["odds.csv", "first_passage.csv", "distribution.csv", "quantiles.csv", "regimes.csv", "manifest.json"]
+)
+
+
+def everything_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
