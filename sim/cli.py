@@ -210,6 +210,8 @@ def run(
     from sim.timegrid import build_time_grid
 
     with progress_bar(build_time_grid(loaded).n_steps, shown=not quiet) as progress:
+        if progress is not None:
+            progress(0, paths)
         result = simulate(
             loaded,
             paths=paths,

@@ -35,7 +35,7 @@ MODEL_RISK = (
 
 
 class Terminal(Console):
-    """Console for one of the standard streams, at least 80 columns wide.
+    """Console for one of the standard streams; for stdout at least 80 columns wide.
 
     Where a narrower terminal breaks the lines itself, every digit is still there. A reader of stdout that
     goes away shows as BrokenPipeError.
@@ -43,7 +43,7 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False):
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
-        if self.width < NARROWEST:
+        if not stderr and self.width < NARROWEST:
             self.width = NARROWEST
 
     def on_broken_pipe(self) -> None:

@@ -200,6 +200,7 @@ def test_names_are_never_read_as_markup() -> None:
 def test_terminal_is_never_taken_for_narrower_than_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert report.Terminal().width == 80
+    assert report.Terminal(stderr=True).width == 40  # a longer progress bar would leave traces
     monkeypatch.setenv("COLUMNS", "133")
     assert report.Terminal().width == 133
 

@@ -6,8 +6,10 @@ interpreter wait for one another between them. On a two-core machine two threads
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
@@ -123,9 +125,25 @@ def _count_in_workers(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+        pool.shutdown(wait=True)
     except (TerminatedWorkerError, BrokenProcessPool) as error:
         raise GammawallError(
             "a worker process died before it had finished, for want of memory perhaps. Try fewer threads."
         ) from error
     finally:
-        pool.shutdown(wait=True, kill_workers=True)
+        # After a failure or an interruption there is nothing worth waiting for.
+        with _without_interruptions():
+            pool.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _without_interruptions() -> Iterator[None]:
+    """Ctrl-C held off, where it can be, so that an impatient second one cannot stop the workers' end half way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
