@@ -238,7 +238,7 @@ def children() -> list[int]:
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if parent == os.getpid() and b"popen_loky" in command and state != "Z":
+        if parent == os.getpid() and b"numpy_worker" in command and state != "Z":
             mine.append(int(folder.name))
     return mine
 

@@ -6,10 +6,15 @@ interpreter wait for one another between them. On a two-core machine two threads
 
 from __future__ import annotations
 
-import signal
+import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
+from queue import SimpleQueue
+from typing import IO
 
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
@@ -20,8 +25,6 @@ from sim.plan import EnginePlan
 BLOCK_PATHS = 1 << 16
 # Fewer paths than this take less time than a worker needs to start.
 SMALLEST_BLOCK = 1 << 14
-# Ranges handed out ahead of the workers, so that none waits for its next.
-RANGES_AHEAD = 2
 
 
 def path_blocks(first_path: int, paths: int, block_paths: int) -> Iterator[tuple[int, int]]:
@@ -107,43 +110,65 @@ def _count_here(
 def _count_in_workers(
     plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]], workers: int
 ) -> Generator[Outcomes, None, None]:
-    from concurrent.futures import FIRST_COMPLETED, Future, wait
-    from concurrent.futures.process import BrokenProcessPool
+    job = pickle.dumps((plan, seed, capacity), pickle.HIGHEST_PROTOCOL)
+    finished: SimpleQueue[Outcomes | Exception | None] = SimpleQueue()
+    taking = threading.Lock()
 
-    from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+    def feed(jobs: IO[bytes], counts: IO[bytes]) -> None:
+        """Hand a worker its ranges one by one, then None to the queue, or what went wrong."""
+        try:
+            jobs.write(job)
+            while True:
+                with taking:
+                    here = next(ranges, None)
+                if here is None:
+                    break
+                pickle.dump(here, jobs)
+                jobs.flush()
+                finished.put(pickle.load(counts))
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            finished.put(error)
+        else:
+            finished.put(None)
+        finally:
+            counts.close()
+            with suppress(OSError):  # a dead worker takes no more of what is buffered
+                jobs.close()
 
-    from sim.engines.numpy_worker import count_range, start_worker
-
-    pool = ProcessPoolExecutor(workers, initializer=start_worker, initargs=(plan, seed, capacity))
-    pending: set[Future[Outcomes]] = set()
+    feeders: list[threading.Thread] = []
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        while True:
-            while len(pending) < workers * RANGES_AHEAD and (here := next(ranges, None)) is not None:
-                pending.add(pool.submit(count_range, *here))
-            if not pending:
-                break
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-        pool.shutdown(wait=True)
-    except (TerminatedWorkerError, BrokenProcessPool) as error:
-        raise GammawallError(
-            "a worker process died before it had finished, for want of memory perhaps. Try fewer threads."
-        ) from error
+        processes.extend(_start_worker() for _ in range(workers))
+        for process in processes:
+            feeders.append(threading.Thread(target=feed, args=(process.stdin, process.stdout), daemon=True))
+            feeders[-1].start()
+        working = workers
+        while working:
+            outcomes = finished.get()
+            if isinstance(outcomes, Exception):
+                raise GammawallError(
+                    "a worker process died before it had finished, for want of memory perhaps. "
+                    "Try fewer threads."
+                ) from outcomes
+            if outcomes is None:
+                working -= 1
+            else:
+                yield outcomes
     finally:
-        # After a failure or an interruption there is nothing worth waiting for.
-        with _without_interruptions():
-            pool.shutdown(wait=True, kill_workers=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+        for feeder in feeders:
+            feeder.join()
 
 
-@contextmanager
-def _without_interruptions() -> Iterator[None]:
-    """Ctrl-C held off, where it can be, so that an impatient second one cannot stop the workers' end half way."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _start_worker() -> subprocess.Popen[bytes]:
+    """New worker process, on POSIX in a group of its own, since Ctrl-C is the main process's to handle."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; from sim.engines.numpy_worker import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0 if os.name == "posix" else None,
+    )
