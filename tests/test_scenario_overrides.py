@@ -105,7 +105,7 @@ def test_later_overrides_win(sample_file: Path) -> None:
         ("market.until=2026-13-01", "market.until", "date is expected"),
         ("market.until=2026-03-22", "market.until", "no trading day"),
         ("market.spot=nan", "market.spot", "finite"),
-        ("dealers.position[wall].iv=0", "dealers.position[1].iv", "greater than 0"),
+        ("dealers.position[wall].iv=0", "dealers.position[1].iv", "at least 0.01"),
         ("regime[breakout].weights.nobody=1", "regime[0].weights.nobody", "no group"),
         ("regime[breakout]={name='x'}", "regime[0].when", "missing"),
         ("levels=[6900,", "levels", "list is expected"),
