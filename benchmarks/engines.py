@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import QuantLib as ql  # noqa: N813
+from peers import QuantLibBarrier
 
 from sim.engines.numpy_engine import NumpyEngine
 from sim.plan_builder import prepare
@@ -38,27 +38,6 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
-
-
-def quantlib_barrier(sessions: int, steps: int) -> Callable[[], float]:
-    """Up-and-in barrier call on the same market, priced by QuantLib's Monte Carlo with bridge correction."""
-    today = ql.Date(10, 2, 2026)
-    ql.Settings.instance().evaluationDate = today
-    days = ql.Actual365Fixed()
-    rates = ql.YieldTermStructureHandle(ql.FlatForward(today, 0.0, days))
-    volatility = ql.BlackVolTermStructureHandle(ql.BlackConstantVol(today, ql.NullCalendar(), 0.141, days))
-    process = ql.BlackScholesMertonProcess(ql.QuoteHandle(ql.SimpleQuote(6941.81)), rates, rates, volatility)
-    exercise = ql.EuropeanExercise(today + round(sessions * 365 / 252))
-    payoff = ql.PlainVanillaPayoff(ql.Option.Call, 6941.81)
-
-    def price() -> float:
-        option = ql.BarrierOption(ql.Barrier.UpIn, 7100.0, 0.0, payoff, exercise)
-        option.setPricingEngine(
-            ql.MCBarrierEngine(process, "pseudorandom", steps, requiredSamples=QUANTLIB_PATHS, seed=1)
-        )
-        return float(option.NPV())
-
-    return price
 
 
 def command_seconds(arguments: list[str], repeats: int) -> float:
@@ -87,9 +66,10 @@ def main() -> None:
         counts.append(engine.run(prepared.plan, 1, 0, options.paths))
         rows.append((f"numpy, {threads} thread{'s'[: threads > 1]}", seconds / path_steps * 1e9, ""))
         rows[-1] = (*rows[-1][:2], "identical" if counts[-1] == counts[0] else "DIFFERENT")
-    seconds = median_seconds(quantlib_barrier(prepared.plan.sessions, prepared.plan.steps), options.repeats)
+    quantlib = QuantLibBarrier(prepared)
+    seconds = median_seconds(lambda: quantlib.run(QUANTLIB_PATHS), options.repeats)
     quantlib_steps = QUANTLIB_PATHS * prepared.plan.steps
-    rows.append(("QuantLib MCBarrierEngine, 1 thread", seconds / quantlib_steps * 1e9, "another model"))
+    rows.append((quantlib.name, seconds / quantlib_steps * 1e9, "another model"))
 
     base = rows[0][1]
     print(f"{SCENARIO}: {options.paths:,} paths of {prepared.plan.steps} steps, median of {options.repeats}")

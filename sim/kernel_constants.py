@@ -16,6 +16,10 @@ PURPOSE_BRIDGE = 1
 # Third word of the counter: session · CALLS_PER_SESSION + call within the session.
 CALLS_PER_SESSION = 1 << 12
 
+# A uniform is an odd multiple of 2^-31, between 0 and 1 and symmetric about ½: the top bit of its word is ignored
+# and the lowest one set. The farthest normal is sqrt(62·ln 2) = 6.55 standard deviations out.
+UNIFORM_BITS = 31
+
 # −2·ln(1 + t) = t·P(t) for t in [√½ − 1, √2 − 1]; relative error 1.7e-7.
 LOG_POLYNOMIAL = (
     -1.9999998807907104,
@@ -51,13 +55,18 @@ COSINE_POLYNOMIAL = (
 # Equally likely values of the session variance V, indexed by the top bits of a word.
 VARIANCE_ATOMS_BITS = 12
 
-# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The two top bits of U are spare
-# low bits of the step's own angle word, known for every path at no cost: unless both are zero, U ≥ 1/4 and
-# E/2 ≤ 0.6932. The smallest U of 32 bits gives E/2 = 11.44. Beyond these bounds no word need be drawn.
-BRIDGE_REACH = 11.5
-BRIDGE_REACH_USUAL = 0.694
-# Low bits of an angle word: two steps × two sides × two bits. The angle keeps the other 24, sign included.
-ANGLE_SPARE_BITS = 8
+# Low bits of an angle word that the angle leaves to the bridges of the pair's two steps: the even step's number
+# lies in the lowest BRIDGE_KNOWN_BITS, the odd step's above it. The angle keeps the bits between these and the
+# top one, which signs the cosine.
+ANGLE_SPARE_BITS = 12
+# Bits of a step's number. They are the top bits of the uniform above and, all turned, those of the uniform below.
+BRIDGE_KNOWN_BITS = 6
+# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U gives E/2 = 10.744;
+# beyond this bound no word need be drawn. Known bits, a number above zero, lower it to −ln(number/64)/2.
+BRIDGE_REACH = 11.0
 
 # The barrier that stands for "no further level on this side".
 NO_LEVEL = float("inf")
+
+# What enters a regime.
+NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)

@@ -59,9 +59,9 @@ class MapTables:
         ----------
         ladder : (levels,) log levels, ascending, none at zero.
         """
-        sizes = [t.lines.shape[0] * t.cells for t in self.tables]
-        lines = [t.lines.reshape(-1, 2) for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
-        scales = [(t.coarse, t.fine) for t in self.tables]
+        lines = [t.lines for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
+        sizes = [len(t.lines) for t in self.tables]
+        scales = [(t.scale, t.offset) for t in self.tables]
         above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
         return {
             "identity_map": self.identity_map,
@@ -70,8 +70,8 @@ class MapTables:
             "rebase_table": np.array(self.rebase_table, dtype=np.int32),
             "settles": np.array(self.settles, dtype=np.bool_),
             "table_start": np.concatenate(([0], np.cumsum(sizes)))[:-1].astype(np.int64),
-            "table_cells": np.array([t.cells for t in self.tables], dtype=np.int32),
-            "table_knots": np.array([t.knots for t in self.tables], dtype=np.float32).reshape(-1, 3),
+            "table_zones": np.array([t.zones for t in self.tables], dtype=np.int32),
+            "table_clip": np.array([t.clip for t in self.tables], dtype=np.float32).reshape(-1, 2),
             "table_scale": np.array(scales, dtype=np.float32).reshape(-1, 2),
             "lines": np.concatenate(lines),
             "barrier_start": _by_side(self.start_barrier, above, below),
@@ -183,7 +183,7 @@ class _Tables:
         self.tables.append(table)
         self.bytes += table.lines.nbytes
         if table.cells >= MOST_CELLS or self.bytes > MOST_TABLE_BYTES:
-            rows = sum(t.lines.shape[0] for t in self.tables)
+            rows = sum(t.rows for t in self.tables)
             limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
             if self.bytes / 8 / rows > MANY_CELLS:
                 raise self._refusal(

@@ -8,13 +8,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.kernel_constants import CLOSES_ABOVE, CLOSES_BELOW, NEVER, TOUCHES_ABOVE, TOUCHES_BELOW  # noqa: F401
 from sim.outcomes import OutcomeShape
 
 Float32Array = NDArray[np.float32]
 Int32Array = NDArray[np.int32]
 
-# Trigger codes of `EnginePlan.trigger`.
-NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)
 NO_TABLE = -1
 
 
@@ -44,9 +43,9 @@ class EnginePlan:
     step_table : (N,) table of Φ⁻¹ at the end of each step; row = book.
     rebase_table : (N,) table of Φ just after each step, where books can change then; else −1.
     settles : (N,) whether options settle at the end of the step, so that every path is re-based.
-    table_start, table_cells : (T,) first line of each table and cells a row.
-    table_knots, table_scale : (T, 3) and (T, 2), see `sim.line_table`.
-    lines : (·, 2) intercept and slope.
+    table_start, table_zones : (T,) first line of each table and zones a row, see `sim.line_table`.
+    table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its zone.
+    lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
         σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
     level : (2, W) σ·L, the twin's barriers.
@@ -84,8 +83,8 @@ class EnginePlan:
     rebase_table: Int32Array
     settles: NDArray[np.bool_]
     table_start: NDArray[np.int64]
-    table_cells: Int32Array
-    table_knots: Float32Array
+    table_zones: Int32Array
+    table_clip: Float32Array
     table_scale: Float32Array
     lines: Float32Array
     barrier_start: Float32Array

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-from sim import plan as engine_plan
+from sim import kernel_constants
 from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
@@ -27,11 +27,11 @@ LONGEST_REACH = 3.0
 # One set of counts, of which every worker holds one.
 MOST_OUTCOME_BYTES = 1 << 29
 TRIGGERS = {
-    "never": engine_plan.NEVER,
-    "closes_above": engine_plan.CLOSES_ABOVE,
-    "closes_below": engine_plan.CLOSES_BELOW,
-    "touches_above": engine_plan.TOUCHES_ABOVE,
-    "touches_below": engine_plan.TOUCHES_BELOW,
+    "never": kernel_constants.NEVER,
+    "closes_above": kernel_constants.CLOSES_ABOVE,
+    "closes_below": kernel_constants.CLOSES_BELOW,
+    "touches_above": kernel_constants.TOUCHES_ABOVE,
+    "touches_below": kernel_constants.TOUCHES_BELOW,
 }
 
 

@@ -16,6 +16,8 @@ import numpy as np
 
 from sim.kernel_constants import (
     CALLS_PER_SESSION,
+    CLOSES_ABOVE,
+    CLOSES_BELOW,
     COSINE_POLYNOMIAL,
     LOG_POLYNOMIAL,
     MINUS_TWO_LN_TWO,
@@ -26,10 +28,12 @@ from sim.kernel_constants import (
     PURPOSE_MOVES,
     SINE_POLYNOMIAL,
     SQRT_HALF_BITS,
+    TOUCHES_ABOVE,
+    TOUCHES_BELOW,
     VARIANCE_ATOMS_BITS,
 )
 from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, Outcomes
-from sim.plan import CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW, EnginePlan
+from sim.plan import EnginePlan
 
 F = np.float32
 WORLDS, SIDES = (WITH, WITHOUT), (0, 1)
@@ -58,9 +62,9 @@ def polynomial(coefficients: tuple[float, ...], t: np.float32) -> np.float32:
 
 
 def minus_two_log(word: int) -> np.float32:
-    """−2·ln u, u = (word + ½)/2^32 = m·2^e with m in [√½, √2)."""
-    u = F(word) * F(2.0**-32) + F(2.0**-33)
-    mantissa, exponent = math.frexp(u)
+    """−2·ln u, u = (word mod 2^31, made odd)/2^31 = m·2^e with m in [√½, √2)."""
+    odd = word % (1 << 31) // 2 * 2 + 1
+    mantissa, exponent = math.frexp(F(odd) / F(1 << 31))
     if mantissa < SQRT_HALF:
         mantissa, exponent = 2 * mantissa, exponent - 1
     t = F(mantissa) - F(1)
@@ -68,12 +72,12 @@ def minus_two_log(word: int) -> np.float32:
 
 
 def normal_pair(radius_word: int, angle_word: int) -> tuple[np.float32, np.float32]:
-    """Two normals: the top bit signs the cosine, the next 23 are an angle in [−π/2, π/2)."""
+    """Two normals: the top bit signs the cosine, the next 19 are a signed number, which and a half is the angle."""
     radius = np.sqrt(minus_two_log(radius_word))
-    quarter_turns = (angle_word >> 8) & 0x7FFFFF
-    if quarter_turns >= 1 << 22:
-        quarter_turns -= 1 << 23
-    t = F(quarter_turns / (1 << 22))
+    number = angle_word // (1 << 12) % (1 << 19)
+    if number >= 1 << 18:
+        number -= 1 << 19
+    t = F((number + 0.5) / (1 << 18))
     square = t * t
     sine = polynomial(SINE_POLYNOMIAL, square) * t * radius
     cosine = polynomial(COSINE_POLYNOMIAL, square) * radius
@@ -133,7 +137,7 @@ class ScalarPath:
         return philox((self.path & 0xFFFFFFFF, self.path >> 32, address, purpose), self.seed)
 
     def open_session(self, session: int) -> None:
-        """Normals, two words each pair; then a word for V and one for the gap's outcome."""
+        """A word for V, one for the gap's outcome, then normals, two words each pair."""
         plan = self.plan
         pairs = (plan.steps_per_session + 1) // 2
         words: list[int] = []
@@ -141,9 +145,9 @@ class ScalarPath:
             words += self.words(session, call, PURPOSE_MOVES)
         self.normals: list[np.float32] = []
         for pair in range(pairs):
-            self.normals += normal_pair(words[2 * pair], words[2 * pair + 1])
-        self.angle_words = words[1 : 2 * pairs : 2]
-        variance_word, outcome_word = words[2 * pairs], words[2 * pairs + 1]
+            self.normals += normal_pair(words[2 + 2 * pair], words[3 + 2 * pair])
+        self.angle_words = words[3 : 2 + 2 * pairs : 2]
+        variance_word, outcome_word = words[:2]
 
         v = self.h
         if plan.variance_atoms.size:
@@ -178,15 +182,13 @@ class ScalarPath:
 
     def look_up(self, table: int, x: np.float32) -> np.float32:
         plan = self.plan
-        k0, k1, k2 = plan.table_knots[table]
-        coarse, fine = plan.table_scale[table]
-        u = (min(x, k1) - k0) * coarse
-        u = u + (min(max(x, k1), k2) - k1) * fine
-        u = u + (max(x, k2) - k2) * coarse
-        cells = int(plan.table_cells[table])
-        cell = int(min(max(u, F(0)), F(cells - 1)))
-        row = int(plan.book_of_regime[self.regime])
-        intercept, slope = plan.lines[int(plan.table_start[table]) + row * cells + cell]
+        low, high = plan.table_clip[table]
+        scale, offset = plan.table_scale[table]
+        inside = min(max(x, low), high)
+        start = int(plan.table_start[table])
+        row = int(plan.book_of_regime[self.regime]) * int(plan.table_zones[table])
+        place, places = plan.lines[start + row + int(inside * scale + offset)]
+        intercept, slope = plan.lines[start + int(places * inside + place)]
         return intercept + slope * x
 
     def distances(
@@ -202,10 +204,11 @@ class ScalarPath:
         return at_start - SIGN[side] * start, at_end - SIGN[side] * end
 
     def half_exponential(self, session: int, k: int, side: int) -> np.float32:
-        """E/2: U's two top bits are spare ones of the angle word, the other thirty are drawn."""
-        spare = self.angle_words[k // 2] >> (4 * (k % 2) + 2 * side) & 0b11
-        drawn = self.words(session, k, PURPOSE_BRIDGE)[side]
-        return minus_two_log((spare << 30) + (drawn >> 2)) * F(0.25)
+        """E/2: U's six top bits are spare ones of the angle word, the others are drawn; U below is 1 − U above."""
+        known = self.angle_words[k // 2] // 64 ** (k % 2) % 64
+        drawn = self.words(session, k, PURPOSE_BRIDGE)[0]
+        above = known * (1 << 25) + drawn // (1 << 7)
+        return minus_two_log(above if side == 0 else (1 << 31) - 1 - above) * F(0.25)
 
     def touch_levels(
         self,

@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.integrate import quad
 from short_scenarios import CATALYST, SPOT, prepared_of, scenario_of
 
-from sim import plan as codes
+from sim import kernel_constants as codes
 from sim import plan_builder
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_constants import NO_LEVEL

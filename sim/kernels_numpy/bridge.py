@@ -3,7 +3,7 @@
     P(touch | y0, y1) = exp(−2·d0·d1 / v),   decided by   v·E/2 > d0·d1,   E = −ln U
 
 d0, d1 are the distances to the barrier at the two ends, v the variance of the step. One U a side serves every
-level on it, so that touching a farther level implies touching the nearer one.
+level on it, so that touching a farther level implies touching the nearer one. U below is 1 − U above.
 
 Source: Brownian-bridge extremum law, Andersen & Brotherton-Ratcliffe (1996); Glasserman (2003) section 6.4.
 """
@@ -13,33 +13,54 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.kernel_constants import BRIDGE_KNOWN_BITS, BRIDGE_REACH, UNIFORM_BITS
 from sim.kernels_numpy.normal import Float32Array, minus_two_log
 from sim.kernels_numpy.philox import WordArray
 
+SpareArray = NDArray[np.uint16]
 QUARTER = np.float32(0.25)
+KNOWN_MASK = np.uint16((1 << BRIDGE_KNOWN_BITS) - 1)
+DRAWN_BITS = UNIFORM_BITS - BRIDGE_KNOWN_BITS
+# Room for the rounding of E/2 and of the products it is compared with.
+REACH_MARGIN = 1e-5
 
 
-def known_bits(step: int, side: int) -> tuple[int, int]:
-    """Mask and shift of the two bits of U that a step's angle byte holds for a side (0 above, 1 below).
-
-    `step` counts within the session; the two steps of a pair of normals share the byte.
-    """
-    shift = 4 * (step % 2) + 2 * side
-    return 0b11 << shift, shift
-
-
-def bridge_words(spare: NDArray[np.uint8], step: int, side: int, words: WordArray) -> WordArray:
-    """Words of U: the two known bits on top, 30 drawn ones below.
+def known_bits(spare: SpareArray, step: int) -> SpareArray:
+    """Number below 64 that each path knows of a step before anything is drawn for its bridge.
 
     Parameters
     ----------
-    spare : (n,) uint8 low byte of the angle word of the step's pair.
-    step, side : see `known_bits`.
-    words : (n,) uint32 drawn for the bridge.
+    spare : (n,) uint16 low bits of the angle word of the step's pair.
+    step : counted within the session; an even step has the lowest bits, an odd one those above them.
     """
-    mask, shift = known_bits(step, side)
-    top = (spare & np.uint8(mask)) >> np.uint8(shift)
-    return (top.astype(np.uint32) << np.uint32(30)) | (words >> np.uint32(2))
+    return (spare >> np.uint16(BRIDGE_KNOWN_BITS * (step % 2))) & KNOWN_MASK
+
+
+def bridge_words(known: SpareArray, drawn: WordArray) -> WordArray:
+    """Words of U above and U below, (2, n): mirror images that add up to one.
+
+    Each side's law is exact on its own, and the bits known beforehand serve both.
+
+    Parameters
+    ----------
+    known : (n,) uint16, see `known_bits`: the top bits of U above.
+    drawn : (n,) uint32, a word drawn for the bridge: the other bits.
+    """
+    words = np.empty((2, drawn.size), dtype=np.uint32)
+    above, below = words
+    np.left_shift(known, np.uint32(DRAWN_BITS), out=above)
+    np.right_shift(drawn, np.uint32(32 - DRAWN_BITS), out=below)
+    np.bitwise_or(above, below, out=above)
+    np.invert(above, out=below)
+    return words
+
+
+def largest_reaches() -> Float32Array:
+    """Upper bounds of E/2 for each known number, above and below, (2, 64): beyond them nothing need be drawn."""
+    number = np.arange(1, KNOWN_MASK + 1)
+    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + REACH_MARGIN) + REACH_MARGIN
+    above = np.concatenate(([BRIDGE_REACH], bounds))
+    return np.stack((above, above[::-1])).astype(np.float32)
 
 
 def half_exponential(words: WordArray) -> Float32Array:

@@ -31,16 +31,16 @@ class PathBlock:
     runs : one (n,) int32 a regime with a close trigger, qualifying closes in a row.
     gap_outcome : mean and variance that this session's catalyst or jump adds, (n,) float32 each, or None.
     rank : (4, n) int32 levels touched so far on each ladder; the next one has this place.
-    code : (4, n) int32 place of the next barrier in a row of `barrier_end`.
+    code : (4, n) intp place of the next barrier in a row of `barrier_end`.
     distance, distance_end : (4, n) float32 from the path to its next barrier at both ends of a step.
     twin_barrier : (2, n) float32 next barrier of the twin, which moves only when it is touched.
     first : (2, n) int8 first target in each world: 0 neither, 1 upper, 2 lower.
     normals : (normals, n) float32 of the session, the gap's first.
-    spare : (normals/2, n) uint8 low byte of each pair's angle word.
+    spare : (normals/2, n) uint16 low bits of each pair's angle word.
     barrier_start, barrier_end : (N, ·) float32 the plan's barriers at both ends of each step, the twin's behind.
     """
 
-    FLOATS = ("s", "h", "flow", "x_open", "scaled_variance", "volatility", "mean", "move", "gate", "t")
+    FLOATS = ("s", "h", "flow", "x_open", "scaled_variance", "volatility", "mean", "move", "t")
     INTEGERS = ("regime", "age", "visited", "book", "next_regime")
 
     s: Float32Array
@@ -51,7 +51,6 @@ class PathBlock:
     volatility: Float32Array
     mean: Float32Array
     move: Float32Array
-    gate: Float32Array
     t: Float32Array
     regime: Int32Array
     age: Int32Array
@@ -84,16 +83,17 @@ class PathBlock:
         self.n = n
         self.place, self.place_end = (np.empty((2, n), dtype=np.float32) for _ in range(2))
         self.distance, self.distance_end = (np.empty((LADDERS, n), dtype=np.float32) for _ in range(2))
-        self.rank, self.code = (np.empty((LADDERS, n), dtype=np.int32) for _ in range(2))
+        self.rank = np.empty((LADDERS, n), dtype=np.int32)
+        # As wide as an index is, or every look-up would widen them first.
+        self.code = np.empty((LADDERS, n), dtype=np.intp)
         self.twin_barrier = np.empty((2, n), dtype=np.float32)
         self.first = np.empty((2, n), dtype=np.int8)
         self.runs = {int(r): np.empty(n, dtype=np.int32) for r in np.flatnonzero(self.plan.trigger_closes)}
         self.normals = np.empty((self.normal_count, n), dtype=np.float32)
-        self.spare = np.empty((self.normal_count // 2, n), dtype=np.uint8)
+        self.spare = np.empty((self.normal_count // 2, n), dtype=np.uint16)
         self.random_words = np.empty((4, n), dtype=np.uint32)
         self.scratch = np.empty((3, n), dtype=np.float32)
-        self.masks = np.empty((2, n), dtype=np.bool_)
-        self.known = np.empty(n, dtype=np.uint8)
+        self.mask = np.empty(n, dtype=np.bool_)
         self.look_up_work = LookUpWork.allocate(n)
         self.path_low: NDArray[np.uint64] = np.empty(n, dtype=np.uint64)
 

@@ -4,7 +4,7 @@
     y1 = y + (x1 − x) − fade·(s − x) + flow            fade and flow in trading steps only
     s1 = Φ⁻¹(y1, t1)
 
-Random words a step: one normal (two words a pair); two more of the bridge's own purpose for the paths that come
+Random words a step: one normal (two words a pair); one more of the bridge's own purpose for the paths that come
 near an untouched level.
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import BRIDGE_REACH, BRIDGE_REACH_USUAL, CALLS_PER_SESSION, PURPOSE_BRIDGE
-from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, touched
+from sim.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
+from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, largest_reaches, touched
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
@@ -23,6 +23,7 @@ from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.
 SIGN = np.array([1, -1], dtype=np.float32)
+LARGEST_REACHES = largest_reaches()
 
 
 def take_step(block: PathBlock, step: int) -> None:
@@ -74,44 +75,46 @@ def clear_market(block: PathBlock, step: int, k: int) -> None:
 
 
 def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
-    """5 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential."""
+    """5 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential that
+    the bits known of it allow.
+    """
     barriers, ends = block.barrier_end[step], block.distance_end
-    for side in (UP, DOWN):
-        np.take(barriers, block.code[side], out=ends[side], mode="clip")
+    np.take(barriers, block.code[:2], out=ends[:2], mode="clip")
     for first, offer in ((0, ends), (2, block.twin_barrier)):
         place = block.place_end[first // 2]
         source = offer[:2]
         np.subtract(source[UP], place, out=ends[first + UP])
         np.add(source[DOWN], place, out=ends[first + DOWN])
-    near, mask = block.masks
+    near = block.mask
     if k == 0:
         closest = np.minimum(ends[0], ends[1], out=block.t)
         np.minimum(closest, ends[2], out=closest)
         np.minimum(closest, ends[3], out=closest)
         np.less_equal(closest, np.float32(0), out=near)
         return np.flatnonzero(near)
-    farthest, usual = block.gate, block.move
     share = block.plan.share[k]
-    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=farthest)
-    np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH_USUAL)), out=usual)
-    near.fill(False)
+    by_side, work = block.scratch[:2], block.scratch[2]
     for side in (UP, DOWN):
-        closest = np.multiply(block.distance[side], ends[side], out=block.t)
-        product = np.multiply(block.distance[side + 2], ends[side + 2], out=block.scratch[0])
-        np.minimum(closest, product, out=closest)
-        np.bitwise_and(block.spare[k // 2], np.uint8(known_bits(k, side)[0]), out=block.known)
-        np.equal(block.known, np.uint8(0), out=mask)
-        np.logical_and(mask, np.less(closest, farthest, out=block.known.view(np.bool_)), out=mask)
-        np.logical_or(near, mask, out=near)
-        np.less(closest, usual, out=mask)
-        np.logical_or(near, mask, out=near)
-    return np.flatnonzero(near)
+        np.multiply(block.distance[side], ends[side], out=by_side[side])
+        np.multiply(block.distance[side + 2], ends[side + 2], out=work)
+        np.minimum(by_side[side], work, out=by_side[side])
+    closest = np.minimum(by_side[UP], by_side[DOWN], out=work)
+    gate = np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=block.t)
+    np.less(closest, gate, out=near)
+    # Most paths are out of any reach; the bits known beforehand bring in few of the others.
+    candidates = np.flatnonzero(near)
+    variance = np.take(block.scaled_variance, candidates) * share
+    known = known_bits(np.take(block.spare[k // 2], candidates), k)
+    gates = np.take(LARGEST_REACHES, known, axis=1) * variance
+    within = np.take(by_side, candidates, axis=1) < gates
+    within_either: IndexArray = candidates[within[UP] | within[DOWN]]
+    return within_either
 
 
 def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
     """6 Decide the touches of the paths near a level, count them, and settle first targets.
 
-    One exponential serves all ladders of a side, with dealers and without.
+    One exponential serves all ladders of a side, with dealers and without; one word serves both sides.
     """
     plan, m, n = block.plan, near.size, block.n
     start = np.take(block.distance, near, axis=1)
@@ -123,10 +126,8 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         block.words.draw(block.path_low[near], block.path_high, call, PURPOSE_BRIDGE, words)
         variance = block.scaled_variance[near] * plan.share[k]
         reach = np.empty((LADDERS, m), dtype=np.float32)
-        spare = block.spare[k // 2][near]
-        for side in (UP, DOWN):
-            words[side] = bridge_words(spare, k, side, words[side])
-        reach[:2] = half_exponential(words[:2].reshape(-1)).reshape(2, m) * variance
+        uniform = bridge_words(known_bits(block.spare[k // 2][near], k), words[0])
+        reach[:2] = half_exponential(uniform.reshape(-1)).reshape(2, m) * variance
         reach[2:] = reach[:2]
     # An event is a touch, by its place in a (ladder, near path) array; several levels may be touched in one step.
     event = np.flatnonzero(touched(start, end, reach))
@@ -146,7 +147,7 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         at_target = rank == plan.target_rank[sides]
         targets.append(event[at_target])
         distances.append(start_now[at_target])
-        code = codes[flat] + np.int32(1)
+        code = codes[flat] + 1
         ranks[flat] = rank + np.int32(1)
         codes[flat] = code
         place = (ladder >> 1) * n + path
@@ -162,9 +163,7 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
     count_touches(block, step, np.concatenate(touches))
     event = np.concatenate(targets)
     if event.size:
-        to_target = np.full((2, 2, m), np.float32(np.inf), dtype=np.float32)
-        to_target.reshape(-1)[event] = np.concatenate(distances)
-        settle_first_targets(block, step, near, to_target)
+        settle_first_targets(block, step, near, event, np.concatenate(distances))
 
 
 def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
@@ -176,16 +175,26 @@ def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
     counts[:, :below] += tally[:, DOWN, :below][:, ::-1]
 
 
-def settle_first_targets(block: PathBlock, step: int, near: IndexArray, to_target: Float32Array) -> None:
+def settle_first_targets(
+    block: PathBlock, step: int, near: IndexArray, event: IndexArray, distance: Float32Array
+) -> None:
     """8 Settle the first target of the paths that touched one: with both, the one nearer at the step's start.
 
-    `to_target` is (world, side, m): the distance at the step's start of a target touched now, else infinite.
+    Parameters
+    ----------
+    near : (m,) the paths near a level.
+    event : (k,) targets touched now, each ladder·m + place in `near`.
+    distance : (k,) from the path to the target at the step's start.
     """
-    upper, lower = to_target[:, UP], to_target[:, DOWN]
-    world, hit = np.nonzero(np.minimum(upper, lower) < np.inf)
-    open_still = block.first[world, near[hit]] == NEITHER
-    world, hit = world[open_still], hit[open_still]
-    is_upper = upper[world, hit] <= lower[world, hit]
-    block.first[world, near[hit]] = np.where(is_upper, np.int8(UPPER), np.int8(LOWER))
-    tally = np.bincount(2 * world + ~is_upper, minlength=4).reshape(2, 2)
-    block.outcomes.first[:, :, step] += tally
+    m = near.size
+    to_target = np.full(LADDERS * m, np.inf, dtype=np.float32)
+    to_target[event] = distance
+    ladder = event // m
+    world, side, path = ladder >> 1, ladder & 1, near[event - ladder * m]
+    opposite = to_target[event + m * (1 - 2 * side)]
+    # Of two as near the upper one counts.
+    first = (distance < opposite) | ((distance == opposite) & (side == UP))
+    first &= block.first[world, path] == NEITHER
+    ladder = ladder[first]
+    block.first[world[first], path[first]] = np.where(side[first] == UP, np.int8(UPPER), np.int8(LOWER))
+    block.outcomes.first[:, :, step] += np.bincount(ladder, minlength=LADDERS).reshape(2, 2)

@@ -5,43 +5,57 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import CALLS_PER_SESSION, PURPOSE_MOVES, VARIANCE_ATOMS_BITS
-from sim.kernels_numpy.normal import normal_pair
+from sim.kernel_constants import (
+    CALLS_PER_SESSION,
+    CLOSES_ABOVE,
+    PURPOSE_MOVES,
+    TOUCHES_ABOVE,
+    VARIANCE_ATOMS_BITS,
+)
+from sim.kernels_numpy.normal import Float32Array, normal_pair
 from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
 from sim.kernels_numpy.philox import WordArray
 from sim.kernels_numpy.reaction import look_up
 from sim.outcomes import WITH, WITHOUT
-from sim.plan import CLOSES_ABOVE, NO_TABLE, TOUCHES_ABOVE
+from sim.plan import NO_TABLE
 
 HALF = np.float32(0.5)
 
 
 def open_session(block: PathBlock, session: int) -> None:
-    """1 Draw the session's normals, its variance V and its gap outcome.
+    """1 Draw the session's variance V, its gap outcome and its normals.
 
-    Random words: one a normal, the number of normals rounded up to even, then one for V and one for the outcome.
+    Random words: one for V, one for the outcome, then two a pair of normals, drawn whether used or not.
     """
-    plan = block.plan
-    normals = block.normal_count
-    first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
-    needed = normals + 2 if plan.variance_atoms.size or last > first else normals
-    for call in range(-(-needed // 4)):
+    words = block.random_words
+    for call in range(-(-(2 + block.normal_count) // 4)):
         address = session * CALLS_PER_SESSION + call
-        block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, block.random_words)
-        for radius, angle in ((0, 1), (2, 3)):
-            place = 4 * call + radius
-            if place < normals:
-                radius_words, angle_words = block.random_words[radius], block.random_words[angle]
-                np.copyto(block.spare[place // 2], angle_words, casting="unsafe")
-                cosine, sine = block.normals[place], block.normals[place + 1]
-                normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
-    variance_word, outcome_word = block.random_words[normals % 4], block.random_words[normals % 4 + 1]
-    scale_variance(block, variance_word)
-    block.gap_outcome = None
-    if last > first:
-        outcome = np.searchsorted(plan.outcome_threshold[first:last], outcome_word, side="left")
-        block.gap_outcome = plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
+        block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, words)
+        if call == 0:
+            scale_variance(block, words[0])
+            block.gap_outcome = gap_outcome(block, session, words[1])
+        else:
+            draw_pair(block, 2 * call - 1, words[0], words[1])
+        if 4 * call < block.normal_count:
+            draw_pair(block, 2 * call, words[2], words[3])
     np.copyto(block.x_open, block.place[WITHOUT])
+
+
+def draw_pair(block: PathBlock, pair: int, radius_words: WordArray, angle_words: WordArray) -> None:
+    """Turn two words into the normals of two steps, and keep the angle's spare bits for their bridges."""
+    np.copyto(block.spare[pair], angle_words, casting="unsafe")
+    cosine, sine = block.normals[2 * pair], block.normals[2 * pair + 1]
+    normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
+
+
+def gap_outcome(block: PathBlock, session: int, words: WordArray) -> tuple[Float32Array, Float32Array] | None:
+    """Mean and variance that each path's catalyst or jump adds to the gap; None in a session without any."""
+    plan = block.plan
+    first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
+    if last == first:
+        return None
+    outcome = np.searchsorted(plan.outcome_threshold[first:last], words, side="left")
+    return plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
 
 
 def scale_variance(block: PathBlock, words: WordArray) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_REACH, BRIDGE_REACH_USUAL
-from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, touched
+from sim.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS, BRIDGE_REACH
+from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, largest_reaches, touched
 
 Floats = NDArray[np.float32]
-PLACES = list(itertools.product(range(14), (0, 1)))
+Words = NDArray[np.uint32]
+NUMBERS = np.arange(64, dtype=np.uint16)
+ENDS = np.array([0, 2**32 - 1], dtype=np.uint32)
 
 
 def some_words(count: int, seed: int) -> NDArray[np.uint32]:
@@ -24,57 +24,55 @@ def f4(*values: float) -> Floats:
     return np.array(values, dtype=np.float32)
 
 
-def test_known_bits_share_out_the_spare_byte() -> None:
-    """Two steps of a pair and two sides: four masks of two bits that never overlap."""
-    masks = [known_bits(step, side)[0] for step in (6, 7) for side in (0, 1)]
-    assert sum(masks) == (1 << ANGLE_SPARE_BITS) - 1
-    assert np.bitwise_or.reduce(masks) == (1 << ANGLE_SPARE_BITS) - 1
-    for step, side in PLACES:
-        mask, shift = known_bits(step, side)
-        assert mask >> shift == 0b11
-        assert known_bits(step + 2, side) == (mask, shift)
+def uniform_of(words: Words) -> NDArray[np.float64]:
+    return (words.astype(np.int64) % 2**31 // 2 * 2 + 1) / 2**31
 
 
-@pytest.mark.parametrize(("step", "side"), PLACES[:8])
-def test_known_bits_are_the_top_of_the_word(step: int, side: int) -> None:
-    spare = np.arange(256, dtype=np.uint8)
-    drawn = some_words(256, 1)
-    words = bridge_words(spare, step, side, drawn)
-    mask, shift = known_bits(step, side)
-    assert words.dtype == np.uint32
-    np.testing.assert_array_equal(words >> 30, (spare & mask) >> shift)
-    np.testing.assert_array_equal(words & 0x3FFFFFFF, drawn >> 2)
+def test_known_bits_share_out_the_spare_ones() -> None:
+    """Two steps of a pair, six bits each, that never overlap and leave none over."""
+    assert 2 * BRIDGE_KNOWN_BITS == ANGLE_SPARE_BITS
+    spare = np.arange(1 << 16, dtype=np.uint16)
+    for pair in range(7):
+        even, odd = (known_bits(spare, 2 * pair + step) for step in (0, 1))
+        np.testing.assert_array_equal(even + 64 * odd, spare % 4096)
+        assert even.max() == odd.max() == 63
 
 
-def test_byte_of_zeros_or_ones() -> None:
-    ends = np.array([0, 2**32 - 1], dtype=np.uint32)
-    for step, side in PLACES:
-        none, all_set = (bridge_words(np.full(2, b, dtype=np.uint8), step, side, ends) for b in (0x00, 0xFF))
-        assert none.tolist() == [0, 2**30 - 1]
-        assert all_set.tolist() == [3 << 30, 2**32 - 1]
+def test_known_bits_are_the_top_of_the_uniform_above() -> None:
+    known = np.repeat(NUMBERS, 100)
+    drawn = some_words(known.size, 1)
+    above, below = bridge_words(known, drawn)
+    assert above.dtype == below.dtype == np.uint32
+    np.testing.assert_array_equal(above % 2**31 >> 25, known)
+    np.testing.assert_array_equal(above % 2**25, drawn >> 7)
+    np.testing.assert_array_equal(below % 2**31 >> 25, 63 - known)
+
+
+def test_uniforms_are_mirror_images() -> None:
+    """They add up to exactly one; neither is ever 0 or 1."""
+    known = np.repeat(NUMBERS, 1000)
+    for drawn in (some_words(known.size, 2), np.resize(ENDS, known.size)):
+        above, below = (uniform_of(words) for words in bridge_words(known, drawn))
+        assert np.all(above + below == 1)
+        assert min(above.min(), below.min()) > 0
 
 
 def test_words_are_uniform_and_independent() -> None:
-    """Chi-square of 256 cells, joint over pairs of the four uniforms of a byte: ten p-values above 1e-6."""
+    """Chi-square of 256 cells, alone and joint over the two steps of a pair: five p-values above 1e-6."""
     n = 1 << 20
-    spare = some_words(n, 2).astype(np.uint8)
-    uniforms = [
-        bridge_words(spare, step, side, some_words(n, 3 + 2 * step + side))
-        for step in (0, 1)
-        for side in (0, 1)
-    ]
-    for words in uniforms:
-        assert stats.chisquare(np.bincount(words >> 24, minlength=256)).pvalue > 1e-6
-    for a, b in itertools.combinations(uniforms, 2):
-        cells = (a >> 28) * 16 + (b >> 28)
-        assert stats.chisquare(np.bincount(cells, minlength=256)).pvalue > 1e-6
+    spare = some_words(n, 3).astype(np.uint16)
+    even, odd = (bridge_words(known_bits(spare, step), some_words(n, 4 + step)) for step in (0, 1))
+    for words in (*even, *odd):
+        assert stats.chisquare(np.bincount(words % 2**31 >> 23, minlength=256)).pvalue > 1e-6
+    cells = (even[0] % 2**31 >> 27) * 16 + (odd[0] % 2**31 >> 27)
+    assert stats.chisquare(np.bincount(cells, minlength=256)).pvalue > 1e-6
 
 
 def test_half_exponential() -> None:
     """E/2 = −ln(U)/2, a quarter of twice the exponential: exact in binary."""
     words = np.concatenate([some_words(100_000, 8), np.array([0, 1, 2**31, 2**32 - 1], dtype=np.uint32)])
     found = half_exponential(words)
-    exact = -0.5 * np.log((words.astype(np.float64) + 0.5) / 2**32)
+    exact = -0.5 * np.log(uniform_of(words))
     assert found.dtype == np.float32
     assert np.all(found >= 0)
     np.testing.assert_allclose(found, exact, rtol=3.3e-7, atol=1.6e-8)
@@ -87,43 +85,34 @@ def test_half_exponential_does_not_depend_on_the_block() -> None:
         np.testing.assert_array_equal(half_exponential(words[place : place + 1]), whole[place : place + 1])
 
 
-LARGEST_PRODUCTS = [
-    pytest.param(0, BRIDGE_REACH, id="any word"),
-    pytest.param(1 << 30, BRIDGE_REACH_USUAL, id="known bits not zero"),
-]
+@pytest.mark.parametrize("side", [0, 1], ids=["above", "below"])
+def test_reach_bounds_every_word(side: int) -> None:
+    """E/2 falls with U, whose smallest value stands where nothing or everything is drawn; tight to 3%."""
+    bounds = largest_reaches()[side]
+    known = np.repeat(NUMBERS, 2)
+    ends = half_exponential(bridge_words(known, np.resize(ENDS, known.size))[side]).reshape(64, 2)
+    largest = ends.max(axis=1)
+    np.testing.assert_array_equal(largest, ends[:, side])
+    anything = np.repeat(NUMBERS, 1 << 14)
+    drawn = some_words(anything.size, 10)
+    found = half_exponential(bridge_words(anything, drawn)[side]).reshape(64, -1).max(axis=1)
+    assert np.all(found <= largest)
+    assert np.all(bounds > largest)
+    assert np.all(bounds[1:-1] < 1.03 * largest[1:-1])
+    assert bounds.max() == np.float32(BRIDGE_REACH)
+    assert bounds[0 if side == 0 else 63] == bounds.max()
+    assert bounds.max() < 1.03 * largest.max()
 
 
-@pytest.mark.parametrize(("smallest", "bound"), LARGEST_PRODUCTS)
-def test_reach_bounds_every_word(smallest: int, bound: float) -> None:
-    """E/2 falls with the word, so that its largest value stands at the smallest word; tight to one per cent."""
-    near = (smallest + np.arange(1 << 16, dtype=np.uint64)).astype(np.uint32)
-    larger = np.maximum(some_words(1 << 20, 10), np.uint32(smallest))
-    largest = half_exponential(np.concatenate([near, larger])).max()
-    assert largest == half_exponential(near)[0]
-    assert 0.99 * bound < largest < bound
-
-
-@pytest.mark.parametrize(("smallest", "bound"), LARGEST_PRODUCTS)
-def test_reach_bounds_survive_rounding(smallest: int, bound: float) -> None:
-    """The gate multiplies in another order than the touch: no order of float32 products crosses the bound."""
+def test_reach_bounds_survive_rounding() -> None:
+    """The gate multiplies the variance by a bound, the touch by the exponential: no rounding swaps them."""
     rng = np.random.default_rng(11)
-    variance = np.exp(rng.uniform(np.log(1e-9), np.log(1.0), 200_000)).astype(np.float32)
-    share = rng.uniform(1e-4, 1.0, variance.size).astype(np.float32)
-    half = half_exponential(np.full(variance.size, smallest, dtype=np.uint32))
-    gate = variance * (share * np.float32(bound))
-    assert np.all(gate > half * (variance * share))
-    assert np.all((variance * share) * np.float32(bound) > half * (variance * share))
-
-
-@pytest.mark.parametrize("step", [0, 1])
-@pytest.mark.parametrize("side", [0, 1])
-def test_usual_reach_needs_one_known_bit(step: int, side: int) -> None:
-    """Whatever is drawn, a word exceeds the usual bound only if both known bits are zero."""
-    spare = np.repeat(np.arange(256, dtype=np.uint8), 3)
-    drawn = np.tile(np.array([0, 2**31, 2**32 - 1], dtype=np.uint32), 256)
-    far = half_exponential(bridge_words(spare, step, side, drawn)) >= np.float32(BRIDGE_REACH_USUAL)
-    assert far.any()
-    assert not np.any(spare[far] & known_bits(step, side)[0])
+    variance = np.exp(rng.uniform(np.log(1e-12), np.log(1.0), 20_000)).astype(np.float32)
+    known = np.repeat(NUMBERS, 2)
+    halves = half_exponential(bridge_words(known, np.resize(ENDS, known.size)).reshape(-1)).reshape(2, 64, 2)
+    for bounds, half in zip(largest_reaches(), halves.max(axis=2), strict=True):
+        for bound, largest in zip(bounds, half, strict=True):
+            assert np.all(bound * variance > largest * variance)
 
 
 @pytest.mark.parametrize(

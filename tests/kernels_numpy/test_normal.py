@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 POWERS = [2**k + d for k in range(32) for d in (-1, 0, 1)]
 EXTREMES = np.array(sorted({0, 2**32 - 1, *POWERS, *(2**32 - 1 - w for w in POWERS)}), dtype=np.uint32)
-LARGEST = np.arange(2**32 - 2**18, 2**32, dtype=np.uint64).astype(np.uint32)
+LARGEST = np.arange(2**31 - 2**18, 2**31, dtype=np.uint32)
 SIGN = np.uint32(2**31)
 
 
@@ -52,15 +52,20 @@ def bits(values: Floats) -> Words:
     return np.ascontiguousarray(values).view(np.uint32)
 
 
+def exact_uniform(words: Words) -> NDArray[np.float64]:
+    """The low 31 bits over 2^31, the lowest of them set."""
+    return (words.astype(np.int64) % 2**31 // 2 * 2 + 1) / 2**31
+
+
 def exact_log(words: Words) -> NDArray[np.float64]:
-    return -2 * np.log((words.astype(np.float64) + 0.5) / 2**32)
+    return -2 * np.log(exact_uniform(words))
 
 
 def exact_pair(radius_words: Words, angle_words: Words) -> NDArray[np.float64]:
-    """Bits 8 to 30 of the angle's word are θ/π as a two's complement fraction, bit 31 the cosine's sign."""
+    """Bits 12 to 30 of the angle's word, a signed number and a half, are θ·2^19/π; bit 31 signs the cosine."""
     radius = np.sqrt(exact_log(radius_words))
-    fraction = ((angle_words >> np.uint32(8)) & np.uint32(0x7FFFFF)).astype(np.float64) / 2**23
-    theta = np.pi * np.where(fraction < 0.5, fraction, fraction - 1)
+    number = angle_words.astype(np.int64) // 2**12 % 2**19
+    theta = np.pi * (np.where(number < 2**18, number, number - 2**19) + 0.5) / 2**19
     sign = np.where(angle_words >= SIGN, -1.0, 1.0)
     return np.stack([sign * radius * np.cos(theta), radius * np.sin(theta)])
 
@@ -78,15 +83,32 @@ def test_log_error(words: Words) -> None:
 
 def test_log_falls_with_the_word() -> None:
     """A larger U never means a larger exponential, also across the reduction of the argument at √½."""
-    root_half = int(2**31.5)
+    root_half = int(2**30.5)
     near = np.arange(root_half - 20_000, root_half + 20_000, dtype=np.uint32)
-    for words in (np.sort(some_words(1 << 20, 2)), LARGEST, EXTREMES, near):
-        assert np.all(np.diff(log_of(words)) <= 0)
+    for words in (some_words(1 << 20, 2), LARGEST, EXTREMES, near):
+        assert np.all(np.diff(log_of(np.sort(words % SIGN))) <= 0)
+
+
+def test_top_and_lowest_bit_do_not_count() -> None:
+    words = np.concatenate([EXTREMES, some_words(5000, 21)])
+    usual = bits(log_of(words))
+    for bit in (SIGN, np.uint32(1)):
+        np.testing.assert_array_equal(bits(log_of(words ^ bit)), usual)
+    small = some_words(5000, 23) % np.uint32(1 << 16)
+    assert np.all(bits(log_of(small ^ np.uint32(2))) != bits(log_of(small)))
+
+
+def test_uniforms_are_symmetric() -> None:
+    """1 − u belongs to the word with every bit turned."""
+    words = np.concatenate([EXTREMES, some_words(5000, 22)])
+    assert np.all(exact_uniform(words) + exact_uniform(~words) == 1)
+    exact = -2 * np.log1p(-exact_uniform(words))
+    assert np.all(np.abs(log_of(~words) - exact) <= 6.1e-8 + 3.3e-7 * exact)
 
 
 def test_ends_of_the_log() -> None:
-    assert log_of(np.array([2**32 - 1], dtype=np.uint32))[0] == 0
-    assert np.sqrt(log_of(np.array([0], dtype=np.uint32))[0]) == pytest.approx(6.7637, abs=5e-5)
+    assert log_of(np.array([2**31 - 1], dtype=np.uint32))[0] == 0
+    assert np.sqrt(log_of(np.array([0], dtype=np.uint32))[0]) == pytest.approx(6.5555, abs=5e-5)
 
 
 def test_pair_error() -> None:
@@ -126,18 +148,17 @@ def pattern_of(value: np.float32) -> int:
 
 
 def scalar_log(word: int) -> np.float32:
-    u = np.float32(word)
-    u = u * np.float32(2.0**-32)
-    u = u + np.float32(2.0**-33)
-    exponent = (pattern_of(u) - SQRT_HALF_BITS) >> 23
-    t = float_of(pattern_of(u) - (exponent << 23)) - np.float32(1)
+    scaled = np.float32((word & 0x7FFFFFFF) | 1)
+    pattern = pattern_of(scaled) - (31 << 23)
+    exponent = (pattern - SQRT_HALF_BITS) >> 23
+    t = float_of(pattern - (exponent << 23)) - np.float32(1)
     polynomial = scalar_horner(LOG_POLYNOMIAL, t) * t
     return np.float32(exponent) * np.float32(MINUS_TWO_LN_TWO) + polynomial
 
 
 def scalar_pair(radius_word: int, angle_word: int) -> tuple[np.float32, np.float32]:
     radius = np.sqrt(scalar_log(radius_word))
-    angle = (angle_word & 0x7FFFFFFF) >> ANGLE_SPARE_BITS << ANGLE_SPARE_BITS + 1
+    angle = (angle_word << 1) & 0xFFFFE000 | 0x1000
     t = np.float32(angle - (angle >> 31 << 32)) * np.float32(2.0**-31)
     square = t * t
     sine = scalar_horner(SINE_POLYNOMIAL, square) * t
@@ -204,13 +225,14 @@ def test_words_are_left_alone() -> None:
     np.testing.assert_array_equal(angle_words, some_words(100, 14))
 
 
-def test_low_byte_of_the_angle_is_spare() -> None:
-    """The bridge uses it: the normals must not depend on it, but on the bit above it they must."""
+def test_low_bits_of_the_angle_are_spare() -> None:
+    """The bridge uses them: the normals must not depend on them, but on the bit above them they must."""
     radius_words, angle_words = some_words(5000, 15), some_words(5000, 16)
     usual = bits(pair_of(radius_words, angle_words))
-    for mask in (0x01, 0x80, 0xFF):
+    for mask in (1, 1 << (ANGLE_SPARE_BITS - 1), (1 << ANGLE_SPARE_BITS) - 1):
         np.testing.assert_array_equal(bits(pair_of(radius_words, angle_words ^ np.uint32(mask))), usual)
-    assert np.mean(bits(pair_of(radius_words, angle_words ^ np.uint32(0x100))) != usual) > 0.5
+    lowest = np.uint32(1 << ANGLE_SPARE_BITS)
+    assert np.mean(bits(pair_of(radius_words, angle_words ^ lowest)) != usual) > 0.5
 
 
 def test_top_bit_of_the_angle_is_the_sign_of_the_cosine() -> None:
@@ -226,14 +248,13 @@ def test_top_bit_of_the_angle_is_the_sign_of_the_cosine() -> None:
 
 
 def test_opposite_angles_have_opposite_sines() -> None:
-    """θ to −θ is a change of sign of the 23 angle bits in two's complement."""
-    radius_words, angle_words = some_words(5000, 19), some_words(5000, 20) & np.uint32(0x7FFFFF00)
-    opposite = (np.uint32(0) - angle_words) & np.uint32(0x7FFFFF00)
+    """θ to −θ turns every bit of the angle, so that the sine's law is symmetric to the last bit."""
+    radius_words = np.concatenate([EXTREMES, some_words(5000, 19)])
+    angle_words = np.concatenate([EXTREMES, some_words(5000, 20)])
     cosine, sine = pair_of(radius_words, angle_words)
-    same, mirrored = pair_of(radius_words, opposite)
-    inside = angle_words != np.uint32(0x40000000)
-    np.testing.assert_array_equal(mirrored[inside], -sine[inside])
-    np.testing.assert_array_equal(same, cosine)
+    same, mirrored = pair_of(radius_words, angle_words ^ np.uint32(0x7FFFFFFF))
+    np.testing.assert_array_equal(bits(mirrored), bits(sine) ^ SIGN)
+    np.testing.assert_array_equal(bits(same), bits(cosine))
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from sample_scenario import DELETE, sample
 from scalar_twin import ScalarPath, scalar_paths
 
 from sim.engines.numpy_engine import NumpyEngine
+from sim.kernel_constants import CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.outcomes import LOWER, UPPER, WITH, WITHOUT, Outcomes
-from sim.plan import CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW, EnginePlan
+from sim.plan import EnginePlan
 from sim.plan_builder import prepare
 from sim.scenario_file import scenario_from_mapping
 

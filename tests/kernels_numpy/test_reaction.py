@@ -52,15 +52,8 @@ def table_of(*functions: Function) -> LineTable:
 def lines_of(table: LineTable) -> Lines:
     """The table as an engine holds it."""
     pairs = np.ascontiguousarray(table.lines).view(np.complex64).reshape(-1)
-    knots = dict(zip(("k0", "k1", "k2"), table.knots, strict=True))
-    return Lines(
-        pairs,
-        np.float32(table.cells - 1),
-        np.int32(table.cells),
-        coarse=table.coarse,
-        fine=table.fine,
-        **knots,
-    )
+    last, cells = np.float32(table.cells - 1), np.int32(table.cells)
+    return Lines(pairs, last, cells, *table.offset, coarse=table.coarse, fine=table.fine)
 
 
 def looked_up(lines: Lines, x: Floats, book: NDArray[np.int32] | None = None) -> Floats:
@@ -79,7 +72,8 @@ TABLES = [pytest.param(SINGLE, id="single run"), pytest.param(CORED, id="core")]
 
 
 def test_one_of_each_kind() -> None:
-    assert SINGLE.fine == 0
+    assert SINGLE.fine == SINGLE.coarse
+    assert len(set(SINGLE.offset)) == 1
     assert CORED.fine > CORED.coarse > 0
 
 
@@ -87,13 +81,10 @@ def test_one_of_each_kind() -> None:
 def test_float64_evaluation(table: LineTable) -> None:
     """The formula of the module in float64 may pick the neighbouring cell at an edge, where both lines meet."""
     x = some_x(200_000, 1)
-    k0, k1, k2 = (float(k) for k in table.knots)
+    a, b, d = (float(offset) for offset in table.offset)
     c, f = float(table.coarse), float(table.fine)
     exact = x.astype(np.float64)
-    place = (exact - k0) * c
-    if f > 0:
-        before, after = np.minimum(exact, k1) - k0, np.maximum(exact, k2) - k2
-        place = (before + after) * c + (np.clip(exact, k1, k2) - k1) * f
+    place = np.maximum(c * exact + a, np.minimum(f * exact + b, c * exact + d))
     cell = np.clip(place, 0, table.cells - 1).astype(np.int64)
     intercept, slope = table.lines[0, cell].T.astype(np.float64)
     np.testing.assert_allclose(looked_up(lines_of(table), x), intercept + slope * exact, rtol=0, atol=1.0e-7)
@@ -108,14 +99,18 @@ def test_function_is_met(table: LineTable, function: Function) -> None:
     assert 0.5 * TOLERANCE < error.max() < TOLERANCE + 1.0e-7
 
 
+def knots_of(table: LineTable) -> Floats:
+    """Start of the table, and start and end of its core where it has one."""
+    a, b, d = (float(offset) for offset in table.offset)
+    core = [(a - b) / (table.fine - table.coarse), (d - b) / (table.fine - table.coarse)] if b != a else []
+    return np.array([-a / table.coarse, *core], dtype=np.float32)
+
+
 def scalar_look_up(lines: Lines, x: np.float32, book: int) -> np.float32:
     """One float32 operation at a time."""
-    if lines.fine > 0:
-        u = (min(x, lines.k1) - lines.k0) * lines.coarse
-        u = u + (min(max(x, lines.k1), lines.k2) - lines.k1) * lines.fine
-        u = u + (max(x, lines.k2) - lines.k2) * lines.coarse
-    else:
-        u = (x - lines.k0) * lines.coarse
+    first = lines.coarse * x
+    middle = lines.fine * x
+    u = max(first + lines.a, min(middle + lines.b, first + lines.d))
     cell = int(min(max(u, np.float32(0)), lines.last_cell))
     line = lines.pairs[cell + book * int(lines.cells)]
     value = np.float32(line.imag) * x
@@ -125,7 +120,7 @@ def scalar_look_up(lines: Lines, x: np.float32, book: int) -> np.float32:
 @pytest.mark.parametrize("table", TABLES)
 def test_scalar_twin(table: LineTable) -> None:
     lines = lines_of(table)
-    knots = np.array(table.knots, dtype=np.float32)
+    knots = knots_of(table)
     edges = [np.nextafter(knots, np.float32(-9)), knots, np.nextafter(knots, np.float32(9))]
     x = np.concatenate([some_x(2000, 4), *edges, np.array([0, -0.0, -5, 5, 60], dtype=np.float32)])
     twin = np.array([scalar_look_up(lines, value, 0) for value in x])
@@ -208,7 +203,7 @@ class TablesOnly:
     lines: Floats
     table_start: NDArray[np.int64]
     table_cells: NDArray[np.int32]
-    table_knots: Floats
+    table_offset: Floats
     table_scale: Floats
     books: int
 
@@ -220,7 +215,7 @@ def test_plan_tables_are_views_in_order() -> None:
         lines=np.concatenate([t.lines.reshape(-1, 2) for t in tables]),
         table_start=np.cumsum([0, *sizes[:-1]]),
         table_cells=np.array([t.cells for t in tables], dtype=np.int32),
-        table_knots=np.array([t.knots for t in tables], dtype=np.float32),
+        table_offset=np.array([t.offset for t in tables], dtype=np.float32),
         table_scale=np.array([(t.coarse, t.fine) for t in tables], dtype=np.float32),
         books=2,
     )

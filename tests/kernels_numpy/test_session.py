@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from sample_scenario import DELETE, sample
 from scipy import stats
 
+from sim.kernel_constants import CALLS_PER_SESSION, PURPOSE_BRIDGE, PURPOSE_MOVES
+from sim.kernels_numpy.normal import normal_pair
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
 from sim.kernels_numpy.paths import run_block
+from sim.kernels_numpy.philox import PathWords, philox4x32
 from sim.kernels_numpy.session import close_session, open_session, settle_open
 from sim.outcomes import WITH, WITHOUT
 from sim.plan_builder import Prepared, prepare
@@ -72,6 +75,18 @@ def states(prepared: Prepared, paths: int = 1, seed: int = 1) -> dict[str, NDArr
     return {name: np.stack(row) for name, row in rows.items()}
 
 
+class CountedWords(PathWords):
+    """Words that note every draw as (address, purpose, paths)."""
+
+    def __init__(self, capacity: int, seed: int):
+        super().__init__(capacity, seed)
+        self.drawn: list[tuple[int, int, int]] = []
+
+    def draw(self, path_low: Any, path_high: int, call: int, purpose: int, out: Any) -> None:
+        self.drawn.append((call, purpose, path_low.size))
+        super().draw(path_low, path_high, call, purpose, out)
+
+
 def regimes(prices: tuple[float | None, ...], *rules: dict[str, Any], **edits: Any) -> list[str]:
     """Regime after each close of a market that closes at these prices."""
     prepared = prepared_of({"catalyst": opens_at(*prices), "regime": list(rules), **edits})
@@ -90,6 +105,55 @@ def above(name: str, level: float, **others: Any) -> dict[str, Any]:
 
 def below(name: str, level: float, **others: Any) -> dict[str, Any]:
     return rule(name, "closes_below", level, **{"closes": 1, **others})
+
+
+# Random words.
+
+
+@pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 3), (13, 4)])
+@pytest.mark.parametrize("edits", [{}, {"volatility.tail_dof": 5.0, "catalyst": opens_at(7000)}])
+def test_words_of_a_session(steps: int, calls: int, edits: dict[str, Any]) -> None:
+    """One for V, one for the outcome and two a pair of normals, used or not: 4 calls for 14 steps."""
+    prepared = prepared_of({"volatility.steps_per_session": steps, **edits})
+    block = PathBlock(prepared.plan, 1, 3)
+    block.start(0, 3)
+    block.words = CountedWords(3, 1)
+    for session in (0, 2):
+        open_session(block, session)
+        expected = [(session * CALLS_PER_SESSION + call, PURPOSE_MOVES, 3) for call in range(calls)]
+        assert block.words.drawn == expected
+        block.words.drawn.clear()
+        words = [philox4x32((0, 0, address, PURPOSE_MOVES), (1, 0)) for address, _, _ in expected]
+        first = np.concatenate(words)
+        for k in range(block.normal_count):
+            pair = first[2 + k // 2 * 2 :][:2].reshape(2, 1)
+            normals = np.empty((2, 1), dtype=np.float32)
+            normal_pair(pair[0], pair[1], normals[0], normals[1], np.empty((3, 1), dtype=np.float32))
+            assert block.normals[k, 0] == normals[k % 2, 0]
+            assert block.spare[k // 2, 0] % 4096 == pair[1, 0] % 4096
+        if prepared.plan.variance_atoms.size:
+            v = prepared.plan.variance_atoms[first[0] >> 20]
+            assert block.scaled_variance[0] == block.h[0] * v
+
+
+def test_words_of_the_bridges() -> None:
+    """One call a step for the paths near a level, of its own purpose; none in a gap, none where no level is near."""
+    near_and_far = {"targets": {"upper": SPOT * 1.002, "lower": 3000}, "volatility.annual": 0.1}
+    block = PathBlock(prepared_of(near_and_far).plan, 1, 1000)
+    block.start(0, 1000)
+    block.words = CountedWords(1000, 1)
+    open_session(block, 0)
+    block.words.drawn.clear()
+    for step in range(5):
+        take_step(block, step)
+    drawn = {address: paths for address, purpose, paths in block.words.drawn if purpose == PURPOSE_BRIDGE}
+    assert sorted(drawn) == [1, 2, 3, 4]
+    assert len(block.words.drawn) == 4
+    assert all(20 < paths < 500 for paths in drawn.values())
+    still = PathBlock(prepared_of().plan, 1, 1000)
+    still.words = CountedWords(1000, 1)
+    run_block(still, 0, 1000)
+    assert {purpose for _, purpose, _ in still.words.drawn} == {PURPOSE_MOVES}
 
 
 # Variance.

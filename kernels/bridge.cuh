@@ -1,0 +1,53 @@
+// Whether a path touched a barrier between the two ends of a step.
+//
+//     P(touch | y0, y1) = exp(−2·d0·d1 / v),   decided by   v·E/2 > d0·d1,   E = −ln U
+//
+// d0, d1 are the distances to the barrier at the two ends, v the variance of the step. One U serves all levels above
+// and 1 − U all below, so that touching a farther level implies touching the nearer one. Six bits of U are spare bits
+// of the step's own angle word: they bound E, and mostly settle the matter without a draw.
+//
+// Source: Brownian-bridge extremum law, Andersen & Brotherton-Ratcliffe (1996); Glasserman (2003) section 6.4.
+#pragma once
+
+#include "normal.cuh"
+
+constexpr int KNOWN_MASK = (1 << BRIDGE_KNOWN_BITS) - 1;
+
+// The bits of a float read as a number are 2^23·(127 + log2) up to an error of −0.0861 to 0 in log2.
+constexpr float HALF_LN_TWO = 0.34657359f;
+constexpr float LOG2_BITS_ERROR = 0.0862f;
+// Above any rounding of the bounds and of the exponential itself.
+constexpr float BOUND_MARGIN = 2e-5f;
+
+// Top bits of U that a pair's angle word holds for a step; `k` counts within the session, the two steps of a pair
+// share the word.
+DEVICE int known_bits(Word angle_word, int k) {
+    return static_cast<int>(angle_word >> (BRIDGE_KNOWN_BITS * (k & 1))) & KNOWN_MASK;
+}
+
+// Word of U: the known bits on top of those that count, drawn ones below. Its complement is the word of 1 − U.
+DEVICE Word bridge_word(int known, Word drawn) {
+    return (static_cast<Word>(known) << (UNIFORM_BITS - BRIDGE_KNOWN_BITS)) | (drawn >> (32 - UNIFORM_BITS + BRIDGE_KNOWN_BITS));
+}
+
+// E/2 of a word.
+DEVICE float half_exponential(Word word) { return minus_two_log(word) * 0.25f; }
+
+// Upper bound of E/2 when U lies at or above known/2^BRIDGE_KNOWN_BITS; 46 when known = 0.
+DEVICE float largest_half_exponential(float known) {
+    const float bits = static_cast<float>(bits_of(known));
+    return (HALF_LN_TWO * (127 + BRIDGE_KNOWN_BITS) + BOUND_MARGIN) - bits * (HALF_LN_TWO * 0x1p-23f);
+}
+
+// Lower bound of E/2 when U lies below (known + 1)/2^BRIDGE_KNOWN_BITS; it may be negative.
+DEVICE float smallest_half_exponential(float known) {
+    const float bits = static_cast<float>(bits_of(known + 1.0f));
+    return (HALF_LN_TWO * (127 + BRIDGE_KNOWN_BITS - LOG2_BITS_ERROR) - BOUND_MARGIN) - bits * (HALF_LN_TWO * 0x1p-23f);
+}
+
+// Whether the barrier was touched. `start`, `end`: distances to it, positive on the near side, log units; `reach`:
+// v·E/2. A gap jumps over levels, so that only its end counts.
+template <bool GAP>
+DEVICE bool touched(float start, float end, float reach) {
+    return end <= 0.0f || (!GAP && (start <= 0.0f || start * end < reach));
+}

@@ -1,0 +1,66 @@
+// What differs between a CUDA compiler and a C++ compiler, so that every other header reads the same to both.
+//
+// Arithmetic is float32 add, subtract, multiply, square root and compare, one rounding an operation, never fused:
+// compile CUDA with --fmad=false and C++ with -ffp-contract=off, and neither with fast-math.
+#pragma once
+
+using Word = unsigned int;
+using Word64 = unsigned long long;
+
+#ifdef __CUDACC__
+#define DEVICE __device__ __forceinline__
+// A loop whose trip count is small and known at compile time.
+#define UNROLL _Pragma("unroll")
+#else
+#define DEVICE static inline __attribute__((always_inline))
+#define UNROLL
+#endif
+
+DEVICE int bits_of(float value) {
+#ifdef __CUDACC__
+    return __float_as_int(value);
+#else
+    return __builtin_bit_cast(int, value);
+#endif
+}
+
+DEVICE float float_of(int bits) {
+#ifdef __CUDACC__
+    return __int_as_float(bits);
+#else
+    return __builtin_bit_cast(float, bits);
+#endif
+}
+
+DEVICE float square_root(float value) {
+#ifdef __CUDACC__
+    return __fsqrt_rn(value);
+#else
+    return __builtin_sqrtf(value);
+#endif
+}
+
+DEVICE float smaller(float a, float b) {
+#ifdef __CUDACC__
+    return fminf(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+
+DEVICE float larger(float a, float b) {
+#ifdef __CUDACC__
+    return fmaxf(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+// Place of the lowest bit of a word that is not zero.
+DEVICE int lowest_bit(Word word) {
+#ifdef __CUDACC__
+    return __ffs(static_cast<int>(word)) - 1;
+#else
+    return __builtin_ctz(word);
+#endif
+}

@@ -1,0 +1,94 @@
+// State of one path.
+#pragma once
+
+#include "tally.cuh"
+
+constexpr int UP = 0;
+constexpr int DOWN = 1;
+constexpr int WITH = 0;
+constexpr int WITHOUT = 1;
+constexpr int NEITHER = 0;
+constexpr int UPPER = 1;
+constexpr int LOWER = 2;
+// Ladders of a path, 2·world + side: with dealers above and below, then the twin's.
+constexpr int LADDERS = 4;
+
+struct PathState {
+    // Fundamental, y = s + q with dealers, and price; all ln relative to S0.
+    float x;
+    float y;
+    float s;
+    // Variance of the session; V·h and its root; mean drift a session; x at the last close.
+    float h;
+    float scaled_variance;
+    float volatility;
+    float mean;
+    float x_open;
+    // Log price pressure of the regime in one trading step, and its book.
+    float flow;
+    int book;
+    int regime;
+    int age;
+    Word visited;
+    // First target with dealers, and from bit 2 on without.
+    int first;
+    // Distance to the next barrier of each ladder at the start of the step.
+    float distance[LADDERS];
+    // Place of the next barrier of each ladder: with dealers in a step's row of barriers, for the twin in `level`.
+    int place[LADDERS];
+    // Next barrier of the twin on each side.
+    float twin_barrier[2];
+};
+
+// Outward direction of each side.
+DEVICE float sign_of(int side) { return side == UP ? 1.0f : -1.0f; }
+
+// Place of a ladder's first barrier: in a step's row of barriers, or the twin's in `level`.
+DEVICE int first_place(const Plan& plan, int ladder, int book) {
+    const int side = ladder & 1;
+    return (ladder < 2 ? side * plan.books + book : side) * plan.width;
+}
+
+// Levels touched so far on a ladder; the next one has this rank.
+DEVICE int rank_of(const Plan& plan, const PathState& path, int ladder) {
+    return path.place[ladder] - first_place(plan, ladder, path.book);
+}
+
+// The barriers of a step: at its end, and at its start.
+DEVICE const float* barriers_at_end(const Step& step) { return reinterpret_cast<const float*>(&step + 1); }
+
+DEVICE const float* barriers_at_start(const Plan& plan, const Step& step) {
+    return barriers_at_end(step) + 2 * plan.books * plan.width;
+}
+
+// The step with a number, and the one after a step.
+DEVICE const Step* step_number(const Plan& plan, int number) {
+    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(plan.steps) + number * plan.step_bytes);
+}
+
+DEVICE const Step* step_after(const Plan& plan, const Step* step) {
+    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(step) + plan.step_bytes);
+}
+
+// A path at the start.
+DEVICE void start_path(const Plan& plan, PathState& path) {
+    path.x = 0.0f;
+    path.y = plan.hedge_start;
+    path.s = 0.0f;
+    path.h = plan.variance_start;
+    path.flow = 0.0f;
+    path.book = 0;
+    path.regime = 0;
+    path.age = 0;
+    path.visited = 0;
+    path.first = NEITHER;
+    const float* barriers = barriers_at_start(plan, *plan.steps);
+    UNROLL
+    for (int side = UP; side <= DOWN; ++side) {
+        path.place[side] = first_place(plan, side, 0);
+        path.place[2 + side] = first_place(plan, 2 + side, 0);
+        path.twin_barrier[side] = plan.level[path.place[2 + side]];
+        path.distance[side] = barriers[path.place[side]] - sign_of(side) * plan.hedge_start;
+        path.distance[2 + side] = path.twin_barrier[side];
+    }
+}

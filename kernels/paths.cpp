@@ -1,0 +1,392 @@
+// Counts of a range of paths on a processor.
+//
+// Blocks of LANES paths go through each step together, so that a step's tables are read from cache once a block and
+// the work every path does is vectorised across paths. The few paths near a level are then looked at one by one.
+// Array names and their order follow path_state.cuh; a block's arrays have one number a lane.
+//
+// Random words: see session.cuh and path_step.cuh. Source: as paths.cu.
+#include "paths.cuh"
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace {
+
+// Enough paths to share a step's tables; few enough that their state stays in the second-level cache.
+#ifndef LANES
+#define LANES 512
+#endif
+
+#define ALIGNED alignas(64)
+#define VECTORISED _Pragma("omp simd")
+
+// A block of paths. `place`, `distance` and the pair (x, y) have two versions: before and after a step.
+struct Block {
+    ALIGNED float x[2][LANES];
+    ALIGNED float y[2][LANES];
+    ALIGNED float s[LANES];
+    ALIGNED float h[LANES];
+    ALIGNED float scaled_variance[LANES];
+    ALIGNED float volatility[LANES];
+    ALIGNED float mean[LANES];
+    ALIGNED float x_open[LANES];
+    ALIGNED float flow[LANES];
+    ALIGNED int book[LANES];
+    ALIGNED int regime[LANES];
+    ALIGNED int age[LANES];
+    ALIGNED Word visited[LANES];
+    ALIGNED Word held[LANES];
+    ALIGNED int first[LANES];
+    ALIGNED float distance[2][LADDERS][LANES];
+    ALIGNED int place[LADDERS][LANES];
+    ALIGNED float twin_barrier[2][LANES];
+    ALIGNED float gap_mean[LANES];
+    ALIGNED float gap_variance[LANES];
+    ALIGNED int near[LANES];
+    ALIGNED Word path_low[LANES];
+    // Which version of x, y and distance is the present one.
+    int now;
+
+    PathState load(int i) const {
+        PathState path;
+        path.x = x[now][i];
+        path.y = y[now][i];
+        path.s = s[i];
+        path.h = h[i];
+        path.scaled_variance = scaled_variance[i];
+        path.volatility = volatility[i];
+        path.mean = mean[i];
+        path.x_open = x_open[i];
+        path.flow = flow[i];
+        path.book = book[i];
+        path.regime = regime[i];
+        path.age = age[i];
+        path.visited = visited[i];
+        path.first = first[i];
+        for (int ladder = 0; ladder < LADDERS; ++ladder) {
+            path.distance[ladder] = distance[now][ladder][i];
+            path.place[ladder] = place[ladder][i];
+        }
+        for (int side = UP; side <= DOWN; ++side) path.twin_barrier[side] = twin_barrier[side][i];
+        return path;
+    }
+
+    void store(int i, const PathState& path) {
+        x[now][i] = path.x;
+        y[now][i] = path.y;
+        s[i] = path.s;
+        h[i] = path.h;
+        scaled_variance[i] = path.scaled_variance;
+        volatility[i] = path.volatility;
+        mean[i] = path.mean;
+        x_open[i] = path.x_open;
+        flow[i] = path.flow;
+        book[i] = path.book;
+        regime[i] = path.regime;
+        age[i] = path.age;
+        visited[i] = path.visited;
+        first[i] = path.first;
+        for (int ladder = 0; ladder < LADDERS; ++ladder) {
+            distance[now][ladder][i] = path.distance[ladder];
+            place[ladder][i] = path.place[ladder];
+        }
+        for (int side = UP; side <= DOWN; ++side) twin_barrier[side][i] = path.twin_barrier[side];
+    }
+};
+
+// Everything one call works with: the plan, the block, and the arrays whose length depends on the plan.
+struct Run {
+    const Plan plan;
+    const Draws draws;
+    Tally tally;
+    Block block;
+    // The session's normals, the gap's first, and the angle word of each pair: (normals, LANES), (pairs, LANES).
+    std::unique_ptr<float[]> normals;
+    std::unique_ptr<Word[]> angles;
+    // Qualifying closes in a row, (close triggers, LANES).
+    std::unique_ptr<int[]> runs;
+    int pairs;
+
+    Run(const Plan& plan_, const Draws& draws_, Count* tallies) : plan(plan_), draws(draws_) {
+        tally = {tallies, nullptr, 0};
+        pairs = (plan.steps_per_session + 1) / 2;
+        normals.reset(new float[2 * pairs * LANES]);
+        angles.reset(new Word[pairs * LANES]);
+        runs.reset(new int[(plan.close_triggers + 1) * LANES]);
+    }
+
+    void start(Word first_path);
+    void open(int session);
+    template <bool GAP>
+    void step(int session, int k, int count);
+    template <bool GAP>
+    void touch(int lane, const Moment& step);
+    void settle(int number, int count);
+    void close(int session, int count);
+    void change(int lane, int number);
+    void live(Word first_path, int count);
+};
+
+// Every lane at the start; lanes beyond the last path go along and are not counted.
+void Run::start(Word first_path) {
+    block.now = 0;
+    PathState path = {};
+    start_path(plan, path);
+    for (int i = 0; i < LANES; ++i) {
+        block.store(i, path);
+        block.path_low[i] = first_path + static_cast<Word>(i);
+    }
+    for (int r = 1; r < plan.regime_count; ++r) {
+        const Regime& regime = plan.regimes[r];
+        if (regime.run < 0) continue;
+        for (int i = 0; i < LANES; ++i) runs[regime.run * LANES + i] = regime.run_start;
+    }
+}
+
+// A session's words: V and gap outcome, then the normals of all its steps.
+void Run::open(int session) {
+    // Copies that no store can alias, here and below, so that the loops vectorise.
+    const Plan plan = this->plan;
+    const Draws draws = this->draws;
+    float* normal = normals.get();
+    Word* angle = angles.get();
+    const bool outcomes = plan.outcome_start[session + 1] > plan.outcome_start[session];
+    ALIGNED Word outcome_words[LANES];
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) {
+        const Words words = path_words(draws, block.path_low[i], session, 0, PURPOSE_MOVES);
+        const NormalPair pair = normal_pair(words.c, words.d);
+        normal[i] = pair.cosine;
+        normal[LANES + i] = pair.sine;
+        angle[i] = words.d;
+        outcome_words[i] = words.b;
+        PathState path;
+        path.h = block.h[i];
+        scale_variance(plan, words.a, path);
+        block.scaled_variance[i] = path.scaled_variance;
+        block.volatility[i] = path.volatility;
+        block.mean[i] = path.mean;
+    }
+    std::memcpy(block.x_open, block.x[block.now], sizeof block.x_open);
+    for (int i = 0; outcomes && i < LANES; ++i) {
+        const GapOutcome outcome = gap_outcome(plan, session, outcome_words[i]);
+        block.gap_mean[i] = outcome.mean;
+        block.gap_variance[i] = outcome.variance;
+    }
+    for (int pair = 1; pair < pairs; pair += 2) {
+        float* here = normal + 2 * pair * LANES;
+        Word* word = angle + pair * LANES;
+        if (pair + 1 < pairs) {
+            VECTORISED
+            for (int i = 0; i < LANES; ++i) {
+                const Words words = path_words(draws, block.path_low[i], session, (pair + 1) / 2, PURPOSE_MOVES);
+                const NormalPair one = normal_pair(words.a, words.b);
+                const NormalPair two = normal_pair(words.c, words.d);
+                here[i] = one.cosine;
+                here[LANES + i] = one.sine;
+                here[2 * LANES + i] = two.cosine;
+                here[3 * LANES + i] = two.sine;
+                word[i] = words.b;
+                word[LANES + i] = words.d;
+            }
+        } else {
+            VECTORISED
+            for (int i = 0; i < LANES; ++i) {
+                const Words words = path_words(draws, block.path_low[i], session, (pair + 1) / 2, PURPOSE_MOVES);
+                const NormalPair one = normal_pair(words.a, words.b);
+                here[i] = one.cosine;
+                here[LANES + i] = one.sine;
+                word[i] = words.b;
+            }
+        }
+    }
+}
+
+// Step k of a session, for all lanes together, then for those near a level one by one.
+template <bool GAP>
+void Run::step(int session, int k, int count) {
+    const Plan plan = this->plan;
+    const int number = session * plan.steps_per_session + k;
+    const Step& step = *step_number(plan, number);
+    const float* normal = normals.get() + k * LANES;
+    const Word* angle = angles.get() + k / 2 * LANES;
+    const bool outcomes = GAP && plan.outcome_start[session + 1] > plan.outcome_start[session];
+    const int now = block.now;
+    const float* x = block.x[now];
+    const float* y = block.y[now];
+    float* x_end = block.x[1 - now];
+    float* y_end = block.y[1 - now];
+    const float(*distance)[LANES] = block.distance[now];
+    float(*distance_end)[LANES] = block.distance[1 - now];
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) {
+        PathState path;
+        path.x = x[i];
+        path.y = y[i];
+        path.s = block.s[i];
+        path.scaled_variance = block.scaled_variance[i];
+        path.volatility = block.volatility[i];
+        path.mean = block.mean[i];
+        path.flow = block.flow[i];
+        path.book = block.book[i];
+        for (int ladder = 0; ladder < LADDERS; ++ladder) path.distance[ladder] = distance[ladder][i];
+        for (int side = UP; side <= DOWN; ++side) {
+            path.place[side] = block.place[side][i];
+            path.twin_barrier[side] = block.twin_barrier[side][i];
+        }
+        const GapOutcome outcome = {outcomes, GAP ? block.gap_mean[i] : 0.0f, GAP ? block.gap_variance[i] : 0.0f};
+        const Ahead ahead = advance<GAP>(step, path, normal[i], known_bits(angle[i], k), outcome);
+        x_end[i] = ahead.x;
+        y_end[i] = ahead.y;
+        block.s[i] = ahead.s;
+        for (int ladder = 0; ladder < LADDERS; ++ladder) distance_end[ladder][i] = ahead.distance[ladder];
+        block.near[i] = ahead.near;
+    }
+    const Moment moment = {0, session, k, &step};
+    for (int i = 0; i < count; ++i) {
+        if (block.near[i]) touch<GAP>(i, moment);
+    }
+    block.now = 1 - now;
+}
+
+// The touches of one path.
+template <bool GAP>
+void Run::touch(int lane, const Moment& step) {
+    const int next = 1 - block.now;
+    Moment moment = step;
+    moment.path_low = block.path_low[lane];
+    PathState path = block.load(lane);
+    Ahead ahead;
+    ahead.x = block.x[next][lane];
+    ahead.y = block.y[next][lane];
+    ahead.near = block.near[lane];
+    for (int ladder = 0; ladder < LADDERS; ++ladder) ahead.distance[ladder] = block.distance[next][ladder][lane];
+    const int known = known_bits(angles[moment.k / 2 * LANES + lane], moment.k);
+    touch_levels<GAP>(plan, draws, moment, known, path, ahead, tally);
+    block.first[lane] = path.first;
+    for (int ladder = 0; ladder < LADDERS; ++ladder) {
+        block.place[ladder][lane] = path.place[ladder];
+        block.distance[next][ladder][lane] = ahead.distance[ladder];
+    }
+    for (int side = UP; side <= DOWN; ++side) block.twin_barrier[side][lane] = path.twin_barrier[side];
+}
+
+void Run::settle(int number, int count) {
+    const Step& step = *step_number(plan, number);
+    if (!step.settles) return;
+    for (int i = 0; i < count; ++i) {
+        PathState path = block.load(i);
+        settle_open(plan, step, path);
+        block.store(i, path);
+    }
+}
+
+// The close, in the order of close_session; regimes change for the few paths where a trigger holds or a hand-over is
+// due.
+void Run::close(int session, int count) {
+    const Plan plan = this->plan;
+    const int number = (session + 1) * plan.steps_per_session - 1;
+    const float* x = block.x[block.now];
+    for (int i = 0; i < count; ++i) {
+        PathState path;
+        path.s = block.s[i];
+        count_close(plan, session, path, tally);
+    }
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) {
+        PathState path;
+        path.x = x[i];
+        path.x_open = block.x_open[i];
+        path.mean = block.mean[i];
+        path.h = block.h[i];
+        update_variance(plan, path);
+        block.h[i] = path.h;
+        block.held[i] = 0;
+    }
+    for (int r = 1; r < plan.regime_count; ++r) {
+        const Regime regime = plan.regimes[r];
+        int* run = runs.get() + (regime.run < 0 ? 0 : regime.run) * LANES;
+        VECTORISED
+        for (int i = 0; i < LANES; ++i) {
+            PathState path;
+            path.s = block.s[i];
+            path.book = block.book[i];
+            path.place[UP] = block.place[UP][i];
+            path.place[DOWN] = block.place[DOWN][i];
+            const bool holds = trigger_holds(plan, regime, path, run[i]);
+            block.held[i] |= holds ? 1u << (r - 1) : 0u;
+        }
+    }
+    for (int i = 0; i < count; ++i) {
+        const bool due = block.age[i] + 1 == plan.regimes[block.regime[i]].lasts;
+        if (due || (block.held[i] & ~block.visited[i])) {
+            change(i, number);
+        } else {
+            block.age[i] += 1;
+        }
+        tally.total[plan.regime_tally + session * plan.regime_count + block.regime[i]] += 1;
+    }
+    settle(number, count);
+}
+
+void Run::change(int lane, int number) {
+    PathState path = block.load(lane);
+    change_regime(plan, block.held[lane], *step_number(plan, number), path);
+    block.store(lane, path);
+}
+
+// The whole life of a block of paths.
+void Run::live(Word first_path, int count) {
+    start(first_path);
+    for (int session = 0; session < plan.sessions; ++session) {
+        open(session);
+        step<true>(session, 0, count);
+        settle(session * plan.steps_per_session, count);
+        for (int k = 1; k < plan.steps_per_session; ++k) step<false>(session, k, count);
+        close(session, count);
+    }
+    for (int i = 0; i < count; ++i) count_paths(plan, block.load(i), tally);
+}
+
+}  // namespace
+
+// Add the counts of paths first … first + count − 1, whose numbers share their high word, to `tallies`. Returns 0, or
+// 1 for want of memory.
+extern "C" __attribute__((visibility("default"))) int simulate_paths(const Plan* plan, const Draws* draws, Word first,
+                                                                       Word64 count, Count* tallies) {
+    try {
+        const std::unique_ptr<Run> run(new Run(*plan, *draws, tallies));
+        for (Word64 done = 0; done < count; done += LANES) {
+            const Word64 left = count - done;
+            run->live(first + static_cast<Word>(done), static_cast<int>(left < LANES ? left : LANES));
+        }
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+// SHA-256 of the sources this library was compiled from.
+extern "C" __attribute__((visibility("default"))) const char* kernel_digest() { return KERNEL_DIGEST; }
+
+// Whether this processor has a feature of an instruction set, by the name the compilers give it.
+extern "C" __attribute__((visibility("default"))) int processor_has(const char* feature) {
+#if defined(__x86_64__) || defined(__i386__)
+#define HAS(name) \
+    if (std::strcmp(feature, name) == 0) return __builtin_cpu_supports(name) != 0
+    __builtin_cpu_init();
+    HAS("avx2");
+    HAS("fma");
+    HAS("bmi");
+    HAS("bmi2");
+    HAS("avx512f");
+    HAS("avx512bw");
+    HAS("avx512cd");
+    HAS("avx512dq");
+    HAS("avx512vl");
+#undef HAS
+#endif
+    (void)feature;
+    return 0;
+}

@@ -1,0 +1,67 @@
+// The whole life of a path, from the start to the last close.
+#pragma once
+
+#include "session.cuh"
+
+// 17 Count a finished path: the pair of first targets, and levels touched in both worlds.
+DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& tally) {
+    add_one(tally, plan.joint_tally + 3 * (path.first & 3) + (path.first >> 2));
+    UNROLL
+    for (int side = UP; side <= DOWN; ++side) {
+        const int with = rank_of(plan, path, side);
+        const int without = rank_of(plan, path, 2 + side);
+        add_one(tally, plan.both_tally + side * plan.width + (with < without ? with : without));
+    }
+}
+
+// One trading step of `trade`.
+DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, float z, int known, PathState& path,
+                       const Tally& tally) {
+    moment.k += 1;
+    moment.step = step_after(plan, moment.step);
+    take_step<false>(plan, draws, moment, z, known, {false, 0.0f, 0.0f}, path, tally);
+}
+
+// The trading steps of a session, four a call of the random generator. `sine` and `angle` are left over from the
+// opening call, whose pair holds the gap's normal and that of the first trading step.
+DEVICE void trade(const Plan& plan, const Draws& draws, Moment moment, float sine, Word angle, PathState& path,
+                  const Tally& tally) {
+    const int last = plan.steps_per_session - 1;
+    for (int call = 1; moment.k != last; ++call) {
+        // The second step of the pair before, then both of the call's first pair and the first of its second.
+        trade_step(plan, draws, moment, sine, known_bits(angle, 1), path, tally);
+        if (moment.k == last) return;
+        const Words words = path_words(draws, moment.path_low, moment.session, call, PURPOSE_MOVES);
+        const NormalPair first = normal_pair(words.a, words.b);
+        trade_step(plan, draws, moment, first.cosine, known_bits(words.b, 0), path, tally);
+        if (moment.k == last) return;
+        trade_step(plan, draws, moment, first.sine, known_bits(words.b, 1), path, tally);
+        if (moment.k == last) return;
+        const NormalPair second = normal_pair(words.c, words.d);
+        trade_step(plan, draws, moment, second.cosine, known_bits(words.d, 0), path, tally);
+        sine = second.sine;
+        angle = words.d;
+    }
+}
+
+// Simulate one path and count it.
+template <typename Run>
+DEVICE void run_path(const Plan& plan, const Draws& draws, Word path_low, Run* runs, int stride, const Tally& tally) {
+    PathState path;
+    start_path(plan, path);
+    for (int r = 1; r < plan.regime_count; ++r) {
+        const Regime& regime = plan.regimes[r];
+        if (regime.run >= 0) runs[regime.run * stride] = static_cast<Run>(regime.run_start);
+    }
+    for (int session = 0; session < plan.sessions; ++session) {
+        const Words words = path_words(draws, path_low, session, 0, PURPOSE_MOVES);
+        const GapOutcome outcome = open_session(plan, session, words, path);
+        const NormalPair pair = normal_pair(words.c, words.d);
+        const Moment moment = {path_low, session, 0, step_number(plan, session * plan.steps_per_session)};
+        take_step<true>(plan, draws, moment, pair.cosine, known_bits(words.d, 0), outcome, path, tally);
+        settle_open(plan, *moment.step, path);
+        trade(plan, draws, moment, pair.sine, words.d, path, tally);
+        close_session(plan, session, path, runs, stride, tally);
+    }
+    count_paths(plan, path, tally);
+}

@@ -1,0 +1,34 @@
+// Philox4x32-10: random words as a pure function of their address.
+//
+//     counter = (path low, path high, session · CALLS_PER_SESSION + call, purpose);   key = seed (low, high)
+//
+// Source: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
+#pragma once
+
+#include "plan.cuh"
+
+struct Words {
+    Word a;
+    Word b;
+    Word c;
+    Word d;
+};
+
+// Four random words of a counter; `key` holds the two key words of each round.
+DEVICE Words philox4x32(Words counter, const Word* key) {
+    UNROLL
+    for (int r = 0; r < PHILOX_ROUNDS; ++r) {
+        const Word64 first = static_cast<Word64>(PHILOX_MULTIPLIER_0) * counter.a;
+        const Word64 second = static_cast<Word64>(PHILOX_MULTIPLIER_1) * counter.c;
+        const Word a = static_cast<Word>(second >> 32) ^ counter.b ^ key[2 * r];
+        const Word c = static_cast<Word>(first >> 32) ^ counter.d ^ key[2 * r + 1];
+        counter = {a, static_cast<Word>(second), c, static_cast<Word>(first)};
+    }
+    return counter;
+}
+
+// Words of a path at an address: session, call within the session, and what they are for.
+DEVICE Words path_words(const Draws& draws, Word path_low, int session, int call, Word purpose) {
+    const Word address = static_cast<Word>(session) * CALLS_PER_SESSION + static_cast<Word>(call);
+    return philox4x32({path_low, draws.path_high, address, purpose}, draws.key);
+}

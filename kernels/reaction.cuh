@@ -1,0 +1,17 @@
+// Look-ups in tables of straight lines: the reaction map Φ and its inverse.
+//
+//     x̂ = clip(x, low, high);   zone = lines[truncate(scale·x̂ + offset) + book·zones]
+//     line = lines[truncate(zone.slope·x̂ + zone.intercept)];   value = line.intercept + line.slope·x
+//
+// A table's zones are equal; each is cut into as many cells as its bends need.
+#pragma once
+
+#include "plan.cuh"
+
+// Value at x of the line of a book's row.
+DEVICE float look_up(const LineTable& table, float x, int book) {
+    const float inside = smaller(larger(x, table.low), table.high);
+    const Line& zone = table.lines[book * table.zones + static_cast<int>(inside * table.scale + table.offset)];
+    const Line& line = table.lines[static_cast<int>(zone.slope * inside + zone.intercept)];
+    return line.intercept + line.slope * x;
+}

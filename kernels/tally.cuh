@@ -1,0 +1,36 @@
+// Counts of paths, all in one array whose parts begin at the plan's `…_tally`:
+//
+//     joint (3, 3)  first target with dealers × without          both  (2, W)  side × levels touched in both worlds
+//     regime (D, R) regime after each close                      close (D, H + 2) histogram of each close
+//     first (N, 4)  step × (2·world + side), first targets       touch (N, 4, W) step × (2·world + side) × level
+//
+// On a GPU the leading `private_count` of them are privatised in the block's shared memory.
+#pragma once
+
+#include "plan.cuh"
+
+#ifdef __CUDACC__
+using Count = Word;
+#elif !defined(TALLY_IN_WORDS)
+using Count = long long;
+#else
+using Count = Word;
+#endif
+
+struct Tally {
+    Count* total;
+    Count* block;
+    int private_count;
+};
+
+DEVICE void add_one(const Tally& tally, int place) {
+#if defined(__CUDACC__) || defined(TALLY_IN_WORDS)
+    if (place < tally.private_count) {
+        atomicAdd(tally.block + place, 1u);
+    } else {
+        atomicAdd(tally.total + place, 1u);
+    }
+#else
+    tally.total[place] += 1;
+#endif
+}

@@ -1,0 +1,60 @@
+"""Build of the native engine; everything else stands in pyproject.toml.
+
+The engine is compiled where a C++ compiler is found and left out where none is: it is never a reason for the
+installation to fail. It is a plain shared library, loaded through ctypes, so that Python's headers are not needed.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from sim.kernel_sources import constant_definitions, native_builds, native_command  # noqa: E402
+
+
+def compiler() -> str | None:
+    """C++ compiler: the one CXX names, else the first that is there."""
+    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
+    return next((found for name in candidates if (found := shutil.which(name))), None)
+
+
+class BuildNative(build_ext):
+    """Compiles each build of the native engine by its own command, or says why it is left out."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile one build."""
+        output = Path(self.get_ext_fullpath(ext.name)).resolve()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        found = compiler()
+        if found is None:
+            warnings.warn("no C++ compiler was found: the native engine is left out", stacklevel=2)
+            return
+        constants = Path(self.build_temp).resolve() / "constants.cuh"
+        constants.parent.mkdir(parents=True, exist_ok=True)
+        constants.write_text(constant_definitions(), encoding="utf-8")
+        command = native_command(found, ext.name.rpartition("_")[2], constants, output)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            output.unlink(missing_ok=True)
+            detail = (getattr(error, "stderr", None) or str(error)).strip()
+            warnings.warn(f"{ext.name} is left out, {found} could not compile it:\n{detail}", stacklevel=2)
+
+
+setup(
+    cmdclass={"build_ext": BuildNative},
+    ext_modules=[
+        Extension(f"sim.engines._native_{build}", ["kernels/paths.cpp"], optional=True)
+        for build in native_builds(platform.machine())
+        if os.name == "posix"
+    ],
+)

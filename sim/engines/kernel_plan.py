@@ -1,0 +1,214 @@
+"""A plan in the kernels' own layout, and their counts back in ours.
+
+The layout is read off kernels/plan.cuh, so that there is no second description of it to fall behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.kernel_constants import PHILOX_KEY_STEPS, PHILOX_ROUNDS, TOUCHES_ABOVE, VARIANCE_ATOMS_BITS
+from sim.kernel_sources import kernel_structs
+from sim.kernels_numpy.path_state import LADDERS
+from sim.outcomes import Outcomes
+from sim.plan import EnginePlan
+
+SCALARS = {"float": "f4", "int": "i4", "Word": "u4"}
+WORD_MASK = 0xFFFFFFFF
+# A step and its barriers fill whole cache lines of a GPU's sectors.
+STEP_ALIGNMENT = 32
+KernelArray = NDArray[Any]
+
+
+def struct_dtype(name: str) -> np.dtype[Any]:
+    """NumPy type of a struct of plan.cuh, aligned as the compilers align it."""
+    fields: list[Any] = []
+    for field, kind, length in kernel_structs()[name]:
+        base: Any = "u8" if kind.endswith("*") else SCALARS.get(kind) or struct_dtype(kind)
+        fields.append((field, base, (length,)) if length else (field, base))
+    return np.dtype(fields, align=True)
+
+
+@dataclass(frozen=True)
+class TallyLayout:
+    """Where each array of counts begins in the kernels' one array, the busiest first; see kernels/tally.cuh.
+
+    Attributes
+    ----------
+    starts : name of the Plan's field to first place.
+    tallies : number of counts.
+    """
+
+    starts: dict[str, int]
+    tallies: int
+
+    @classmethod
+    def of(cls, plan: EnginePlan) -> TallyLayout:
+        """Return the layout for a plan."""
+        width = plan.level.shape[1]
+        sizes = {
+            "joint_tally": 9,
+            "both_tally": 2 * width,
+            "regime_tally": plan.sessions * plan.trigger.size,
+            "close_tally": plan.sessions * (plan.close_bins + 2),
+            "first_tally": plan.steps * LADDERS,
+            "touch_tally": plan.steps * LADDERS * width,
+        }
+        starts, here = {}, 0
+        for name, size in sizes.items():
+            starts[name] = here
+            here += size
+        return cls(starts, here)
+
+    def ends(self) -> list[int]:
+        """Places at which an array ends: how many leading counts may be kept together."""
+        return [*list(self.starts.values())[1:], self.tallies]
+
+
+def kernel_arrays(plan: EnginePlan) -> dict[str, KernelArray]:
+    """Arrays that the Plan struct points to, by field, and "lines", which the tables point to."""
+    atoms = plan.variance_atoms
+    if not atoms.size:
+        atoms = np.ones(1 << VARIANCE_ATOMS_BITS, dtype=np.float32)
+    # One zone, whose only line is 0 + 1·x, gives the same bits as no look-up.
+    lines = np.array([[1, 0], [0, 1]], dtype=np.float32) if plan.identity_map else plan.lines
+    return {
+        "lines": np.ascontiguousarray(lines),
+        "level": np.ascontiguousarray(plan.level),
+        "variance_atoms": atoms,
+        "outcome_start": plan.outcome_start,
+        "outcome_threshold": plan.outcome_threshold,
+        "outcome_mean": plan.outcome_mean,
+        "outcome_variance": plan.outcome_variance,
+        "regimes": _regimes(plan),
+    }
+
+
+def _tables(plan: EnginePlan, lines: int) -> KernelArray:
+    """LineTable structs whose lines begin at an address."""
+    tables = np.zeros(max(1, plan.table_start.size), dtype=struct_dtype("LineTable"))
+    tables["lines"] = lines
+    if not plan.identity_map:
+        tables["low"], tables["high"] = plan.table_clip.T
+        tables["scale"], tables["offset"] = plan.table_scale.T
+        tables["lines"] += (plan.table_start * plan.lines.itemsize * 2).astype(np.uint64)
+        tables["zones"] = plan.table_zones
+    return tables
+
+
+def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
+    """Step structs, each with its barriers behind it, and an empty one behind the last."""
+    barriers = plan.barrier_end[0].size
+    step = struct_dtype("Step")
+    unpadded = step.itemsize + 8 * barriers
+    record = np.dtype(
+        {
+            "names": ["step", "end", "start"],
+            "formats": [step, ("f4", (barriers,)), ("f4", (barriers,))],
+            "offsets": [0, step.itemsize, step.itemsize + 4 * barriers],
+            "itemsize": -(-unpadded // STEP_ALIGNMENT) * STEP_ALIGNMENT,
+        }
+    )
+    records = np.zeros(plan.steps + 1, dtype=record)
+    steps = records["step"]
+    which = np.zeros(plan.steps, dtype=np.int32) if plan.identity_map else plan.step_table
+    steps["table"][:-1] = tables[which]
+    steps["share"][:-1] = np.tile(plan.share, plan.sessions)
+    steps["root_share"][:-1] = np.tile(plan.root_share, plan.sessions)
+    steps["fade"] = plan.fade
+    steps["rebase"][:-1] = plan.rebase_table
+    steps["settles"][:-1] = plan.settles
+    records["end"][:-1] = plan.barrier_end.reshape(plan.steps, -1)
+    records["start"][:-1] = plan.barrier_start.reshape(plan.steps, -1)
+    return records
+
+
+def _regimes(plan: EnginePlan) -> KernelArray:
+    count = plan.trigger.size
+    regimes = np.zeros(count, dtype=struct_dtype("Regime"))
+    regimes["trigger"] = plan.trigger
+    regimes["level"] = plan.trigger_level
+    regimes["rank"] = plan.trigger_rank
+    regimes["closes"] = plan.trigger_closes
+    has_run = plan.trigger_closes > 0
+    regimes["run"] = np.where(has_run, np.cumsum(has_run) - 1, -1)
+    regimes["run_start"] = plan.run_start
+    bits = 1 << np.arange(count - 1, dtype=np.uint32)
+    regimes["allowed"] = (plan.allowed_from[1:].T * bits).sum(axis=1)
+    regimes["lasts"] = plan.lasts
+    regimes["successor"] = plan.successor
+    regimes["book"] = plan.book_of_regime
+    regimes["flow"] = plan.regime_flow
+    return regimes
+
+
+def kernel_plan(plan: EnginePlan, place: Callable[[str, KernelArray], int]) -> KernelArray:
+    """Plan struct as a NumPy scalar array, () of its struct type.
+
+    Parameters
+    ----------
+    plan : what to simulate.
+    place : puts an array, given its name, where the kernel can read it, keeps it alive, and returns its address.
+    """
+    arrays = kernel_arrays(plan)
+    tables = _tables(plan, place("lines", arrays.pop("lines")))
+    steps = _steps(plan, tables)
+    arrays |= {"tables": tables, "steps": steps}
+    layout = TallyLayout.of(plan)
+    values: dict[str, Any] = {
+        **{name: place(name, array) for name, array in arrays.items()},
+        "alpha_gamma": np.float32(plan.alpha + plan.gamma),
+        "step_bytes": steps.itemsize,
+        "width": plan.level.shape[1],
+        "regime_count": plan.trigger.size,
+        "close_triggers": np.count_nonzero(plan.trigger_closes),
+        "target_above": plan.target_rank[0],
+        "target_below": plan.target_rank[1],
+        "tallies": layout.tallies,
+        **layout.starts,
+    }
+    struct = np.zeros((), dtype=struct_dtype("Plan"))
+    for field, _, _ in kernel_structs()["Plan"]:
+        struct[field] = values[field] if field in values else getattr(plan, field)
+    return struct
+
+
+def kernel_draws(seed: int, path_high: int) -> KernelArray:
+    """Draws struct of a seed: Philox's key words, round by round, and the high word of all path numbers."""
+    struct = np.zeros((), dtype=struct_dtype("Draws"))
+    key = (seed & WORD_MASK, seed >> 32)
+    struct["key"] = [
+        (word + r * step) & WORD_MASK
+        for r in range(PHILOX_ROUNDS)
+        for word, step in zip(key, PHILOX_KEY_STEPS, strict=True)
+    ]
+    struct["path_high"] = path_high
+    return struct
+
+
+def outcomes_from_tallies(plan: EnginePlan, tallies: NDArray[np.int64], paths: int) -> Outcomes:
+    """Outcomes from the kernels' counts, which have levels by side, nearest first."""
+    layout = TallyLayout.of(plan)
+    width, steps = plan.level.shape[1], plan.steps
+    bounds = dict(zip(layout.starts, layout.ends(), strict=True))
+
+    def part(name: str, *shape: int) -> NDArray[np.int64]:
+        return tallies[layout.starts[name] : bounds[name]].reshape(shape)
+
+    above, below = (int(count) for count in plan.level_count)
+    touch = part("touch_tally", steps, 2, 2, width).transpose(1, 2, 3, 0)
+    both = part("both_tally", 2, width)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return Outcomes(
+        paths=paths,
+        joint=part("joint_tally", 3, 3).copy(),
+        first=part("first_tally", steps, 2, 2).transpose(1, 2, 0).copy(),
+        touch=np.concatenate((touch[:, 1, :below][:, ::-1], touch[:, 0, :above]), axis=1),
+        touch_both=np.concatenate((both[1, 1 : below + 1][::-1], both[0, 1 : above + 1])),
+        regime=part("regime_tally", plan.sessions, plan.trigger.size).copy(),
+        closes=part("close_tally", plan.sessions, plan.close_bins + 2).copy(),
+    )

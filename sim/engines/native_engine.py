@@ -1,0 +1,155 @@
+"""The native engine: the kernels compiled for the processor, several threads, no lock between them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engines.kernel_plan import (
+    TallyLayout,
+    kernel_draws,
+    kernel_plan,
+    outcomes_from_tallies,
+)
+from sim.engines.path_ranges import WORD, even_size, path_ranges, share_ranges
+from sim.errors import GammawallError
+from sim.kernel_sources import NATIVE_BUILDS, kernel_digest
+from sim.outcomes import Outcomes
+from sim.plan import EnginePlan
+
+# A range takes about a tenth of a second, so that an interruption is heeded soon.
+RANGE_PATHS = 1 << 16
+SMALLEST_RANGE = 1 << 10
+REINSTALL = "pip install --force-reinstall --no-deps gammawall-sim, or make clean and make run in a checkout"
+
+
+class NativeEngine:
+    """Simulates with the compiled kernels on the CPU.
+
+    Parameters
+    ----------
+    threads : processors to use.
+    block_paths : paths a thread takes at a time; it changes speed, never counts.
+    build : "avx512", "avx2" or "baseline"; the fastest that the processor can run if None.
+
+    Raises
+    ------
+    GammawallError : the engine was not built, or not from these kernels, or the processor cannot run the build.
+    """
+
+    name = "native"
+
+    def __init__(self, threads: int = 1, block_paths: int | None = None, build: str | None = None):
+        problem = native_problem(build)
+        if problem:
+            raise GammawallError(f"the native engine is not available: {problem}")
+        self.threads = threads
+        self.block_paths = block_paths
+        self.build = build or usable_builds()[0]
+        self.library = load_library(library_file(self.build))
+
+    def run(
+        self,
+        plan: EnginePlan,
+        seed: int,
+        first_path: int,
+        paths: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> Outcomes:
+        """Outcomes of paths `first_path` … `first_path + paths − 1`; see `NumpyEngine.run`.
+
+        Raises
+        ------
+        MemoryError : there is none left.
+        KeyboardInterrupt : after the threads have stopped.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+
+        def place(name: str, array: NDArray[Any]) -> int:
+            arrays[name] = array
+            return int(array.ctypes.data)
+
+        struct = kernel_plan(plan, place)
+        size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_PATHS)
+        threads = min(self.threads, -(-paths // size))
+        tallies = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
+        counters = [self._counter(struct, seed, own) for own in tallies]
+        share_ranges(counters, path_ranges(first_path, paths, size), progress)
+        return outcomes_from_tallies(plan, tallies.sum(axis=0), paths)
+
+    def _counter(self, struct: NDArray[Any], seed: int, own: NDArray[np.int64]) -> Callable[[int, int], None]:
+        def count_paths(first: int, count: int) -> None:
+            draws = kernel_draws(seed, first >> WORD)
+            addresses = (struct.ctypes.data, draws.ctypes.data)
+            if self.library.simulate_paths(*addresses, first & 0xFFFFFFFF, count, own.ctypes.data):
+                raise MemoryError("no memory for a block of paths")
+
+        return count_paths
+
+
+def library_file(build: str) -> Path | None:
+    """File of a build, or None where it was not compiled."""
+    folder = Path(__file__).resolve().parent
+    names = (f"_native_{build}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+@cache
+def load_library(file: Path) -> ctypes.CDLL:
+    """Shared library with the types of its functions declared.
+
+    Raises
+    ------
+    OSError : it cannot be loaded.
+    """
+    library = ctypes.CDLL(str(file))
+    library.simulate_paths.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_uint64,
+        ctypes.c_void_p,
+    ]
+    library.simulate_paths.restype = ctypes.c_int
+    library.kernel_digest.restype = ctypes.c_char_p
+    library.processor_has.argtypes = [ctypes.c_char_p]
+    library.processor_has.restype = ctypes.c_int
+    return library
+
+
+def usable_builds() -> list[str]:
+    """Builds that are here and that this processor can run, fastest first."""
+    files = {build: file for build in NATIVE_BUILDS if (file := library_file(build))}
+    if "baseline" not in files:
+        return []
+    asks = load_library(files["baseline"]).processor_has
+    return [b for b in files if all(asks(feature.encode()) for feature in NATIVE_BUILDS[b][1])]
+
+
+def native_problem(build: str | None = None) -> str | None:
+    """Why the engine, or one build of it, cannot be used, and what to do; None if it can."""
+    if build is not None and build not in NATIVE_BUILDS:
+        return f"there is no build {build!r}. Try one of {', '.join(NATIVE_BUILDS)}."
+    if library_file("baseline") is None or (build and library_file(build) is None):
+        return (
+            "it was not compiled when gammawall was installed, for want of a C++ compiler that could. "
+            f"Install g++ or clang++ and then the package again: {REINSTALL}."
+        )
+    try:
+        usable = usable_builds()
+    except OSError as error:
+        return f"its library cannot be loaded ({error}). Install the package again: {REINSTALL}."
+    if build and build not in usable:
+        return f"this processor cannot run the {build} build. Try {usable[0]}."
+    file = library_file(build or usable[0])
+    assert file is not None
+    if load_library(file).kernel_digest().decode() != kernel_digest():
+        return f"it was compiled from other kernels than those installed here. Install again: {REINSTALL}."
+    return None

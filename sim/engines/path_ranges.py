@@ -1,0 +1,79 @@
+"""The paths of a run, cut into ranges that workers take one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+
+# Paths of a range share the high word of their number.
+WORD = 32
+
+
+def path_ranges(first_path: int, paths: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges (first, count) that cover the paths; none crosses a multiple of 2^32."""
+    here, end = first_path, first_path + paths
+    while here < end:
+        count = min(size, end - here, ((here >> WORD) + 1 << WORD) - here)
+        yield here, count
+        here += count
+
+
+def even_size(paths: int, workers: int, smallest: int, largest: int) -> int:
+    """Size of a range that gives each worker as many equal ranges."""
+    rounds = -(-paths // (workers * largest))
+    return max(smallest, -(-paths // (workers * rounds)))
+
+
+def share_ranges(
+    counters: Sequence[Callable[[int, int], None]],
+    ranges: Iterator[tuple[int, int]],
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Let each counter, in a thread of its own, take range after range until none is left.
+
+    Parameters
+    ----------
+    counters : called with (first path, number of paths); each counts into an array of its own, without the GIL.
+    ranges : what there is to count.
+    progress : called, in the calling thread, with the number of paths of each finished range.
+
+    Raises
+    ------
+    Exception : whatever a counter raises first, after the other counters have finished their range.
+    KeyboardInterrupt : likewise.
+    """
+    finished: SimpleQueue[int | BaseException | None] = SimpleQueue()
+    taking, stopped = threading.Lock(), threading.Event()
+
+    def work(count_paths: Callable[[int, int], None]) -> None:
+        try:
+            while not stopped.is_set():
+                with taking:
+                    here = next(ranges, None)
+                if here is None:
+                    break
+                count_paths(*here)
+                finished.put(here[1])
+        except BaseException as error:  # noqa: BLE001, handed to the calling thread
+            finished.put(error)
+        else:
+            finished.put(None)
+
+    threads = [threading.Thread(target=work, args=(counter,), daemon=True) for counter in counters]
+    for thread in threads:
+        thread.start()
+    working = len(threads)
+    try:
+        while working:
+            done = finished.get()
+            if isinstance(done, BaseException):
+                raise done
+            if done is None:
+                working -= 1
+            elif progress is not None:
+                progress(done)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
