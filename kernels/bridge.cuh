@@ -13,11 +13,12 @@
 
 constexpr int KNOWN_MASK = (1 << BRIDGE_KNOWN_BITS) - 1;
 
-// The bits of a float read as a number are 2^23·(127 + log2) up to an error of −0.0861 to 0 in log2.
-constexpr float HALF_LN_TWO = 0.34657359f;
-constexpr float LOG2_BITS_ERROR = 0.0862f;
-// Above any rounding of the bounds and of the exponential itself.
-constexpr float BOUND_MARGIN = 2e-5f;
+// Bounds of E/2 come in units of BRIDGE_UNIT = ½·ln 2·2^−23: the bits of a float, read as a number, are
+// 2^23·(127 + log2) up to an error of −0.0861 to 0 in log2. The margin, 1e-5 of E/2 and more, is above any rounding of
+// the bounds and of the exponential itself.
+constexpr float LOG2_OF_BITS_ERROR = 0.0862f;
+constexpr float UNITS_MARGIN = 512.0f;
+constexpr float UNITS_OF_ZERO = (127 + BRIDGE_KNOWN_BITS) * 0x1p23f;
 
 // Top bits of U that a pair's angle word holds for a step; `k` counts within the session, the two steps of a pair
 // share the word.
@@ -33,16 +34,14 @@ DEVICE Word bridge_word(int known, Word drawn) {
 // E/2 of a word.
 DEVICE float half_exponential(Word word) { return minus_two_log(word) * 0.25f; }
 
-// Upper bound of E/2 when U lies at or above known/2^BRIDGE_KNOWN_BITS; 46 when known = 0.
-DEVICE float largest_half_exponential(float known) {
-    const float bits = static_cast<float>(bits_of(known));
-    return (HALF_LN_TWO * (127 + BRIDGE_KNOWN_BITS) + BOUND_MARGIN) - bits * (HALF_LN_TWO * 0x1p-23f);
+// Upper bound of E/2, in units, when U lies at or above known/2^BRIDGE_KNOWN_BITS; 46 when known = 0.
+DEVICE float most_units(float known) {
+    return (UNITS_OF_ZERO + UNITS_MARGIN) - static_cast<float>(bits_of(known));
 }
 
-// Lower bound of E/2 when U lies below (known + 1)/2^BRIDGE_KNOWN_BITS; it may be negative.
-DEVICE float smallest_half_exponential(float known) {
-    const float bits = static_cast<float>(bits_of(known + 1.0f));
-    return (HALF_LN_TWO * (127 + BRIDGE_KNOWN_BITS - LOG2_BITS_ERROR) - BOUND_MARGIN) - bits * (HALF_LN_TWO * 0x1p-23f);
+// Lower bound of E/2, in units, when U lies below (known + 1)/2^BRIDGE_KNOWN_BITS; it may be negative.
+DEVICE float least_units(float known) {
+    return (UNITS_OF_ZERO - LOG2_OF_BITS_ERROR * 0x1p23f - UNITS_MARGIN) - static_cast<float>(bits_of(known + 1.0f));
 }
 
 // Whether the barrier was touched. `start`, `end`: distances to it, positive on the near side, log units; `reach`:

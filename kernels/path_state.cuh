@@ -34,7 +34,7 @@ struct PathState {
     int first;
     // Distance to the next barrier of each ladder at the start of the step.
     float distance[LADDERS];
-    // Place of the next barrier of each ladder: with dealers in a step's row of barriers, for the twin in `level`.
+    // Place of the next barrier of each ladder, see first_place.
     int place[LADDERS];
     // Next barrier of the twin on each side.
     float twin_barrier[2];
@@ -43,10 +43,13 @@ struct PathState {
 // Outward direction of each side.
 DEVICE float sign_of(int side) { return side == UP ? 1.0f : -1.0f; }
 
-// Place of a ladder's first barrier: in a step's row of barriers, or the twin's in `level`.
+// Floats before the barriers of a step.
+constexpr int STEP_FLOATS = sizeof(Step) / sizeof(float);
+
+// Place of a ladder's first barrier: with dealers counted from the step's own begin, for the twin in `level`.
 DEVICE int first_place(const Plan& plan, int ladder, int book) {
     const int side = ladder & 1;
-    return (ladder < 2 ? side * plan.books + book : side) * plan.width;
+    return ladder < 2 ? STEP_FLOATS + (side * plan.books + book) * plan.width : side * plan.width;
 }
 
 // Levels touched so far on a ladder; the next one has this rank.
@@ -54,20 +57,30 @@ DEVICE int rank_of(const Plan& plan, const PathState& path, int ladder) {
     return path.place[ladder] - first_place(plan, ladder, path.book);
 }
 
-// The barriers of a step: at its end, and at its start.
-DEVICE const float* barriers_at_end(const Step& step) { return reinterpret_cast<const float*>(&step + 1); }
+// A barrier at the end of a step, and at its start.
+DEVICE float barrier_at_end(const Step& step, int place) { return reinterpret_cast<const float*>(&step)[place]; }
 
-DEVICE const float* barriers_at_start(const Plan& plan, const Step& step) {
-    return barriers_at_end(step) + 2 * plan.books * plan.width;
+DEVICE float barrier_at_start(const Plan& plan, const Step& step, int place) {
+    return barrier_at_end(step, place + 2 * plan.books * plan.width);
+}
+
+// Bytes from one step to the next: known at compile time on a GPU, so that four steps share one address.
+DEVICE Word step_bytes(const Plan& plan) {
+#ifdef STEP_BYTES
+    return STEP_BYTES;
+#else
+    return plan.step_bytes;
+#endif
 }
 
 // The step with a number, and the one after a step.
 DEVICE const Step* step_number(const Plan& plan, int number) {
-    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(plan.steps) + number * plan.step_bytes);
+    const Word64 offset = static_cast<Word64>(number) * step_bytes(plan);
+    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(plan.steps) + offset);
 }
 
 DEVICE const Step* step_after(const Plan& plan, const Step* step) {
-    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(step) + plan.step_bytes);
+    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(step) + step_bytes(plan));
 }
 
 // A path at the start.
@@ -82,13 +95,12 @@ DEVICE void start_path(const Plan& plan, PathState& path) {
     path.age = 0;
     path.visited = 0;
     path.first = NEITHER;
-    const float* barriers = barriers_at_start(plan, *plan.steps);
     UNROLL
     for (int side = UP; side <= DOWN; ++side) {
         path.place[side] = first_place(plan, side, 0);
         path.place[2 + side] = first_place(plan, 2 + side, 0);
         path.twin_barrier[side] = plan.level[path.place[2 + side]];
-        path.distance[side] = barriers[path.place[side]] - sign_of(side) * plan.hedge_start;
+        path.distance[side] = barrier_at_start(plan, *plan.steps, path.place[side]) - sign_of(side) * plan.hedge_start;
         path.distance[2 + side] = path.twin_barrier[side];
     }
 }

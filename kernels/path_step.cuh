@@ -92,7 +92,7 @@ DEVICE void clear_market(const Step& step, const PathState& path, float move, Ah
     ahead.x = path.x + move;
     ahead.y = path.y + move;
     if (!GAP) {
-        ahead.y = ahead.y - (path.s - path.x) * step.fade;
+        ahead.y = ahead.y - (path.s - path.x) * step.table.fade;
         ahead.y = ahead.y + path.flow;
     }
     ahead.s = look_up(step.table, ahead.y, path.book);
@@ -101,9 +101,8 @@ DEVICE void clear_market(const Step& step, const PathState& path, float move, Ah
 // 5 Find whether a next level may have been touched: d0·d1 within reach of the largest exponential.
 template <bool GAP>
 DEVICE void near_levels(const Step& step, const PathState& path, int known, Ahead& ahead) {
-    const float* barriers = barriers_at_end(step);
-    ahead.distance[UP] = barriers[path.place[UP]] - ahead.y;
-    ahead.distance[DOWN] = barriers[path.place[DOWN]] + ahead.y;
+    ahead.distance[UP] = barrier_at_end(step, path.place[UP]) - ahead.y;
+    ahead.distance[DOWN] = barrier_at_end(step, path.place[DOWN]) + ahead.y;
     ahead.distance[2 + UP] = path.twin_barrier[UP] - ahead.x;
     ahead.distance[2 + DOWN] = path.twin_barrier[DOWN] + ahead.x;
     if constexpr (GAP) {
@@ -115,11 +114,11 @@ DEVICE void near_levels(const Step& step, const PathState& path, int known, Ahea
                                     path.distance[2 + UP] * ahead.distance[2 + UP]);
         const float below = smaller(path.distance[DOWN] * ahead.distance[DOWN],
                                     path.distance[2 + DOWN] * ahead.distance[2 + DOWN]);
-        const float variance = path.scaled_variance * step.share;
+        const float unit = path.scaled_variance * step.reach_share;
         const float bits = static_cast<float>(known);
-        const float reach_above = variance * largest_half_exponential(bits);
-        const float reach_below = variance * largest_half_exponential(static_cast<float>(KNOWN_MASK) - bits);
-        ahead.near = (above < reach_above) | (below < reach_below);
+        const bool near_above = above < unit * most_units(bits);
+        const bool near_below = below < unit * most_units(static_cast<float>(KNOWN_MASK) - bits);
+        ahead.near = near_above | near_below;
     }
 }
 
@@ -134,8 +133,8 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const Moment& mom
     UNROLL
     for (int side = UP; side <= DOWN && !GAP; ++side) {
         const float bits = static_cast<float>(side == UP ? known : KNOWN_MASK - known);
-        low[side] = variance * smallest_half_exponential(bits);
-        high[side] = variance * largest_half_exponential(bits);
+        low[side] = variance * (BRIDGE_UNIT * least_units(bits));
+        high[side] = variance * (BRIDGE_UNIT * most_units(bits));
     }
     float to_target[LADDERS] = {NO_LEVEL, NO_LEVEL, NO_LEVEL, NO_LEVEL};
     bool open;
@@ -152,8 +151,8 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const Moment& mom
                 if (rank == (side == UP ? plan.target_above : plan.target_below)) to_target[ladder] = start;
                 const int place = ++path.place[ladder];
                 if (ladder < 2) {
-                    end = barriers_at_end(*moment.step)[place] - sign_of(side) * ahead.y;
-                    start = barriers_at_start(plan, *moment.step)[place] - sign_of(side) * path.y;
+                    end = barrier_at_end(*moment.step, place) - sign_of(side) * ahead.y;
+                    start = barrier_at_start(plan, *moment.step, place) - sign_of(side) * path.y;
                 } else {
                     path.twin_barrier[side] = plan.level[place];
                     end = path.twin_barrier[side] - sign_of(side) * ahead.x;

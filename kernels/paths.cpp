@@ -13,10 +13,13 @@
 
 namespace {
 
-// Enough paths to share a step's tables; few enough that their state stays in the second-level cache.
+// Paths of a block: enough to share a step's tables, few enough that their state stays in the caches next to the core.
 #ifndef LANES
-#define LANES 512
+#define LANES 256
 #endif
+constexpr int CACHE_LINE = 64;
+// Bytes of a table that are worth fetching ahead: larger ones have most of their lines where few paths come.
+constexpr long MOST_PREFETCHED = 1 << 16;
 
 #define ALIGNED alignas(64)
 #define VECTORISED _Pragma("omp simd")
@@ -118,6 +121,7 @@ struct Run {
 
     void start(Word first_path);
     void open(int session);
+    void prefetch(const Step& step, int number);
     template <bool GAP>
     void step(int session, int k, int count);
     template <bool GAP>
@@ -203,12 +207,23 @@ void Run::open(int session) {
     }
 }
 
+// Fetch the next step's table ahead of its look-ups; the tables of all steps follow one another.
+void Run::prefetch(const Step& step, int number) {
+    if (number + 2 >= plan.sessions * plan.steps_per_session) return;
+    const Step* next = step_after(plan, &step);
+    const char* first = reinterpret_cast<const char*>(next->table.lines);
+    const char* end = reinterpret_cast<const char*>(step_after(plan, next)->table.lines);
+    if (end - first > MOST_PREFETCHED) end = first + MOST_PREFETCHED;
+    for (; first < end; first += CACHE_LINE) __builtin_prefetch(first);
+}
+
 // Step k of a session, for all lanes together, then for those near a level one by one.
 template <bool GAP>
 void Run::step(int session, int k, int count) {
     const Plan plan = this->plan;
     const int number = session * plan.steps_per_session + k;
     const Step& step = *step_number(plan, number);
+    prefetch(step, number);
     const float* normal = normals.get() + k * LANES;
     const Word* angle = angles.get() + k / 2 * LANES;
     const bool outcomes = GAP && plan.outcome_start[session + 1] > plan.outcome_start[session];
@@ -244,8 +259,13 @@ void Run::step(int session, int k, int count) {
         block.near[i] = ahead.near;
     }
     const Moment moment = {0, session, k, &step};
-    for (int i = 0; i < count; ++i) {
-        if (block.near[i]) touch<GAP>(i, moment);
+    for (int i = 0; i < count; i += 8) {
+        Word64 near[4];
+        std::memcpy(near, block.near + i, sizeof near);
+        if ((near[0] | near[1] | near[2] | near[3]) == 0) continue;
+        for (int lane = i; lane < i + 8 && lane < count; ++lane) {
+            if (block.near[lane]) touch<GAP>(lane, moment);
+        }
     }
     block.now = 1 - now;
 }

@@ -12,6 +12,7 @@
 //
 // Shared memory: private_count 32-bit counts, then 16-bit closes in a row, one for each close trigger and thread.
 // Random words: see session.cuh and path_step.cuh. Source: the model in the README; Philox, Salmon et al. (2011).
+#define SHARED_TALLY
 #include "paths.cuh"
 
 #ifndef BLOCK_THREADS

@@ -14,10 +14,10 @@ DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& ta
     }
 }
 
-// One trading step of `trade`.
-DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, float z, int known, PathState& path,
-                       const Tally& tally) {
-    moment.k += 1;
+// One trading step; `left` of the session, this one included.
+DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, int left, float z, int known,
+                       PathState& path, const Tally& tally) {
+    moment.k = plan.steps_per_session - left;
     moment.step = step_after(plan, moment.step);
     take_step<false>(plan, draws, moment, z, known, {false, 0.0f, 0.0f}, path, tally);
 }
@@ -26,19 +26,20 @@ DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, flo
 // opening call, whose pair holds the gap's normal and that of the first trading step.
 DEVICE void trade(const Plan& plan, const Draws& draws, Moment moment, float sine, Word angle, PathState& path,
                   const Tally& tally) {
-    const int last = plan.steps_per_session - 1;
-    for (int call = 1; moment.k != last; ++call) {
+    int call = 1;
+    for (int left = plan.steps_per_session - 1; left > 0; left -= 4) {
         // The second step of the pair before, then both of the call's first pair and the first of its second.
-        trade_step(plan, draws, moment, sine, known_bits(angle, 1), path, tally);
-        if (moment.k == last) return;
+        trade_step(plan, draws, moment, left, sine, known_bits(angle, 1), path, tally);
+        if (left == 1) return;
         const Words words = path_words(draws, moment.path_low, moment.session, call, PURPOSE_MOVES);
+        call += 1;
         const NormalPair first = normal_pair(words.a, words.b);
-        trade_step(plan, draws, moment, first.cosine, known_bits(words.b, 0), path, tally);
-        if (moment.k == last) return;
-        trade_step(plan, draws, moment, first.sine, known_bits(words.b, 1), path, tally);
-        if (moment.k == last) return;
+        trade_step(plan, draws, moment, left - 1, first.cosine, known_bits(words.b, 0), path, tally);
+        if (left == 2) return;
+        trade_step(plan, draws, moment, left - 2, first.sine, known_bits(words.b, 1), path, tally);
+        if (left == 3) return;
         const NormalPair second = normal_pair(words.c, words.d);
-        trade_step(plan, draws, moment, second.cosine, known_bits(words.d, 0), path, tally);
+        trade_step(plan, draws, moment, left - 3, second.cosine, known_bits(words.d, 0), path, tally);
         sine = second.sine;
         angle = words.d;
     }

@@ -18,11 +18,11 @@ struct Words {
 DEVICE Words philox4x32(Words counter, const Word* key) {
     UNROLL
     for (int r = 0; r < PHILOX_ROUNDS; ++r) {
-        const Word64 first = static_cast<Word64>(PHILOX_MULTIPLIER_0) * counter.a;
-        const Word64 second = static_cast<Word64>(PHILOX_MULTIPLIER_1) * counter.c;
-        const Word a = static_cast<Word>(second >> 32) ^ counter.b ^ key[2 * r];
-        const Word c = static_cast<Word>(first >> 32) ^ counter.d ^ key[2 * r + 1];
-        counter = {a, static_cast<Word>(second), c, static_cast<Word>(first)};
+        const Product first = multiply(PHILOX_MULTIPLIER_0, counter.a);
+        const Product second = multiply(PHILOX_MULTIPLIER_1, counter.c);
+        const Word a = second.high ^ counter.b ^ key[2 * r];
+        const Word c = first.high ^ counter.d ^ key[2 * r + 1];
+        counter = {a, second.low, c, first.low};
     }
     return counter;
 }

@@ -18,17 +18,18 @@ struct alignas(16) LineTable {
     float offset;
     const Line* lines;
     int zones;
-    int unused;
+    // Of a step's own table only: 1 − decay of the impact in the step.
+    float fade;
 };
 
-// One step of the time grid: its table of Φ⁻¹, its share of the variance, 1 − decay of the impact, and the table of Φ
-// just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers: (2, B, W) at its end,
-// then as many at its start.
+// One step of the time grid: its table of Φ⁻¹, its share of the variance, that share in the unit of the bridge's bounds,
+// and the table of Φ just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers:
+// (2, B, W) at its end, then as many at its start.
 struct alignas(16) Step {
     LineTable table;
     float share;
     float root_share;
-    float fade;
+    float reach_share;
     int rebase;
     int settles;
     int unused_a;
@@ -74,7 +75,7 @@ struct Plan {
     float close_scale;
     int sessions;
     int steps_per_session;
-    int step_bytes;
+    Word step_bytes;
     int books;
     int width;
     int regime_count;

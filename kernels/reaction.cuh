@@ -8,10 +8,19 @@
 
 #include "plan.cuh"
 
+DEVICE Line line_at(const Line* lines, int place) {
+#ifdef __CUDACC__
+    const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + place);
+    return {line.x, line.y};
+#else
+    return {lines[place].intercept, lines[place].slope};
+#endif
+}
+
 // Value at x of the line of a book's row.
 DEVICE float look_up(const LineTable& table, float x, int book) {
     const float inside = smaller(larger(x, table.low), table.high);
-    const Line& zone = table.lines[book * table.zones + static_cast<int>(inside * table.scale + table.offset)];
-    const Line& line = table.lines[static_cast<int>(zone.slope * inside + zone.intercept)];
+    const Line zone = line_at(table.lines, book * table.zones + static_cast<int>(inside * table.scale + table.offset));
+    const Line line = line_at(table.lines, static_cast<int>(zone.slope * inside + zone.intercept));
     return line.intercept + line.slope * x;
 }

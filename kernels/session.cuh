@@ -128,10 +128,10 @@ DEVICE void rebase(const Plan& plan, const Step& step, PathState& path) {
     path.book = book;
     path.y = look_up(plan.tables[step.rebase], path.s, book);
     // The barriers of the next step; behind the last one lies an empty one.
-    const float* barriers = barriers_at_start(plan, *step_after(plan, &step));
+    const Step& next = *step_after(plan, &step);
     UNROLL
     for (int side = UP; side <= DOWN; ++side) {
         path.place[side] += shift;
-        path.distance[side] = larger(barriers[path.place[side]] - sign_of(side) * path.y, 0.0f);
+        path.distance[side] = larger(barrier_at_start(plan, next, path.place[side]) - sign_of(side) * path.y, 0.0f);
     }
 }

@@ -4,18 +4,13 @@
 //     regime (D, R) regime after each close                      close (D, H + 2) histogram of each close
 //     first (N, 4)  step × (2·world + side), first targets       touch (N, 4, W) step × (2·world + side) × level
 //
-// On a GPU the leading `private_count` of them are privatised in the block's shared memory.
+// On a GPU the leading `private_count` of them are privatised in the block's shared memory, whose threads share them.
 #pragma once
 
 #include "plan.cuh"
 
-#ifdef __CUDACC__
+// A range of paths must be short enough for 32 bits; the totals over ranges have 64.
 using Count = Word;
-#elif !defined(TALLY_IN_WORDS)
-using Count = long long;
-#else
-using Count = Word;
-#endif
 
 struct Tally {
     Count* total;
@@ -24,7 +19,7 @@ struct Tally {
 };
 
 DEVICE void add_one(const Tally& tally, int place) {
-#if defined(__CUDACC__) || defined(TALLY_IN_WORDS)
+#ifdef SHARED_TALLY
     if (place < tally.private_count) {
         atomicAdd(tally.block + place, 1u);
     } else {

@@ -65,6 +65,9 @@ BRIDGE_KNOWN_BITS = 6
 # beyond this bound no word need be drawn. Known bits, a number above zero, lower it to −ln(number/64)/2.
 BRIDGE_REACH = 11.0
 
+# Unit of the kernels' bounds of E/2: ½·ln 2 for a step of one in the bits of a float, 2^23 of them an octave.
+BRIDGE_UNIT = 0.34657359027997264 * 2.0**-23
+
 # The barrier that stands for "no further level on this side".
 NO_LEVEL = float("inf")
 

@@ -21,6 +21,7 @@ FIELD = re.compile(r"^    (?:const )?(\w+)(\*?) (\w+)(?:\[(\w+)\])?;$")
 
 WHOLE = ("PHILOX_ROUNDS", "SQRT_HALF_BITS", "VARIANCE_ATOMS_BITS", "ANGLE_SPARE_BITS", "BRIDGE_KNOWN_BITS", "UNIFORM_BITS")
 WORDS = ("PURPOSE_MOVES", "PURPOSE_BRIDGE", "CALLS_PER_SESSION")
+REALS = ("MINUS_TWO_LN_TWO", "BRIDGE_UNIT")
 POLYNOMIALS = ("LOG_POLYNOMIAL", "SINE_POLYNOMIAL", "COSINE_POLYNOMIAL")
 TRIGGERS = ("NEVER", "CLOSES_ABOVE", "CLOSES_BELOW", "TOUCHES_ABOVE", "TOUCHES_BELOW")
 
@@ -51,7 +52,7 @@ def constant_definitions() -> str:
     numbers |= {name: f"{getattr(constants, name)}u" for name in WORDS}
     numbers |= {f"PHILOX_MULTIPLIER_{i}": f"{m}u" for i, m in enumerate(constants.PHILOX_MULTIPLIERS)}
     numbers["PHILOX_KEY_WORDS"] = 2 * constants.PHILOX_ROUNDS
-    numbers["MINUS_TWO_LN_TWO"] = f"{constants.MINUS_TWO_LN_TWO!r}f"
+    numbers |= {name: f"{getattr(constants, name)!r}f" for name in REALS}
     # The largest float, shifted out of range: infinity to every compiler, NVRTC included.
     numbers["NO_LEVEL"] = "(3.4e38f * 10.0f)"
     for name in POLYNOMIALS:

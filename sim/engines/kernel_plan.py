@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import PHILOX_KEY_STEPS, PHILOX_ROUNDS, TOUCHES_ABOVE, VARIANCE_ATOMS_BITS
+from sim.kernel_constants import BRIDGE_UNIT, PHILOX_KEY_STEPS, PHILOX_ROUNDS, TOUCHES_ABOVE, VARIANCE_ATOMS_BITS
 from sim.kernel_sources import kernel_structs
 from sim.kernels_numpy.path_state import LADDERS
 from sim.outcomes import Outcomes
@@ -20,8 +20,10 @@ from sim.plan import EnginePlan
 
 SCALARS = {"float": "f4", "int": "i4", "Word": "u4"}
 WORD_MASK = 0xFFFFFFFF
-# A step and its barriers fill whole cache lines of a GPU's sectors.
-STEP_ALIGNMENT = 32
+# Paths of one call of a kernel: every 32-bit count has room for them.
+MOST_PATHS = 1 << 30
+# Steps and their barriers are this many bytes apart, or a multiple: a GPU's kernel is compiled for the multiple.
+STEP_ALIGNMENT = 256
 KernelArray = NDArray[Any]
 
 
@@ -120,7 +122,8 @@ def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
     steps["table"][:-1] = tables[which]
     steps["share"][:-1] = np.tile(plan.share, plan.sessions)
     steps["root_share"][:-1] = np.tile(plan.root_share, plan.sessions)
-    steps["fade"] = plan.fade
+    steps["table"]["fade"] = plan.fade
+    steps["reach_share"] = steps["share"] * np.float32(BRIDGE_UNIT)
     steps["rebase"][:-1] = plan.rebase_table
     steps["settles"][:-1] = plan.settles
     records["end"][:-1] = plan.barrier_end.reshape(plan.steps, -1)

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engines.kernel_plan import (
+    MOST_PATHS,
+    WORD_MASK,
     TallyLayout,
     kernel_draws,
     kernel_plan,
@@ -79,17 +81,22 @@ class NativeEngine:
         struct = kernel_plan(plan, place)
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_PATHS)
         threads = min(self.threads, -(-paths // size))
-        tallies = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
-        counters = [self._counter(struct, seed, own) for own in tallies]
-        share_ranges(counters, path_ranges(first_path, paths, size), progress)
-        return outcomes_from_tallies(plan, tallies.sum(axis=0), paths)
+        totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
+        counters = [self._counter(struct, seed, own) for own in totals]
+        share_ranges(counters, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)
+        return outcomes_from_tallies(plan, totals.sum(axis=0), paths)
 
-    def _counter(self, struct: NDArray[Any], seed: int, own: NDArray[np.int64]) -> Callable[[int, int], None]:
+    def _counter(self, struct: NDArray[Any], seed: int, total: NDArray[np.int64]) -> Callable[[int, int], None]:
+        """Counter of ranges into a total of its own."""
+        counts = np.empty(total.size, dtype=np.uint32)
+
         def count_paths(first: int, count: int) -> None:
+            counts.fill(0)
             draws = kernel_draws(seed, first >> WORD)
             addresses = (struct.ctypes.data, draws.ctypes.data)
-            if self.library.simulate_paths(*addresses, first & 0xFFFFFFFF, count, own.ctypes.data):
+            if self.library.simulate_paths(*addresses, first & WORD_MASK, count, counts.ctypes.data):
                 raise MemoryError("no memory for a block of paths")
+            np.add(total, counts, out=total)
 
         return count_paths
 
