@@ -58,7 +58,9 @@ class CompiledCandidates:
     def __init__(self, build: str, compiler: str):
         with tempfile.TemporaryDirectory() as folder:
             constants, output = Path(folder, "constants.cuh"), Path(folder, "normals.so")
-            constants.write_text(constant_definitions() + candidate_definitions(), encoding="utf-8")
+            limits = "#define TAIL_LIMITS " + ", ".join(f"{limit}.0f" for limit in LIMITS) + "\n"
+            text = constant_definitions() + candidate_definitions() + limits
+            constants.write_text(text, encoding="utf-8")
             command = [compiler, *CXX_OPTIONS, *NATIVE_BUILDS[build][0], "-include", str(constants)]
             command += ["-I", str(kernel_folder()), str(HERE / "normals.cpp"), "-o", str(output)]
             subprocess.run(command, check=True)
@@ -83,7 +85,7 @@ class CompiledCandidates:
         struct, law = kernel_draws(SEED, 0), Law()
         paths = ctypes.c_uint32(draws // DRAWS_A_PATH)
         arrays = (ctypes.c_void_p(struct.ctypes.data), ctypes.c_void_p(self._table.ctypes.data))
-        self._function(f"{name}_law")(*arrays, ctypes.c_uint32(0), paths, ctypes.byref(law))
+        self._function(f"{name}_law")(*arrays, paths, ctypes.byref(law))
         return law
 
     def _function(self, name: str) -> Any:

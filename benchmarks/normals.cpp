@@ -9,34 +9,35 @@ namespace {
 
 constexpr int BLOCK = 512;
 constexpr int MOMENTS = 4;
-constexpr int LIMITS = 3;
+constexpr float LIMITS[] = {TAIL_LIMITS};
+constexpr int LIMIT_COUNT = sizeof(LIMITS) / sizeof(LIMITS[0]);
 
-// Sums of the first powers, and numbers of normals beyond ±4, ±5 and ±6.
+// Sums of the first powers, and numbers of normals beyond each limit on either side.
 struct Law {
     double sums[MOMENTS];
-    long long beyond[LIMITS];
+    long long beyond[LIMIT_COUNT];
 };
+
+int count_beyond(float limit, const float* normals, int count) {
+    int beyond = 0;
+#pragma omp simd reduction(+ : beyond)
+    for (int i = 0; i < count; ++i) beyond += normals[i] > limit || normals[i] < -limit;
+    return beyond;
+}
 
 void add_to_law(Law& law, const float* normals, int count) {
     double first = 0, second = 0, third = 0, fourth = 0;
-    int four = 0, five = 0, six = 0;
-#pragma omp simd reduction(+ : first, second, third, fourth, four, five, six)
+#pragma omp simd reduction(+ : first, second, third, fourth)
     for (int i = 0; i < count; ++i) {
-        const float z = normals[i];
-        const float size = z < 0 ? -z : z;
-        const double value = z, square = value * value;
+        const double value = normals[i], square = value * value;
         first += value;
         second += square;
         third += square * value;
         fourth += square * square;
-        four += size > 4.0f;
-        five += size > 5.0f;
-        six += size > 6.0f;
     }
     const double sums[] = {first, second, third, fourth};
-    const int beyond[] = {four, five, six};
     for (int k = 0; k < MOMENTS; ++k) law.sums[k] += sums[k];
-    for (int k = 0; k < LIMITS; ++k) law.beyond[k] += beyond[k];
+    for (int k = 0; k < LIMIT_COUNT; ++k) law.beyond[k] += count_beyond(LIMITS[k], normals, count);
 }
 
 void draw_words(const Draws& draws, Word first_path, int count, Word (*words)[BLOCK]) {
@@ -66,12 +67,12 @@ void draw_words(const Draws& draws, Word first_path, int count, Word (*words)[BL
             __asm__ volatile("" : : "r"(cosine), "r"(sine) : "memory");                                           \
         }                                                                                                         \
     }                                                                                                             \
-    EXPORTED void name##_law(const Draws* draws, const Cubic* table, Word first_path, Word paths, Law* law) {     \
+    EXPORTED void name##_law(const Draws* draws, const Cubic* table, Word paths, Law* law) {                      \
         alignas(64) Word words[4][BLOCK];                                                                         \
         alignas(64) float normals[4][BLOCK];                                                                      \
-        for (Word done = 0; done < paths; done += BLOCK) {                                                        \
+        for (Word64 done = 0; done < paths; done += BLOCK) {                                                      \
             const int count = static_cast<int>(paths - done < BLOCK ? paths - done : BLOCK);                      \
-            draw_words(*draws, first_path + done, count, words);                                                  \
+            draw_words(*draws, static_cast<Word>(done), count, words);                                            \
             name##_block(words[0], words[1], table, normals[0], normals[1], count, 1);                            \
             name##_block(words[2], words[3], table, normals[2], normals[3], count, 1);                            \
             for (const auto& row : normals) add_to_law(*law, row, count);                                         \

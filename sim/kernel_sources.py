@@ -19,7 +19,14 @@ INCLUDE = re.compile(r'^#include "([^"]+)"$')
 STRUCT = re.compile(r"^struct (?:alignas\(\d+\) )?(\w+) \{$")
 FIELD = re.compile(r"^    (?:const )?(\w+)(\*?) (\w+)(?:\[(\w+)\])?;$")
 
-WHOLE = ("PHILOX_ROUNDS", "SQRT_HALF_BITS", "VARIANCE_ATOMS_BITS", "ANGLE_SPARE_BITS", "BRIDGE_KNOWN_BITS", "UNIFORM_BITS")
+WHOLE = (
+    "PHILOX_ROUNDS",
+    "SQRT_HALF_BITS",
+    "VARIANCE_ATOMS_BITS",
+    "ANGLE_SPARE_BITS",
+    "BRIDGE_KNOWN_BITS",
+    "UNIFORM_BITS",
+)
 WORDS = ("PURPOSE_MOVES", "PURPOSE_BRIDGE", "CALLS_PER_SESSION")
 REALS = ("MINUS_TWO_LN_TWO", "BRIDGE_UNIT")
 POLYNOMIALS = ("LOG_POLYNOMIAL", "SINE_POLYNOMIAL", "COSINE_POLYNOMIAL")
@@ -89,7 +96,7 @@ def _expanded(path: Path, seen: set[str]) -> Iterator[str]:
 
 @cache
 def kernel_structs() -> dict[str, list[tuple[str, str, int]]]:
-    """Structs of plan.cuh, in order: name to (field, type, length), type ending in * for pointers, length 0 for scalars."""
+    """Structs of plan.cuh: name to fields (name, type, length), * ending a pointer's type, length 0 for no array."""
     sizes = {"PHILOX_KEY_WORDS": 2 * constants.PHILOX_ROUNDS}
     structs: dict[str, list[tuple[str, str, int]]] = {}
     fields: list[tuple[str, str, int]] | None = None
@@ -128,7 +135,7 @@ CXX_OPTIONS = [
     "-shared",
     "-Wno-unknown-pragmas",
 ]
-CUDA_OPTIONS = ["-std=c++17", "--fmad=false", "--prec-sqrt=true", "--prec-div=true", "--ftz=true"]
+CUDA_OPTIONS = ["-std=c++17", "--fmad=false", "--prec-sqrt=true", "--prec-div=true"]
 
 
 def native_builds(machine: str) -> list[str]:

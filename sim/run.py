@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -17,8 +16,7 @@ import numpy as np
 
 from sim import odds as tables
 from sim.black_scholes import SESSIONS_PER_YEAR
-from sim.engines.choice import choose
-from sim.engines.numpy_engine import NumpyEngine
+from sim.engines.choice import Engine, choose
 from sim.errors import InputError, Problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
@@ -97,6 +95,7 @@ def simulate(
     seed: int = 1,
     engine: str = "auto",
     threads: int | None = None,
+    devices: Sequence[int] | None = None,
     block_paths: int | None = None,
     target_se: float | None = None,
     max_paths: int | None = None,
@@ -113,8 +112,9 @@ def simulate(
     paths : number of paths, or the first lot of them with `target_se`.
     first_path : number of the first path; runs over adjoining ranges add up to one run over both.
     seed : 0 … 2^64 − 1; scenarios that share it share their draws.
-    engine : "auto" or "numpy".
-    threads : processors to use, each by a worker process; all if None.
+    engine : "auto", "cuda", "native" or "numpy"; auto takes the first of them that is here.
+    threads : processors to use; all if None.
+    devices : GPUs that share the paths, by number; device 0 if None.
     block_paths : paths carried through all steps at once; it changes speed and memory alone.
     target_se : go on until the standard errors of both first-target odds with dealers are this small, ≥ 1e-6.
     max_paths : most paths `target_se` may take; as many as there are if None.
@@ -124,13 +124,13 @@ def simulate(
     Raises
     ------
     InputError : an argument is out of range, or the reaction map is not increasing and has no floor.
-    GammawallError : a worker process died.
+    GammawallError : the engine is not available, ran out of memory, or lost its device or a worker.
     KeyboardInterrupt : after the workers have stopped.
     """
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
     # Path numbers have 64 bits: no more than these are left.
     max_paths = min(max_paths or LARGEST_SEED, LARGEST_SEED + 1 - first_path)
-    worker = choose(engine, threads, block_paths)
+    worker = choose(engine, threads, block_paths, devices)
     began = time.perf_counter()
     started = datetime.now(UTC)
     prepared = prepare(scenario, where)
@@ -146,7 +146,7 @@ def simulate(
         "paths": outcomes.paths,
         "target_se": target_se,
         "engine": worker.name,
-        "device": processor_name(),
+        "device": worker.device,
         "threads": worker.threads,
         "versions": installed_versions(),
         "timings": {
@@ -161,7 +161,7 @@ def simulate(
 
 
 def _run_to_target(
-    worker: NumpyEngine,
+    worker: Engine,
     prepared: Prepared,
     seed: int,
     first_path: int,
@@ -232,16 +232,6 @@ def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
         "flat_touch": {k: float(touch_probability(np.log(k / spot), mean, variance)) for k in levels},
         "two_delta": {k: two_delta_rule(spot, k, annual, years) for k in levels},
     }
-
-
-def processor_name() -> str:
-    """Return the processor's model name, or its architecture where the system does not say."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def check_arguments(

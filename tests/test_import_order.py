@@ -30,6 +30,7 @@ ORDER = [
     "sim.line_table",
     "sim.reaction_map",
     "sim.kernel_constants",
+    "sim.kernel_sources",
     "sim.outcomes",
     "sim.plan",
     "sim.map_tables",
@@ -46,7 +47,7 @@ ORDER = [
     "sim.report",
     "sim.cli",
 ]
-ONLY_IMPORTERS = {"rich": {"sim.report"}, "click": {"sim.cli"}, "cupy": set(), "matplotlib": set()}
+ONLY_IMPORTERS = {"rich": {"sim.report"}, "click": {"sim.cli"}, "cupy": {"sim.engines.cuda_engine"}, "matplotlib": set()}
 HEAVY = ("numpy", "pandas", "scipy", "pydantic", "exchange_calendars", "rich", "tomli_w", "QuantLib")
 
 

@@ -1,41 +1,85 @@
-"""Which engine runs: the one asked for, or the best one present."""
+"""Which engine runs: the one asked for, or the fastest one present."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from sim.engines.cuda_engine import CudaEngine, cuda_problem
+from sim.engines.native_engine import NativeEngine, native_problem
 from sim.engines.numpy_engine import NumpyEngine
+from sim.engines.processor import available_processors
 from sim.errors import InputError, Problem
+from sim.outcomes import Outcomes
+from sim.plan import EnginePlan
 
-ENGINES = ("auto", "numpy")
+ENGINES = ("auto", "cuda", "native", "numpy")
 
 
-def choose(name: str = "auto", threads: int | None = None, block_paths: int | None = None) -> NumpyEngine:
-    """Engine of a name; "auto" takes the fastest one present.
+class Engine(Protocol):
+    """What turns (plan, seed, range of paths) into counts."""
+
+    name: str
+
+    @property
+    def threads(self) -> int:
+        """Threads or worker processes on the host."""
+
+    @property
+    def device(self) -> str:
+        """What computes: processor or GPUs."""
+
+    def run(
+        self,
+        plan: EnginePlan,
+        seed: int,
+        first_path: int,
+        paths: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> Outcomes:
+        """Outcomes of paths `first_path` … `first_path + paths − 1`."""
+
+
+def engine_problem(name: str) -> str | None:
+    """Why an engine cannot be used here, and how to get it; None if it can."""
+    if name == "cuda":
+        return cuda_problem()
+    return native_problem() if name == "native" else None
+
+
+def choose(
+    name: str = "auto",
+    threads: int | None = None,
+    block_paths: int | None = None,
+    devices: Sequence[int] | None = None,
+) -> Engine:
+    """Engine of a name; "auto" takes the fastest one present: cuda, else native, else numpy.
 
     Parameters
     ----------
-    name : "auto" or "numpy".
+    name : one of `ENGINES`.
     threads : processors to use; all that this process may use if None.
     block_paths : paths carried at once; the engine's own choice if None.
+    devices : numbers of the GPUs to use; with "auto" they ask for cuda.
 
     Raises
     ------
-    InputError : there is no such engine.
+    InputError : there is no such engine, or devices are named for one that has none.
+    GammawallError : the engine is not available here; the message says how to get it.
     """
     if name not in ENGINES:
-        raise InputError(
-            [
-                Problem(
-                    "", "engine", repr(name), "there is no such engine", f"Try one of {', '.join(ENGINES)}."
-                )
-            ]
-        )
-    return NumpyEngine(threads or available_processors(), block_paths)
-
-
-def available_processors() -> int:
-    """Return the number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        hint = f"Try one of {', '.join(ENGINES)}."
+        raise InputError([Problem("", "engine", repr(name), "there is no such engine", hint)])
+    if devices is not None:
+        if name not in ("auto", "cuda"):
+            why = f"the {name} engine runs on the processor"
+            raise InputError([Problem("", "devices", ",".join(map(str, devices)), why, "Try --engine cuda.")])
+        name = "cuda"
+    if name == "auto":
+        name = next(n for n in ENGINES[1:] if engine_problem(n) is None)
+    if name == "cuda":
+        return CudaEngine(devices, block_paths)
+    workers = threads or available_processors()
+    if name == "native":
+        return NativeEngine(workers, block_paths)
+    return NumpyEngine(workers, block_paths)

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import BRIDGE_UNIT, PHILOX_KEY_STEPS, PHILOX_ROUNDS, TOUCHES_ABOVE, VARIANCE_ATOMS_BITS
+from sim.kernel_constants import (
+    BRIDGE_UNIT,
+    PHILOX_KEY_STEPS,
+    PHILOX_ROUNDS,
+    VARIANCE_ATOMS_BITS,
+)
 from sim.kernel_sources import kernel_structs
 from sim.kernels_numpy.path_state import LADDERS
 from sim.outcomes import Outcomes

@@ -21,6 +21,7 @@ from sim.engines.kernel_plan import (
     outcomes_from_tallies,
 )
 from sim.engines.path_ranges import WORD, even_size, path_ranges, share_ranges
+from sim.engines.processor import processor_name
 from sim.errors import GammawallError
 from sim.kernel_sources import NATIVE_BUILDS, kernel_digest
 from sim.outcomes import Outcomes
@@ -55,7 +56,14 @@ class NativeEngine:
         self.threads = threads
         self.block_paths = block_paths
         self.build = build or usable_builds()[0]
-        self.library = load_library(library_file(self.build))
+        file = library_file(self.build)
+        assert file is not None
+        self.library = load_library(file)
+
+    @property
+    def device(self) -> str:
+        """The processor's name and the build that runs on it."""
+        return f"{processor_name()} ({self.build} build)"
 
     def run(
         self,

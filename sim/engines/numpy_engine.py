@@ -16,6 +16,8 @@ from contextlib import closing, suppress
 from queue import SimpleQueue
 from typing import IO
 
+from sim.engines.path_ranges import even_size, path_ranges
+from sim.engines.processor import processor_name
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
@@ -25,15 +27,6 @@ from sim.plan import EnginePlan
 BLOCK_PATHS = 1 << 16
 # Fewer paths than this take less time than a worker needs to start.
 SMALLEST_BLOCK = 1 << 14
-
-
-def path_blocks(first_path: int, paths: int, block_paths: int) -> Iterator[tuple[int, int]]:
-    """Ranges (first, count) that cover the paths; none crosses a multiple of 2^32."""
-    here, end = first_path, first_path + paths
-    while here < end:
-        count = min(block_paths, end - here, ((here >> 32) + 1 << 32) - here)
-        yield here, count
-        here += count
 
 
 class NumpyEngine:
@@ -50,6 +43,11 @@ class NumpyEngine:
     def __init__(self, threads: int = 1, block_paths: int | None = None):
         self.threads = threads
         self.block_paths = block_paths
+
+    @property
+    def device(self) -> str:
+        """The processor's name."""
+        return processor_name()
 
     def run(
         self,
@@ -73,9 +71,9 @@ class NumpyEngine:
         GammawallError : a worker process was killed, for want of memory perhaps.
         KeyboardInterrupt : after the workers have stopped.
         """
-        size = self.block_paths or self._even_block(paths)
+        size = self.block_paths or even_size(paths, self.threads, SMALLEST_BLOCK, BLOCK_PATHS)
         workers = min(self.threads, -(-paths // size))
-        ranges = path_blocks(first_path, paths, size)
+        ranges = path_ranges(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
         capacity = min(size, paths)
         finished = (
@@ -90,11 +88,6 @@ class NumpyEngine:
                     progress(outcomes.paths)
         assert total.paths == paths
         return total
-
-    def _even_block(self, paths: int) -> int:
-        """Block size that gives each worker as many equal blocks."""
-        rounds = -(-paths // (self.threads * BLOCK_PATHS))
-        return max(SMALLEST_BLOCK, -(-paths // (self.threads * rounds)))
 
 
 def _count_here(

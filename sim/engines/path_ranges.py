@@ -55,7 +55,7 @@ def share_ranges(
                     break
                 count_paths(*here)
                 finished.put(here[1])
-        except BaseException as error:  # noqa: BLE001, handed to the calling thread
+        except BaseException as error:
             finished.put(error)
         else:
             finished.put(None)
