@@ -43,7 +43,7 @@ void add_to_law(Law& law, const float* normals, int count) {
 void draw_words(const Draws& draws, Word first_path, int count, Word (*words)[BLOCK]) {
 #pragma omp simd
     for (int i = 0; i < count; ++i) {
-        const Words drawn = path_words(draws, first_path + static_cast<Word>(i), 0, 0, PURPOSE_MOVES);
+        const Words drawn = path_words(draws, first_path + static_cast<Word>(i), address_of(0, 0), PURPOSE_MOVES);
         words[0][i] = drawn.a;
         words[1][i] = drawn.b;
         words[2][i] = drawn.c;

@@ -40,6 +40,21 @@ DEVICE float square_root(float value) {
 #endif
 }
 
+// Square root, exactly rounded, of zero or a number between 2^−100 and 2^100. On a GPU these are the steps of the
+// compiler's own square root without its branch for the numbers in between; zero stays zero since r is kept finite.
+DEVICE float ordinary_square_root(float value) {
+#ifdef __CUDACC__
+    float r;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(value));
+    r = fminf(r, 0x1p60f);
+    const float root = value * r;
+    const float error = __fmaf_rn(-root, root, value);
+    return __fmaf_rn(error, 0.5f * r, root);
+#else
+    return __builtin_sqrtf(value);
+#endif
+}
+
 DEVICE float smaller(float a, float b) {
 #ifdef __CUDACC__
     return fminf(a, b);

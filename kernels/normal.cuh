@@ -33,7 +33,7 @@ DEVICE float minus_two_log(Word word) {
 
 // Two independent standard normals from two words.
 DEVICE NormalPair normal_pair(Word radius_word, Word angle_word) {
-    const float radius = square_root(minus_two_log(radius_word));
+    const float radius = ordinary_square_root(minus_two_log(radius_word));
     const Word angle = ((angle_word << 1) & (0xFFFFFFFFu << (ANGLE_SPARE_BITS + 1))) | (1u << ANGLE_SPARE_BITS);
     const float t = static_cast<float>(static_cast<int>(angle)) * 0x1p-31f;
     const float square = t * t;

@@ -32,8 +32,8 @@ struct PathState {
     Word visited;
     // First target with dealers, and from bit 2 on without.
     int first;
-    // Distance to the next barrier of each ladder at the start of the step.
-    float distance[LADDERS];
+    // Distance at the start of the step to the nearer world's next barrier, above and below.
+    float closest[2];
     // Place of the next barrier of each ladder, see first_place.
     int place[LADDERS];
     // Next barrier of the twin on each side.
@@ -58,7 +58,9 @@ DEVICE int rank_of(const Plan& plan, const PathState& path, int ladder) {
 }
 
 // A barrier at the end of a step, and at its start.
-DEVICE float barrier_at_end(const Step& step, int place) { return reinterpret_cast<const float*>(&step)[place]; }
+DEVICE const float& barrier_at_end(const Step& step, int place) {
+    return reinterpret_cast<const float*>(&step)[place];
+}
 
 DEVICE float barrier_at_start(const Plan& plan, const Step& step, int place) {
     return barrier_at_end(step, place + 2 * plan.books * plan.width);
@@ -73,14 +75,28 @@ DEVICE Word step_bytes(const Plan& plan) {
 #endif
 }
 
-// The step with a number, and the one after a step.
-DEVICE const Step* step_number(const Plan& plan, int number) {
-    const Word64 offset = static_cast<Word64>(number) * step_bytes(plan);
-    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(plan.steps) + offset);
+// The step some steps after another; the one with a number.
+DEVICE const Step* step_after(const Plan& plan, const Step* step, int steps) {
+    const Word64 offset = static_cast<Word64>(steps) * step_bytes(plan);
+    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(step) + offset);
 }
 
-DEVICE const Step* step_after(const Plan& plan, const Step* step) {
-    return reinterpret_cast<const Step*>(reinterpret_cast<const char*>(step) + step_bytes(plan));
+DEVICE const Step* step_number(const Plan& plan, int number) { return step_after(plan, plan.steps, number); }
+
+// Distance to the next barrier of a ladder at the start of a step, none below zero.
+DEVICE float distance_at_start(const Plan& plan, const Step& step, const PathState& path, int ladder) {
+    const int side = ladder & 1;
+    if (ladder >= 2) return path.twin_barrier[side] - sign_of(side) * path.x;
+    return larger(barrier_at_start(plan, step, path.place[side]) - sign_of(side) * path.y, 0.0f);
+}
+
+// The nearer of both worlds on each side, at the start of a step.
+DEVICE void find_closest(const Plan& plan, const Step& step, PathState& path) {
+    UNROLL
+    for (int side = UP; side <= DOWN; ++side) {
+        path.closest[side] = smaller(distance_at_start(plan, step, path, side),
+                                     distance_at_start(plan, step, path, 2 + side));
+    }
 }
 
 // A path at the start.
@@ -100,7 +116,6 @@ DEVICE void start_path(const Plan& plan, PathState& path) {
         path.place[side] = first_place(plan, side, 0);
         path.place[2 + side] = first_place(plan, 2 + side, 0);
         path.twin_barrier[side] = plan.level[path.place[2 + side]];
-        path.distance[side] = barrier_at_start(plan, *plan.steps, path.place[side]) - sign_of(side) * plan.hedge_start;
-        path.distance[2 + side] = path.twin_barrier[side];
     }
+    find_closest(plan, *plan.steps, path);
 }

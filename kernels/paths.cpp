@@ -24,7 +24,7 @@ constexpr long MOST_PREFETCHED = 1 << 16;
 #define ALIGNED alignas(64)
 #define VECTORISED _Pragma("omp simd")
 
-// A block of paths. `place`, `distance` and the pair (x, y) have two versions: before and after a step.
+// A block of paths. x, y and `closest` have two versions, before and after a step.
 struct Block {
     ALIGNED float x[2][LANES];
     ALIGNED float y[2][LANES];
@@ -41,7 +41,7 @@ struct Block {
     ALIGNED Word visited[LANES];
     ALIGNED Word held[LANES];
     ALIGNED int first[LANES];
-    ALIGNED float distance[2][LADDERS][LANES];
+    ALIGNED float closest[2][2][LANES];
     ALIGNED int place[LADDERS][LANES];
     ALIGNED float twin_barrier[2][LANES];
     ALIGNED float gap_mean[LANES];
@@ -67,11 +67,11 @@ struct Block {
         path.age = age[i];
         path.visited = visited[i];
         path.first = first[i];
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            path.distance[ladder] = distance[now][ladder][i];
-            path.place[ladder] = place[ladder][i];
+        for (int ladder = 0; ladder < LADDERS; ++ladder) path.place[ladder] = place[ladder][i];
+        for (int side = UP; side <= DOWN; ++side) {
+            path.closest[side] = closest[now][side][i];
+            path.twin_barrier[side] = twin_barrier[side][i];
         }
-        for (int side = UP; side <= DOWN; ++side) path.twin_barrier[side] = twin_barrier[side][i];
         return path;
     }
 
@@ -90,11 +90,11 @@ struct Block {
         age[i] = path.age;
         visited[i] = path.visited;
         first[i] = path.first;
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            distance[now][ladder][i] = path.distance[ladder];
-            place[ladder][i] = path.place[ladder];
+        for (int ladder = 0; ladder < LADDERS; ++ladder) place[ladder][i] = path.place[ladder];
+        for (int side = UP; side <= DOWN; ++side) {
+            closest[now][side][i] = path.closest[side];
+            twin_barrier[side][i] = path.twin_barrier[side];
         }
-        for (int side = UP; side <= DOWN; ++side) twin_barrier[side][i] = path.twin_barrier[side];
     }
 };
 
@@ -159,7 +159,7 @@ void Run::open(int session) {
     ALIGNED Word outcome_words[LANES];
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
-        const Words words = path_words(draws, block.path_low[i], session, 0, PURPOSE_MOVES);
+        const Words words = path_words(draws, block.path_low[i], address_of(session, 0), PURPOSE_MOVES);
         const NormalPair pair = normal_pair(words.c, words.d);
         normal[i] = pair.cosine;
         normal[LANES + i] = pair.sine;
@@ -181,10 +181,11 @@ void Run::open(int session) {
     for (int pair = 1; pair < pairs; pair += 2) {
         float* here = normal + 2 * pair * LANES;
         Word* word = angle + pair * LANES;
+        const Word address = address_of(session, (pair + 1) / 2);
         if (pair + 1 < pairs) {
             VECTORISED
             for (int i = 0; i < LANES; ++i) {
-                const Words words = path_words(draws, block.path_low[i], session, (pair + 1) / 2, PURPOSE_MOVES);
+                const Words words = path_words(draws, block.path_low[i], address, PURPOSE_MOVES);
                 const NormalPair one = normal_pair(words.a, words.b);
                 const NormalPair two = normal_pair(words.c, words.d);
                 here[i] = one.cosine;
@@ -197,7 +198,7 @@ void Run::open(int session) {
         } else {
             VECTORISED
             for (int i = 0; i < LANES; ++i) {
-                const Words words = path_words(draws, block.path_low[i], session, (pair + 1) / 2, PURPOSE_MOVES);
+                const Words words = path_words(draws, block.path_low[i], address, PURPOSE_MOVES);
                 const NormalPair one = normal_pair(words.a, words.b);
                 here[i] = one.cosine;
                 here[LANES + i] = one.sine;
@@ -210,9 +211,9 @@ void Run::open(int session) {
 // Fetch the next step's table ahead of its look-ups; the tables of all steps follow one another.
 void Run::prefetch(const Step& step, int number) {
     if (number + 2 >= plan.sessions * plan.steps_per_session) return;
-    const Step* next = step_after(plan, &step);
+    const Step* next = step_after(plan, &step, 1);
     const char* first = reinterpret_cast<const char*>(next->table.lines);
-    const char* end = reinterpret_cast<const char*>(step_after(plan, next)->table.lines);
+    const char* end = reinterpret_cast<const char*>(step_after(plan, next, 1)->table.lines);
     if (end - first > MOST_PREFETCHED) end = first + MOST_PREFETCHED;
     for (; first < end; first += CACHE_LINE) __builtin_prefetch(first);
 }
@@ -232,8 +233,9 @@ void Run::step(int session, int k, int count) {
     const float* y = block.y[now];
     float* x_end = block.x[1 - now];
     float* y_end = block.y[1 - now];
-    const float(*distance)[LANES] = block.distance[now];
-    float(*distance_end)[LANES] = block.distance[1 - now];
+    const float(*closest)[LANES] = block.closest[now];
+    float(*closest_end)[LANES] = block.closest[1 - now];
+    const Moment moment = {0, session, plan.steps_per_session - k, &step, 0};
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
@@ -245,20 +247,19 @@ void Run::step(int session, int k, int count) {
         path.mean = block.mean[i];
         path.flow = block.flow[i];
         path.book = block.book[i];
-        for (int ladder = 0; ladder < LADDERS; ++ladder) path.distance[ladder] = distance[ladder][i];
         for (int side = UP; side <= DOWN; ++side) {
+            path.closest[side] = closest[side][i];
             path.place[side] = block.place[side][i];
             path.twin_barrier[side] = block.twin_barrier[side][i];
         }
         const GapOutcome outcome = {outcomes, GAP ? block.gap_mean[i] : 0.0f, GAP ? block.gap_variance[i] : 0.0f};
-        const Ahead ahead = advance<GAP>(step, path, normal[i], known_bits(angle[i], k), outcome);
+        const Ahead ahead = advance<GAP>(moment, path, normal[i], known_bits(angle[i], k), outcome);
         x_end[i] = ahead.x;
         y_end[i] = ahead.y;
         block.s[i] = ahead.s;
-        for (int ladder = 0; ladder < LADDERS; ++ladder) distance_end[ladder][i] = ahead.distance[ladder];
+        for (int side = UP; side <= DOWN; ++side) closest_end[side][i] = ahead.closest[side];
         block.near[i] = ahead.near;
     }
-    const Moment moment = {0, session, k, &step};
     for (int i = 0; i < count; i += 8) {
         Word64 near[4];
         std::memcpy(near, block.near + i, sizeof near);
@@ -280,16 +281,16 @@ void Run::touch(int lane, const Moment& step) {
     Ahead ahead;
     ahead.x = block.x[next][lane];
     ahead.y = block.y[next][lane];
-    ahead.near = block.near[lane];
-    for (int ladder = 0; ladder < LADDERS; ++ladder) ahead.distance[ladder] = block.distance[next][ladder][lane];
-    const int known = known_bits(angles[moment.k / 2 * LANES + lane], moment.k);
+    const int k = number_in_session(plan, moment);
+    const int known = known_bits(angles[k / 2 * LANES + lane], k);
+    near_levels<GAP>(moment, step_at(moment).shares.reach, path, known, ahead);
     touch_levels<GAP>(plan, draws, moment, known, path, ahead, tally);
     block.first[lane] = path.first;
-    for (int ladder = 0; ladder < LADDERS; ++ladder) {
-        block.place[ladder][lane] = path.place[ladder];
-        block.distance[next][ladder][lane] = ahead.distance[ladder];
+    for (int ladder = 0; ladder < LADDERS; ++ladder) block.place[ladder][lane] = path.place[ladder];
+    for (int side = UP; side <= DOWN; ++side) {
+        block.closest[next][side][lane] = ahead.closest[side];
+        block.twin_barrier[side][lane] = path.twin_barrier[side];
     }
-    for (int side = UP; side <= DOWN; ++side) block.twin_barrier[side][lane] = path.twin_barrier[side];
 }
 
 void Run::settle(int number, int count) {

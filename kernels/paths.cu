@@ -22,7 +22,7 @@
 #define SHARED_MEMORY extern __shared__ Count shared[];
 #endif
 
-extern "C" __global__ void __launch_bounds__(BLOCK_THREADS)
+extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
 simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first, const Word count, const int private_count,
                Count* totals) {
     SHARED_MEMORY

@@ -14,11 +14,11 @@ DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& ta
     }
 }
 
-// One trading step; `left` of the session, this one included.
-DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, int left, float z, int known,
+// One trading step, `ahead` steps behind the moment's base; `left` of the session, this one included.
+DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment moment, int ahead, int left, float z, int known,
                        PathState& path, const Tally& tally) {
-    moment.k = plan.steps_per_session - left;
-    moment.step = step_after(plan, moment.step);
+    moment.left = left;
+    moment.ahead = ahead * static_cast<int>(step_bytes(plan));
     take_step<false>(plan, draws, moment, z, known, {false, 0.0f, 0.0f}, path, tally);
 }
 
@@ -26,23 +26,26 @@ DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment& moment, int
 // opening call, whose pair holds the gap's normal and that of the first trading step.
 DEVICE void trade(const Plan& plan, const Draws& draws, Moment moment, float sine, Word angle, PathState& path,
                   const Tally& tally) {
-    int call = 1;
-    for (int left = plan.steps_per_session - 1; left > 0; left -= 4) {
+    Word address = address_of(moment.session, 0);
+    int left = plan.steps_per_session - 1;
+    do {
         // The second step of the pair before, then both of the call's first pair and the first of its second.
-        trade_step(plan, draws, moment, left, sine, known_bits(angle, 1), path, tally);
+        trade_step(plan, draws, moment, 1, left, sine, known_bits(angle, 1), path, tally);
         if (left == 1) return;
-        const Words words = path_words(draws, moment.path_low, moment.session, call, PURPOSE_MOVES);
-        call += 1;
+        address += 1;
+        const Words words = path_words(draws, moment.path_low, address, PURPOSE_MOVES);
         const NormalPair first = normal_pair(words.a, words.b);
-        trade_step(plan, draws, moment, left - 1, first.cosine, known_bits(words.b, 0), path, tally);
+        trade_step(plan, draws, moment, 2, left - 1, first.cosine, known_bits(words.b, 0), path, tally);
         if (left == 2) return;
-        trade_step(plan, draws, moment, left - 2, first.sine, known_bits(words.b, 1), path, tally);
+        trade_step(plan, draws, moment, 3, left - 2, first.sine, known_bits(words.b, 1), path, tally);
         if (left == 3) return;
         const NormalPair second = normal_pair(words.c, words.d);
-        trade_step(plan, draws, moment, left - 3, second.cosine, known_bits(words.d, 0), path, tally);
+        trade_step(plan, draws, moment, 4, left - 3, second.cosine, known_bits(words.d, 0), path, tally);
         sine = second.sine;
         angle = words.d;
-    }
+        moment.base = step_after(plan, moment.base, 4);
+        left -= 4;
+    } while (left > 0);
 }
 
 // Simulate one path and count it.
@@ -55,12 +58,13 @@ DEVICE void run_path(const Plan& plan, const Draws& draws, Word path_low, Run* r
         if (regime.run >= 0) runs[regime.run * stride] = static_cast<Run>(regime.run_start);
     }
     for (int session = 0; session < plan.sessions; ++session) {
-        const Words words = path_words(draws, path_low, session, 0, PURPOSE_MOVES);
+        const Words words = path_words(draws, path_low, address_of(session, 0), PURPOSE_MOVES);
         const GapOutcome outcome = open_session(plan, session, words, path);
         const NormalPair pair = normal_pair(words.c, words.d);
-        const Moment moment = {path_low, session, 0, step_number(plan, session * plan.steps_per_session)};
+        const Step* gap = step_number(plan, session * plan.steps_per_session);
+        const Moment moment = {path_low, session, plan.steps_per_session, gap, 0};
         take_step<true>(plan, draws, moment, pair.cosine, known_bits(words.d, 0), outcome, path, tally);
-        settle_open(plan, *moment.step, path);
+        settle_open(plan, *gap, path);
         trade(plan, draws, moment, pair.sine, words.d, path, tally);
         close_session(plan, session, path, runs, stride, tally);
     }

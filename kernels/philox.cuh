@@ -27,8 +27,12 @@ DEVICE Words philox4x32(Words counter, const Word* key) {
     return counter;
 }
 
-// Words of a path at an address: session, call within the session, and what they are for.
-DEVICE Words path_words(const Draws& draws, Word path_low, int session, int call, Word purpose) {
-    const Word address = static_cast<Word>(session) * CALLS_PER_SESSION + static_cast<Word>(call);
+// Address of a call within a session.
+DEVICE Word address_of(int session, int call) {
+    return static_cast<Word>(session) * CALLS_PER_SESSION + static_cast<Word>(call);
+}
+
+// Words of a path at an address, for a purpose.
+DEVICE Words path_words(const Draws& draws, Word path_low, Word address, Word purpose) {
     return philox4x32({path_low, draws.path_high, address, purpose}, draws.key);
 }

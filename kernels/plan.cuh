@@ -22,19 +22,23 @@ struct alignas(16) LineTable {
     float fade;
 };
 
-// One step of the time grid: its table of Φ⁻¹, its share of the variance, that share in the unit of the bridge's bounds,
-// and the table of Φ just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers:
+// A step's share of the session's variance, its root, and the share in the unit of the bridge's bounds.
+struct alignas(16) Shares {
+    float variance;
+    float root;
+    float reach;
+    float unused;
+};
+
+// One step of the time grid: its table of Φ⁻¹, its shares, and the table of Φ just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers:
 // (2, B, W) at its end, then as many at its start.
 struct alignas(16) Step {
     LineTable table;
-    float share;
-    float root_share;
-    float reach_share;
+    Shares shares;
     int rebase;
     int settles;
     int unused_a;
     int unused_b;
-    int unused_c;
 };
 
 // One regime: how it is entered, what it does, how long it lasts. `allowed` has bit r − 1 for each regime r that may

@@ -17,6 +17,19 @@ DEVICE Line line_at(const Line* lines, int place) {
 #endif
 }
 
+// A table's head, in two reads on a GPU.
+DEVICE LineTable head_of(const LineTable& table) {
+#ifdef __CUDACC__
+    const float4 range = __ldg(reinterpret_cast<const float4*>(&table));
+    const ulonglong2 rest = __ldg(reinterpret_cast<const ulonglong2*>(&table) + 1);
+    const Line* lines = reinterpret_cast<const Line*>(rest.x);
+    const int zones = static_cast<int>(rest.y);
+    return {range.x, range.y, range.z, range.w, lines, zones, float_of(static_cast<int>(rest.y >> 32))};
+#else
+    return table;
+#endif
+}
+
 // Value at x of the line of a book's row.
 DEVICE float look_up(const LineTable& table, float x, int book) {
     const float inside = smaller(larger(x, table.low), table.high);

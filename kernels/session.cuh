@@ -121,17 +121,14 @@ DEVICE void enter(int regime, PathState& path) {
     path.age = 0;
 }
 
-// 16 Re-base the hedge: y = Φ_new(s) and the distances that follow from it.
+// 16 Re-base the hedge: y = Φ_new(s) and the closest barriers that follow from it.
 DEVICE void rebase(const Plan& plan, const Step& step, PathState& path) {
     const int book = plan.regimes[path.regime].book;
     const int shift = (book - path.book) * plan.width;
     path.book = book;
     path.y = look_up(plan.tables[step.rebase], path.s, book);
-    // The barriers of the next step; behind the last one lies an empty one.
-    const Step& next = *step_after(plan, &step);
-    UNROLL
-    for (int side = UP; side <= DOWN; ++side) {
-        path.place[side] += shift;
-        path.distance[side] = larger(barrier_at_start(plan, next, path.place[side]) - sign_of(side) * path.y, 0.0f);
-    }
+    path.place[UP] += shift;
+    path.place[DOWN] += shift;
+    // Behind the last step lies an empty one.
+    find_closest(plan, *step_after(plan, &step, 1), path);
 }

@@ -22,9 +22,11 @@ from sim.black_scholes import FloatArray
 
 # Numbers of zones tried for a table; the one with the fewest zones and cells together is taken.
 ZONE_CHOICES = (1, 32, 64, 128, 256, 512)
+# Most cells of a table, and of the range in units of its narrowest cell: beyond it float32 resolves no place.
 MOST_CELLS = 1 << 20
-# x̂ keeps this share of a cell away from both ends, so that no rounding leads out of the table.
-END_MARGIN = 1.0 / 64.0
+# x̂ keeps this share of a cell away from both ends. It must exceed the rounding of a place, which is below 0.32 at
+# MOST_CELLS over a range around zero, and stay within the cell.
+END_MARGIN = 0.375
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def build_line_table(
     slopes : each row's derivative at its nodes.
     tolerance : largest distance between chord and function, in units of the function.
 
-    A table stops at about 2^20 cells, `MOST_CELLS`, whatever the tolerance.
+    Where a bend needs cells narrower than the range / `MOST_CELLS`, or all bends together need more cells than that,
+    the table has `MOST_CELLS` equal cells whatever the tolerance.
 
     The chord of a cell of width d errs by d²·|f″|/8 at most; f″ is read off the change of slope between nodes.
     """
@@ -78,26 +81,41 @@ def build_line_table(
     bends = [np.abs(np.diff(m) / np.diff(x)) for x, m in zip(nodes, slopes, strict=True)]
     finest = np.linspace(low, high, max(ZONE_CHOICES) + 1)
     sharpest = np.stack([_sharpest(finest, x, b) for x, b in zip(nodes, bends, strict=True)])
-    choices = [_cells_of_zones(sharpest, high - low, zones, tolerance) for zones in ZONE_CHOICES]
-    return _table(functions, low, high, min(choices, key=lambda cells: cells.size + int(cells.sum())))
+    return _table(functions, low, high, _fewest_cells((high - low) * np.sqrt(sharpest / (8.0 * tolerance))))
 
 
 def _sharpest(edges: FloatArray, nodes: FloatArray, bends: FloatArray) -> FloatArray:
     """Sharpest bend between each two edges; `bends` has one for each two nodes."""
     last = bends.size - 1
-    first_interval = np.clip(np.searchsorted(nodes, edges[:-1], side="right") - 1, 0, last)
-    after = np.clip(np.searchsorted(nodes, edges[1:], side="left"), first_interval + 1, last + 1)
-    pairs = np.stack((first_interval, after), axis=1).reshape(-1)
-    result: FloatArray = np.maximum.reduceat(np.append(bends, 0.0), pairs)[::2]
+    # Each two edges span the intervals of nodes from the even entry to below the odd one.
+    pairs = np.empty(2 * (edges.size - 1), dtype=np.int64)
+    pairs[::2] = np.minimum(np.maximum(np.searchsorted(nodes, edges[:-1], side="right") - 1, 0), last)
+    pairs[1::2] = np.maximum(np.searchsorted(nodes, edges[1:], side="left"), pairs[::2] + 1)
+    result: FloatArray = np.maximum.reduceat(np.append(bends, 0.0), np.minimum(pairs, last + 1))[::2]
     return result
 
 
-def _cells_of_zones(sharpest: FloatArray, span: float, zones: int, tolerance: float) -> NDArray[np.int64]:
-    """Cells that each zone needs, (rows, zones), from the sharpest bends of finer zones."""
-    bend = sharpest.reshape(len(sharpest), zones, -1).max(axis=2)
-    needed = span / zones * np.sqrt(bend / (8.0 * tolerance))
-    result: NDArray[np.int64] = np.clip(np.ceil(needed), 1, MOST_CELLS // zones).astype(np.int64)
-    return result
+def _fewest_cells(needed: FloatArray) -> NDArray[np.int64]:
+    """Cells of each row's zones, (rows, zones), for the number of zones that takes the fewest lines.
+
+    Parameters
+    ----------
+    needed : (rows, finest zones) cells that the whole range would need if it bent everywhere as it does there.
+    """
+    choices = [_cells_of_zones(needed, zones) for zones in ZONE_CHOICES]
+    fewest = min(choices, key=lambda cells: cells.size + int(cells.sum()))
+    if needed.max() > MOST_CELLS or fewest.sum() > MOST_CELLS:
+        return np.full((len(needed), 1), -(-MOST_CELLS // len(needed)))
+    return fewest
+
+
+def _cells_of_zones(needed: FloatArray, zones: int) -> NDArray[np.int64]:
+    """Cells of each row's zones, (rows, zones), from what finer zones need."""
+    sharpest = needed.reshape(len(needed), zones, -1).max(axis=2)
+    cells: NDArray[np.int64] = np.maximum(np.ceil(sharpest / zones), 1).astype(np.int64)
+    # The end zones are cut alike in all rows, since x̂ keeps the same margin in all of them.
+    cells[:, [0, -1]] = cells[:, [0, -1]].max(axis=0)
+    return cells
 
 
 def _table(
@@ -107,18 +125,17 @@ def _table(
     width = (high - low) / zones
     zone_low = low + width * np.arange(zones)
     # Place of each zone's first cell in the array of lines.
-    first = rows * zones + np.concatenate(([0], np.cumsum(cells)[:-1])).reshape(rows, zones)
-    lines = np.empty((rows * zones + int(cells.sum()), 2), dtype=np.float32)
+    ends = rows * zones + np.cumsum(cells).reshape(rows, zones)
+    first = ends - cells
+    lines = np.empty((int(ends[-1, -1]), 2), dtype=np.float32)
     slope = (cells / width).astype(np.float32)
     lines[: rows * zones, 1] = slope.reshape(-1)
     lines[: rows * zones, 0] = (first - slope.astype(np.float64) * zone_low).reshape(-1)
     for row, function in enumerate(functions):
-        zone = np.repeat(np.arange(zones), cells[row])
-        within = np.arange(zone.size) - (first[row] - first[row, 0])[zone]
-        edges = np.append(zone_low[zone] + within * (width / cells[row])[zone], high)
-        chords = _chords(function, edges)
-        lines[first[row, 0] : first[row, 0] + len(chords)] = chords
-    margin_low, margin_high = END_MARGIN * width / cells[:, [0, -1]].min(axis=0)
+        within = np.arange(first[row, 0], ends[row, -1]) - np.repeat(first[row], cells[row])
+        starts = np.repeat(zone_low, cells[row]) + within * np.repeat(width / cells[row], cells[row])
+        lines[first[row, 0] : ends[row, -1]] = _chords(function, np.append(starts, high))
+    margin_low, margin_high = END_MARGIN * width / cells[0, [0, -1]]
     return LineTable(
         (np.float32(low + margin_low), np.float32(high - margin_high)),
         np.float32(1.0 / width),
@@ -132,7 +149,8 @@ def _table(
 def _chords(function: Callable[[FloatArray], FloatArray], edges: FloatArray) -> NDArray[np.float32]:
     """Intercept and slope of the chord of each cell, (cells, 2)."""
     at_edges = function(edges)
-    slope = (np.diff(at_edges) / np.diff(edges)).astype(np.float32)
+    lines = np.empty((edges.size - 1, 2), dtype=np.float32)
+    lines[:, 1] = np.diff(at_edges) / np.diff(edges)
     middle = 0.5 * (edges[1:] + edges[:-1])
-    intercept = 0.5 * (at_edges[1:] + at_edges[:-1]) - slope.astype(np.float64) * middle
-    return np.stack((intercept.astype(np.float32), slope), axis=1)
+    lines[:, 0] = 0.5 * (at_edges[1:] + at_edges[:-1]) - lines[:, 1].astype(np.float64) * middle
+    return lines

@@ -182,16 +182,12 @@ class _Tables:
         """Return the number of a table added to the others."""
         self.tables.append(table)
         self.bytes += table.lines.nbytes
-        if table.cells >= MOST_CELLS or self.bytes > MOST_TABLE_BYTES:
-            rows = sum(t.rows for t in self.tables)
+        if table.cells >= MOST_CELLS:
+            raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
+        if self.bytes > MOST_TABLE_BYTES:
             limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
-            if self.bytes / 8 / rows > MANY_CELLS:
-                raise self._refusal(
-                    "dealers.m_floor",
-                    f"{self.reaction_map.m_floor:g}",
-                    f"the map bends so sharply that the {limit}",
-                    "Try a larger dealers.m_floor, a smaller dealers.impact_bp_per_bn or smaller positions.",
-                )
+            if self.bytes / 8 / sum(t.rows for t in self.tables) > MANY_CELLS:
+                raise self._too_sharp(f"the {limit}")
             raise self._refusal(
                 "volatility.steps_per_session",
                 "",
@@ -199,6 +195,14 @@ class _Tables:
                 "Try fewer volatility.steps_per_session or a shorter horizon.",
             )
         return len(self.tables) - 1
+
+    def _too_sharp(self, limit: str) -> InputError:
+        return self._refusal(
+            "dealers.m_floor",
+            f"{self.reaction_map.m_floor:g}",
+            f"the map bends so sharply that {limit}",
+            "Try a larger dealers.m_floor, a smaller dealers.impact_bp_per_bn or smaller positions.",
+        )
 
     def _refusal(self, key: str, value: str, why: str, hint: str) -> InputError:
         return InputError([Problem(self.where, key, value, why, hint)])

@@ -125,10 +125,11 @@ def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
     steps = records["step"]
     which = np.zeros(plan.steps, dtype=np.int32) if plan.identity_map else plan.step_table
     steps["table"][:-1] = tables[which]
-    steps["share"][:-1] = np.tile(plan.share, plan.sessions)
-    steps["root_share"][:-1] = np.tile(plan.root_share, plan.sessions)
+    shares = steps["shares"]
+    shares["variance"][:-1] = np.tile(plan.share, plan.sessions)
+    shares["root"][:-1] = np.tile(plan.root_share, plan.sessions)
+    shares["reach"] = shares["variance"] * np.float32(BRIDGE_UNIT)
     steps["table"]["fade"] = plan.fade
-    steps["reach_share"] = steps["share"] * np.float32(BRIDGE_UNIT)
     steps["rebase"][:-1] = plan.rebase_table
     steps["settles"][:-1] = plan.settles
     records["end"][:-1] = plan.barrier_end.reshape(plan.steps, -1)
