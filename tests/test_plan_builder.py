@@ -294,10 +294,18 @@ def test_books_are_rebased_where_they_change(regimes: bool) -> None:
     rebased = np.flatnonzero(plan.rebase_table != NO_TABLE).tolist()
     assert rebased == ([3, 7, 8, 11, 15, 19, 23, 27, 31] if regimes else [8, 31])
     tables = [*plan.step_table.tolist(), *(t for t in plan.rebase_table.tolist() if t != NO_TABLE)]
-    assert sorted(tables) == list(range(plan.table_cells.size))
-    ends = plan.table_start + plan.table_cells.astype(np.int64) * plan.books
-    np.testing.assert_array_equal(ends[:-1], plan.table_start[1:])
-    assert ends[-1] == len(plan.lines)
+    assert sorted(tables) == list(range(plan.table_start.size))
+    assert plan.table_start[0] == 0
+    ends = [*plan.table_start[1:].tolist(), len(plan.lines)]
+    for start, end, zones, scale in zip(
+        plan.table_start, ends, plan.table_zones, plan.table_scale.astype(np.float64), strict=True
+    ):
+        # Each zone of each book leads from where it begins to as many cells as its slope tells, without a gap.
+        intercept, slope = plan.lines[start : start + zones * plan.books].astype(np.float64).T
+        zone_start = (np.arange(slope.size) % zones - scale[1]) / scale[0]
+        first, cells = np.rint(intercept + slope * zone_start), np.rint(slope / scale[0])
+        assert first[0] == slope.size
+        np.testing.assert_array_equal(first + cells, [*first[1:], end - start])
 
 
 def test_axes(prepared: Prepared) -> None:

@@ -42,7 +42,7 @@ def plan_tables(plan: EnginePlan) -> list[Lines]:
 
 @dataclass(frozen=True)
 class LookUpWork:
-    """Scratch for `look_up`: two float32 and one complex64 array of the block's length."""
+    """Scratch for `look_up`: two float32, one int32 and one complex64 array of the block's length."""
 
     inside: Float32Array
     place: Float32Array

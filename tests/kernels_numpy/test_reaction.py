@@ -1,4 +1,7 @@
-"""Look-ups in line tables: against float64, against a scalar twin, row by row, and beyond the ends."""
+"""Look-ups in line tables: against float64, against a scalar twin, row by row, and beyond the ends.
+
+`tests/test_line_table.py` shows that every place lies in the table and next to the exact one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
@@ -19,6 +25,16 @@ TOLERANCE = 1e-6
 LOW, HIGH = -0.25, 0.3
 
 
+class Straight:
+    """0.9·x: its table is one line."""
+
+    def __call__(self, x: Doubles) -> Doubles:
+        return 0.9 * x
+
+    def slope(self, x: Doubles) -> Doubles:
+        return np.full(x.size, 0.9)
+
+
 class Smooth:
     """x + sin(9x)/100."""
 
@@ -30,7 +46,7 @@ class Smooth:
 
 
 class Kinked:
-    """A step 0.002 wide at 0.01: its table needs a core."""
+    """A step 0.002 wide at 0.01: its table has many cells in few zones."""
 
     def __call__(self, x: Doubles) -> Doubles:
         return np.asarray(x + 0.02 * ndtr((x - 0.01) / 0.002))
@@ -39,7 +55,7 @@ class Kinked:
         return np.asarray(1 + 10 * stats.norm.pdf((x - 0.01) / 0.002))
 
 
-Function = Smooth | Kinked
+Function = Straight | Smooth | Kinked
 NEAR_THE_STEP = np.linspace(-0.0199, 0.0399, 3000)
 NODES = np.concatenate([np.linspace(LOW, -0.02, 400), NEAR_THE_STEP, np.linspace(0.04, HIGH, 400)])
 
@@ -52,8 +68,7 @@ def table_of(*functions: Function) -> LineTable:
 def lines_of(table: LineTable) -> Lines:
     """The table as an engine holds it."""
     pairs = np.ascontiguousarray(table.lines).view(np.complex64).reshape(-1)
-    last, cells = np.float32(table.cells - 1), np.int32(table.cells)
-    return Lines(pairs, last, cells, *table.offset, coarse=table.coarse, fine=table.fine)
+    return Lines(pairs, np.int32(table.zones), *table.clip, table.scale, table.offset)
 
 
 def looked_up(lines: Lines, x: Floats, book: NDArray[np.int32] | None = None) -> Floats:
@@ -66,73 +81,121 @@ def some_x(count: int, seed: int, low: float = LOW - 0.1, high: float = HIGH + 0
     return np.random.default_rng(seed).uniform(low, high, count).astype(np.float32)
 
 
-smooth, kinked = Smooth(), Kinked()
-SINGLE, CORED = table_of(smooth), table_of(kinked)
-TABLES = [pytest.param(SINGLE, id="single run"), pytest.param(CORED, id="core")]
+straight, smooth, kinked = Straight(), Smooth(), Kinked()
+LINE, SMOOTH, ZONED = table_of(straight), table_of(smooth), table_of(kinked)
+TABLES = [pytest.param(LINE, id="line"), pytest.param(SMOOTH, id="smooth"), pytest.param(ZONED, id="zones")]
 
 
 def test_one_of_each_kind() -> None:
-    assert SINGLE.fine == SINGLE.coarse
-    assert len(set(SINGLE.offset)) == 1
-    assert CORED.fine > CORED.coarse > 0
+    assert (LINE.zones, LINE.cells) == (1, 1)
+    assert SMOOTH.cells > 20
+    # Zones of one cell and zones of many.
+    cells = ZONED.lines[: ZONED.zones, 1] / ZONED.scale
+    assert cells.min() == pytest.approx(1)
+    assert cells.max() > 10
+
+
+def exact_look_up(table: LineTable, x: Doubles, row: int = 0) -> Doubles:
+    """The formula of the module in float64."""
+    lines = table.lines.astype(np.float64)
+    inside = np.clip(x, float(table.clip[0]), float(table.clip[1]))
+    zone = (float(table.scale) * inside + float(table.offset)).astype(np.int64) + row * table.zones
+    place = (lines[zone, 1] * inside + lines[zone, 0]).astype(np.int64)
+    return lines[place, 0] + lines[place, 1] * x
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_float64_evaluation(table: LineTable) -> None:
     """The formula of the module in float64 may pick the neighbouring cell at an edge, where both lines meet."""
     x = some_x(200_000, 1)
-    a, b, d = (float(offset) for offset in table.offset)
-    c, f = float(table.coarse), float(table.fine)
-    exact = x.astype(np.float64)
-    place = np.maximum(c * exact + a, np.minimum(f * exact + b, c * exact + d))
-    cell = np.clip(place, 0, table.cells - 1).astype(np.int64)
-    intercept, slope = table.lines[0, cell].T.astype(np.float64)
-    np.testing.assert_allclose(looked_up(lines_of(table), x), intercept + slope * exact, rtol=0, atol=1.0e-7)
+    exact = exact_look_up(table, x.astype(np.float64))
+    np.testing.assert_allclose(looked_up(lines_of(table), x), exact, rtol=0, atol=1.0e-7)
 
 
-@pytest.mark.parametrize(
-    ("table", "function"), [(SINGLE, smooth), (CORED, kinked)], ids=["single run", "core"]
-)
+@pytest.mark.parametrize(("table", "function"), [(SMOOTH, smooth), (ZONED, kinked)], ids=["smooth", "zones"])
 def test_function_is_met(table: LineTable, function: Function) -> None:
     x = np.concatenate([some_x(200_000, 2, LOW, HIGH), some_x(100_000, 3, 0.0, 0.02)])
     error = np.abs(looked_up(lines_of(table), x) - function(x.astype(np.float64)))
     assert 0.5 * TOLERANCE < error.max() < TOLERANCE + 1.0e-7
 
 
-def knots_of(table: LineTable) -> Floats:
-    """Start of the table, and start and end of its core where it has one."""
-    a, b, d = (float(offset) for offset in table.offset)
-    core = [(a - b) / (table.fine - table.coarse), (d - b) / (table.fine - table.coarse)] if b != a else []
-    return np.array([-a / table.coarse, *core], dtype=np.float32)
+def zone_edges(table: LineTable) -> Floats:
+    """Ends of the range and of every zone, with the float32 numbers next to them."""
+    edges = ((np.arange(table.zones + 1) - float(table.offset)) / float(table.scale)).astype(np.float32)
+    edges = np.concatenate([edges, table.clip])
+    return np.concatenate([np.nextafter(edges, np.float32(-9)), edges, np.nextafter(edges, np.float32(9))])
 
 
 def scalar_look_up(lines: Lines, x: np.float32, book: int) -> np.float32:
     """One float32 operation at a time."""
-    first = lines.coarse * x
-    middle = lines.fine * x
-    u = max(first + lines.a, min(middle + lines.b, first + lines.d))
-    cell = int(min(max(u, np.float32(0)), lines.last_cell))
-    line = lines.pairs[cell + book * int(lines.cells)]
+    inside = x
+    if inside < lines.low:
+        inside = lines.low
+    if inside > lines.high:
+        inside = lines.high
+    scaled = inside * lines.scale
+    zone = int(scaled + lines.offset)
+    assert 0 <= zone < lines.zones
+    cells = lines.pairs[book * int(lines.zones) + zone]
+    within = np.float32(cells.imag) * inside
+    line = lines.pairs[int(within + np.float32(cells.real))]
     value = np.float32(line.imag) * x
     return np.float32(np.float32(line.real) + value)
+
+
+def assert_bits(found: Floats, twin: list[np.float32]) -> None:
+    expected = np.array(twin)
+    assert expected.dtype == found.dtype == np.float32
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+FAR = np.array([0, -0.0, 1e-40, -5, 5, 60, -1e30, 1e30], dtype=np.float32)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_scalar_twin(table: LineTable) -> None:
     lines = lines_of(table)
-    knots = knots_of(table)
-    edges = [np.nextafter(knots, np.float32(-9)), knots, np.nextafter(knots, np.float32(9))]
-    x = np.concatenate([some_x(2000, 4), *edges, np.array([0, -0.0, -5, 5, 60], dtype=np.float32)])
-    twin = np.array([scalar_look_up(lines, value, 0) for value in x])
-    assert twin.dtype == np.float32
-    np.testing.assert_array_equal(looked_up(lines, x).view(np.uint32), twin.view(np.uint32))
+    x = np.concatenate([some_x(2000, 4), zone_edges(table), FAR])
+    assert_bits(looked_up(lines, x), [scalar_look_up(lines, value, 0) for value in x])
+
+
+MIXED = table_of(smooth, kinked, straight, smooth)
+FLOATS = st.floats(-(2.0**99), 2.0**99, width=32) | st.floats(-0.5, 0.5, width=32)
+SOME_X = arrays(np.float32, st.integers(1, 40), elements=FLOATS | st.sampled_from(zone_edges(MIXED).tolist()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(SOME_X, st.data())
+def test_scalar_twin_anywhere_in_any_row(x: Floats, data: st.DataObject) -> None:
+    book = data.draw(arrays(np.int32, x.size, elements=st.integers(0, 3)))
+    lines = lines_of(MIXED)
+    assert_bits(
+        looked_up(lines, x, book),
+        [scalar_look_up(lines, value, int(row)) for value, row in zip(x, book, strict=True)],
+    )
+
+
+@pytest.mark.parametrize("table", [*TABLES, pytest.param(MIXED, id="rows")])
+def test_every_cell_is_read_and_nothing_else(table: LineTable) -> None:
+    """Lines that tell their own place: each row's paths read all cells of the row, from its first to its last."""
+    zones = table.rows * table.zones
+    lines = lines_of(table)
+    places = lines.pairs.copy()
+    places[zones:] = np.arange(zones, len(places))
+    telling = dataclasses.replace(lines, pairs=places)
+    cells = np.rint(table.lines[:zones, 1] / table.scale).reshape(table.rows, -1).sum(axis=1)
+    ends = zones + np.cumsum(cells)
+    x = np.concatenate([some_x(100_000, 14), zone_edges(table), FAR])
+    for row, (first, end) in enumerate(zip(ends - cells, ends, strict=True)):
+        found = looked_up(telling, x, np.full(x.size, row, dtype=np.int32))
+        np.testing.assert_array_equal(np.unique(found), np.arange(first, end))
+    assert ends[-1] == len(places)
 
 
 def test_each_path_reads_the_row_of_its_book() -> None:
-    functions = (smooth, kinked, smooth)
-    lines = lines_of(table_of(*functions))
+    functions, lines = (smooth, kinked, straight, smooth), lines_of(MIXED)
     x = some_x(30_000, 5, LOW, HIGH)
-    book = np.random.default_rng(6).integers(0, 3, x.size, dtype=np.int32)
+    book = np.random.default_rng(6).integers(0, 4, x.size, dtype=np.int32)
     found = looked_up(lines, x, book)
     for row, function in enumerate(functions):
         here = book == row
@@ -141,8 +204,6 @@ def test_each_path_reads_the_row_of_its_book() -> None:
         )
         every = np.full(x.size, row, dtype=np.int32)
         np.testing.assert_array_equal(found[here], looked_up(lines, x, every)[here])
-    twin = [scalar_look_up(lines, value, int(row)) for value, row in zip(x[:500], book[:500], strict=True)]
-    np.testing.assert_array_equal(found[:500], twin)
 
 
 def test_rows_end_where_the_next_begins() -> None:
@@ -155,7 +216,7 @@ def test_rows_end_where_the_next_begins() -> None:
 
 
 def test_book_is_not_needed_for_one_row() -> None:
-    lines, x = lines_of(CORED), some_x(1000, 7)
+    lines, x = lines_of(ZONED), some_x(1000, 7)
     np.testing.assert_array_equal(looked_up(lines, x), looked_up(lines, x, np.zeros(1000, dtype=np.int32)))
 
 
@@ -170,7 +231,7 @@ def test_same_bits_whatever_the_block(table: LineTable) -> None:
 
 
 def test_work_can_be_cut_and_keeps_nothing() -> None:
-    lines, x = lines_of(CORED), some_x(300, 9)
+    lines, x = lines_of(ZONED), some_x(300, 9)
     whole = looked_up(lines, x)
     work = LookUpWork.allocate(300)
     for n in (300, 7, 1, 299):
@@ -183,16 +244,17 @@ def test_work_can_be_cut_and_keeps_nothing() -> None:
 def test_straight_beyond_the_ends(table: LineTable) -> None:
     """The first and the last line go on, however far."""
     lines = lines_of(table)
-    for cell, ends in ((0, (LOW, -1.0, -30.0)), (-1, (HIGH, 1.0, 30.0))):
+    for line, ends in ((table.zones, (LOW, -1.0, -30.0, -1e30)), (-1, (HIGH, 1.0, 30.0, 1e30))):
         x = np.array(ends, dtype=np.float32)
-        intercept, slope = table.lines[0, cell]
+        intercept, slope = table.lines[line]
         np.testing.assert_array_equal(looked_up(lines, x), intercept + slope * x)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_never_falls(table: LineTable) -> None:
-    """Both functions rise, and so do their tables, but for the last bit where two lines meet."""
-    x = np.sort(np.concatenate([some_x(300_000, 10), some_x(100_000, 11, 0.0, 0.02)]))
+    """The functions rise, and so do their tables, but for the last bit where two lines meet."""
+    x = np.concatenate([some_x(300_000, 10), some_x(100_000, 11, 0.0, 0.02), zone_edges(table)])
+    x = np.sort(x)
     assert np.diff(looked_up(lines_of(table), x)).min() >= -6.0e-8
 
 
@@ -202,24 +264,31 @@ class TablesOnly:
 
     lines: Floats
     table_start: NDArray[np.int64]
-    table_cells: NDArray[np.int32]
-    table_offset: Floats
+    table_zones: NDArray[np.int32]
+    table_clip: Floats
     table_scale: Floats
-    books: int
+
+
+def plan_of(tables: list[LineTable]) -> TablesOnly:
+    return TablesOnly(
+        lines=np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
+        table_start=np.cumsum([0, *(len(t.lines) for t in tables)])[:-1],
+        table_zones=np.array([t.zones for t in tables], dtype=np.int32),
+        table_clip=np.array([t.clip for t in tables], dtype=np.float32).reshape(-1, 2),
+        table_scale=np.array([(t.scale, t.offset) for t in tables], dtype=np.float32).reshape(-1, 2),
+    )
 
 
 def test_plan_tables_are_views_in_order() -> None:
-    tables = [table_of(smooth, kinked), table_of(kinked, smooth), table_of(smooth, smooth)]
-    sizes = [t.lines.shape[0] * t.cells for t in tables]
-    plan = TablesOnly(
-        lines=np.concatenate([t.lines.reshape(-1, 2) for t in tables]),
-        table_start=np.cumsum([0, *sizes[:-1]]),
-        table_cells=np.array([t.cells for t in tables], dtype=np.int32),
-        table_offset=np.array([t.offset for t in tables], dtype=np.float32),
-        table_scale=np.array([(t.coarse, t.fine) for t in tables], dtype=np.float32),
-        books=2,
-    )
+    tables = [table_of(smooth, kinked), table_of(straight, straight), table_of(kinked, smooth)]
+    plan = plan_of(tables)
     x, book = some_x(500, 12), np.random.default_rng(13).integers(0, 2, 500, dtype=np.int32)
-    for lines, table in zip(plan_tables(plan), tables, strict=True):  # type: ignore[arg-type]
+    views = plan_tables(plan)  # type: ignore[arg-type]
+    for lines, table in zip(views, tables, strict=True):
         assert np.shares_memory(lines.pairs, plan.lines)
+        assert lines.pairs.size == len(table.lines)
         np.testing.assert_array_equal(looked_up(lines, x, book), looked_up(lines_of(table), x, book))
+
+
+def test_plan_without_tables() -> None:
+    assert plan_tables(plan_of([])) == []  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""What the CUDA kernel may cost, and what it does cost, by architecture: the one place of these numbers.
+
+The common path is a trading step of a path with no level near: the shortest way round the kernel's loop over four
+steps, divided by four, counted in the machine code. Steps near a level, the gap and the close come on top. The tests
+compile the kernel for every architecture and compare; CHANGELOG.md has the history of the budget.
+"""
+
+from __future__ import annotations
+
+# Most instructions a path-step on the common path.
+COMMON_PATH_BUDGET = {
+    "sm_75": 101.0,
+    "sm_80": 100.0,
+    "sm_86": 100.0,
+    "sm_89": 100.0,
+    "sm_90": 100.0,
+    "sm_100": 101.0,
+    "sm_120": 101.0,
+}
+# Instructions a path-step on the common path, as compiled by NVRTC 13.5.
+COMMON_PATH_INSTRUCTIONS = {
+    "sm_75": 100.5,
+    "sm_80": 97.75,
+    "sm_86": 97.75,
+    "sm_89": 97.75,
+    "sm_90": 99.75,
+    "sm_100": 99.75,
+    "sm_120": 99.25,
+}
+# Most registers a thread: three blocks of 256 threads a multiprocessor, two from sm_100 on.
+REGISTER_LIMIT = {
+    "sm_75": 80,
+    "sm_80": 80,
+    "sm_86": 80,
+    "sm_89": 80,
+    "sm_90": 80,
+    "sm_100": 128,
+    "sm_120": 128,
+}
+# Thread instructions a multiprocessor can issue a clock, on all of these.
+ISSUED_A_CLOCK = 128
+
+
+def instructions_a_path_step(architecture: str) -> float | None:
+    """Instructions a path-step on the common path of an architecture such as "sm_90"; None where not counted."""
+    return COMMON_PATH_INSTRUCTIONS.get(architecture)
+
+
+def issue_limit(architecture: str, multiprocessors: int, clock_hz: float) -> float | None:
+    """Path-steps a second at which a device would issue common-path instructions without a pause; None if unknown."""
+    instructions = instructions_a_path_step(architecture)
+    return None if instructions is None else multiprocessors * ISSUED_A_CLOCK * clock_hz / instructions
