@@ -87,10 +87,11 @@ def build_line_table(
 def _sharpest(edges: FloatArray, nodes: FloatArray, bends: FloatArray) -> FloatArray:
     """Sharpest bend between each two edges; `bends` has one for each two nodes."""
     last = bends.size - 1
-    # Each two edges span the intervals of nodes from the even entry to below the odd one.
+    # Each two edges span the intervals of nodes from the even entry to below the odd one, and one more to each side:
+    # an interval tells its mean bend, which is sharper at the end towards a sharper interval.
     pairs = np.empty(2 * (edges.size - 1), dtype=np.int64)
-    pairs[::2] = np.minimum(np.maximum(np.searchsorted(nodes, edges[:-1], side="right") - 1, 0), last)
-    pairs[1::2] = np.maximum(np.searchsorted(nodes, edges[1:], side="left"), pairs[::2] + 1)
+    pairs[::2] = np.minimum(np.maximum(np.searchsorted(nodes, edges[:-1], side="right") - 2, 0), last)
+    pairs[1::2] = np.maximum(np.searchsorted(nodes, edges[1:], side="left"), pairs[::2]) + 1
     result: FloatArray = np.maximum.reduceat(np.append(bends, 0.0), np.minimum(pairs, last + 1))[::2]
     return result
 

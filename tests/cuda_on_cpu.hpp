@@ -5,17 +5,14 @@
 // much as the GPU's may be. Denormals are flushed, since CuPy compiles with -ftz=true.
 #pragma once
 
-#include <cmath>
-#include <condition_variable>
-#include <cstddef>
-#include <cstring>
-#include <memory>
-#include <mutex>
-#include <system_error>
-#include <thread>
-#include <vector>
+// Few headers and light ones: most of the time of a compilation goes into them.
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utility>
 #ifdef __SSE2__
-#include <immintrin.h>
+#include <xmmintrin.h>
 #endif
 
 struct Place {
@@ -47,9 +44,9 @@ static thread_local Place threadIdx, blockIdx, blockDim, gridDim;
 
 namespace cuda_on_cpu {
 
-constexpr std::size_t GUARD = 256;
+constexpr size_t GUARD = 256;
 constexpr unsigned char GARBAGE = 0xA5;
-enum Failure { NONE, DIVERGENT_BARRIER, OUT_OF_BOUNDS, NO_THREADS };
+enum Failure { NONE, DIVERGENT_BARRIER, OUT_OF_BOUNDS, NO_THREADS, NO_MEMORY };
 
 // Where all threads of a block meet. They must come to the same place in the code, as on a GPU; if they do not, the
 // launch fails and nobody waits any more.
@@ -58,34 +55,41 @@ class Barrier {
     explicit Barrier(unsigned threads) : threads_(threads) {}
 
     void meet(int place) {
-        std::unique_lock<std::mutex> lock(mutex_);
+        pthread_mutex_lock(&mutex_);
         if (arrived_ == 0) place_ = place;
-        if (place_ != place) failure_ = DIVERGENT_BARRIER;
-        if (++arrived_ == threads_ || failure_ != NONE) {
+        if (failure_ == NONE && place_ != place) end(DIVERGENT_BARRIER);
+        if (++arrived_ == threads_) {
             arrived_ = 0;
             ++round_;
-            all_here_.notify_all();
-            return;
+            pthread_cond_broadcast(&all_here_);
+        } else {
+            const unsigned round = round_;
+            while (round == round_ && failure_ == NONE) pthread_cond_wait(&all_here_, &mutex_);
         }
-        const unsigned round = round_;
-        all_here_.wait(lock, [&] { return round != round_; });
+        pthread_mutex_unlock(&mutex_);
     }
 
     void fail(Failure failure) {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        failure_ = failure;
-        ++round_;
-        all_here_.notify_all();
+        pthread_mutex_lock(&mutex_);
+        if (failure_ == NONE) end(failure);
+        pthread_mutex_unlock(&mutex_);
     }
 
     Failure failure() {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        return failure_;
+        pthread_mutex_lock(&mutex_);
+        const Failure failure = failure_;
+        pthread_mutex_unlock(&mutex_);
+        return failure;
     }
 
   private:
-    std::mutex mutex_;
-    std::condition_variable all_here_;
+    void end(Failure failure) {
+        failure_ = failure;
+        pthread_cond_broadcast(&all_here_);
+    }
+
+    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t all_here_ = PTHREAD_COND_INITIALIZER;
     const unsigned threads_;
     unsigned arrived_ = 0;
     unsigned round_ = 0;
@@ -96,23 +100,24 @@ class Barrier {
 // Shared memory of a block between two guards that nobody may write to.
 class SharedMemory {
   public:
-    explicit SharedMemory(std::size_t bytes) : bytes_(bytes), words_((bytes + 2 * GUARD) / sizeof(float4) + 1) {}
+    explicit SharedMemory(size_t bytes) : bytes_(bytes), start_(static_cast<unsigned char*>(malloc(bytes + 2 * GUARD))) {}
+    SharedMemory(const SharedMemory&) = delete;
+    ~SharedMemory() { free(start_); }
 
-    unsigned char* begin() { return start() + GUARD; }
-    void spoil() { std::memset(start(), GARBAGE, bytes_ + 2 * GUARD); }
+    bool is_there() const { return start_ != nullptr; }
+    unsigned char* begin() const { return start_ + GUARD; }
+    void spoil() const { memset(start_, GARBAGE, bytes_ + 2 * GUARD); }
 
-    bool guards_are_whole() {
-        for (std::size_t i = 0; i < GUARD; ++i) {
-            if (start()[i] != GARBAGE || begin()[bytes_ + i] != GARBAGE) return false;
+    bool guards_are_whole() const {
+        for (size_t i = 0; i < GUARD; ++i) {
+            if (start_[i] != GARBAGE || begin()[bytes_ + i] != GARBAGE) return false;
         }
         return true;
     }
 
   private:
-    unsigned char* start() { return reinterpret_cast<unsigned char*>(words_.data()); }
-
-    const std::size_t bytes_;
-    std::vector<float4> words_;
+    const size_t bytes_;
+    unsigned char* const start_;
 };
 
 static thread_local Barrier* barrier;
@@ -124,66 +129,96 @@ inline void flush_denormals() {
 #endif
 }
 
-// Reciprocal root of a number, as far from the truth as rsqrt.approx.ftz.f32 may be: 2^−22.9 of it, one ulp or none.
+// Reciprocal root of a number, nearest or, for every other number, up to an ulp below: rsqrt.approx.ftz.f32 is within
+// 2^−22.9. What an ulp above would do, tests/test_cuda_on_cpu.py tells.
 inline float reciprocal_root(float value) {
-    if (value < 1.17549435e-38f) return value < 0.0f ? NAN : INFINITY;
-    const double exact = 1.0 / std::sqrt(static_cast<double>(value));
+    if (value < 0x1p-126f) return value < 0.0f ? __builtin_nanf("") : __builtin_inff();
+    const double exact = 1.0 / __builtin_sqrt(static_cast<double>(value));
     const float nearest = static_cast<float>(exact);
-    int bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    const float other = std::nextafter(nearest, bits & 1 ? 0.0f : INFINITY);
-    return std::fabs(other - exact) <= exact * 1.2778e-7 ? other : nearest;
+    const float below = __builtin_bit_cast(float, __builtin_bit_cast(int, nearest) - 1);
+    return __builtin_bit_cast(int, value) % 2 && exact - below <= exact * 0x1.126p-23 ? below : nearest;
 }
 
-// Every block of the grid, thread by thread; the same threads serve all blocks.
 template <typename Kernel>
-Failure launch(unsigned grid, unsigned block, std::size_t shared_bytes, const Kernel& kernel) {
+struct Launch {
+    const unsigned grid;
+    const unsigned block;
+    const Kernel& kernel;
+    const SharedMemory& memory;
+    Barrier all;
+};
+
+template <typename Kernel>
+struct Thread {
+    Launch<Kernel>* launch;
+    unsigned number;
+    pthread_t handle;
+};
+
+// What one thread does, block after block.
+template <typename Kernel>
+void* live(void* argument) {
     enum { START = -1, END = -2 };
-    Barrier all(block);
-    SharedMemory memory(shared_bytes);
-    const auto live = [&](unsigned thread) {
-        flush_denormals();
-        threadIdx = {thread};
-        blockDim = {block};
-        gridDim = {grid};
-        barrier = &all;
-        shared_memory = memory.begin();
-        for (unsigned i = 0; i < grid && all.failure() == NONE; ++i) {
-            blockIdx = {i};
-            if (thread == 0) memory.spoil();
-            all.meet(START);
-            kernel();
-            all.meet(END);
-            if (thread == 0 && !memory.guards_are_whole()) all.fail(OUT_OF_BOUNDS);
-        }
-    };
-    std::vector<std::thread> threads;
-    try {
-        for (unsigned thread = 0; thread < block; ++thread) threads.emplace_back(live, thread);
-    } catch (const std::system_error&) {
-        all.fail(NO_THREADS);
+    const auto* thread = static_cast<Thread<Kernel>*>(argument);
+    Launch<Kernel>& launch = *thread->launch;
+    flush_denormals();
+    threadIdx = {thread->number};
+    blockDim = {launch.block};
+    gridDim = {launch.grid};
+    barrier = &launch.all;
+    shared_memory = launch.memory.begin();
+    for (unsigned i = 0; i < launch.grid; ++i) {
+        blockIdx = {i};
+        if (thread->number == 0) launch.memory.spoil();
+        launch.all.meet(START);
+        if (launch.all.failure() != NONE) break;
+        launch.kernel();
+        launch.all.meet(END);
+        if (thread->number == 0 && !launch.memory.guards_are_whole()) launch.all.fail(OUT_OF_BOUNDS);
     }
-    for (std::thread& thread : threads) thread.join();
-    return all.failure();
+    return nullptr;
+}
+
+// Every block of the grid; the same threads serve them all.
+template <typename Kernel>
+Failure run(unsigned grid, unsigned block, size_t shared_bytes, const Kernel& kernel) {
+    const SharedMemory memory(shared_bytes);
+    auto* threads = static_cast<Thread<Kernel>*>(calloc(block, sizeof(Thread<Kernel>)));
+    if (threads == nullptr || !memory.is_there()) {
+        free(threads);
+        return NO_MEMORY;
+    }
+    Launch<Kernel> launch = {grid, block, kernel, memory, Barrier(block)};
+    unsigned started = 0;
+    for (; started < block; ++started) {
+        Thread<Kernel>& thread = threads[started];
+        thread.launch = &launch;
+        thread.number = started;
+        if (pthread_create(&thread.handle, nullptr, live<Kernel>, &thread) != 0) break;
+    }
+    if (started < block) launch.all.fail(NO_THREADS);
+    for (unsigned i = 0; i < started; ++i) pthread_join(threads[i].handle, nullptr);
+    free(threads);
+    return launch.all.failure();
 }
 
 // Launch with arguments by address, as cuLaunchKernel takes them.
-template <typename... Parameters, std::size_t... I>
-Failure launch_by_address(void (*kernel)(Parameters...), unsigned grid, unsigned block, std::size_t shared_bytes,
+template <typename... Parameters, size_t... I>
+Failure launch_by_address(void (*kernel)(Parameters...), unsigned grid, unsigned block, size_t shared_bytes,
                           void* const* arguments, std::index_sequence<I...>) {
-    return launch(grid, block, shared_bytes, [&] { kernel(*static_cast<Parameters*>(arguments[I])...); });
+    return run(grid, block, shared_bytes, [&] { kernel(*static_cast<Parameters*>(arguments[I])...); });
 }
 
 template <typename... Parameters>
-Failure launch_by_address(void (*kernel)(Parameters...), unsigned grid, unsigned block, std::size_t shared_bytes,
+Failure launch_by_address(void (*kernel)(Parameters...), unsigned grid, unsigned block, size_t shared_bytes,
                           void* const* arguments) {
     return launch_by_address(kernel, grid, block, shared_bytes, arguments, std::index_sequence_for<Parameters...>());
 }
 
 // Size of each parameter, as many as there is room for; returns how many there are.
 template <typename... Parameters>
-int parameter_sizes(void (*)(Parameters...), std::size_t* sizes, int room) {
-    const std::size_t all[] = {sizeof(Parameters)...};
+int parameter_sizes(void (*)(Parameters...), size_t* sizes, int room) {
+    const size_t all[] = {sizeof(Parameters)...};
     for (int i = 0; i < room && i < static_cast<int>(sizeof...(Parameters)); ++i) sizes[i] = all[i];
     return sizeof...(Parameters);
 }
@@ -205,7 +240,7 @@ static inline unsigned atomicAdd(unsigned* place, unsigned amount) {
 template <typename Value>
 static inline Value __ldg(const Value* place) {
     Value value;
-    std::memcpy(&value, place, sizeof value);
+    memcpy(&value, place, sizeof value);
     return value;
 }
 
@@ -214,17 +249,17 @@ static inline float __int_as_float(int bits) { return __builtin_bit_cast(float, 
 static inline float __fsqrt_rn(float value) { return __builtin_sqrtf(value); }
 static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline int __ffs(int word) { return __builtin_ffs(word); }
-using std::fmaxf;
-using std::fminf;
+static inline float fminf(float a, float b) { return __builtin_fminf(a, b); }
+static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 
 // The CUDA branches of the sources that follow; the standard headers above have been read without it.
 #define __CUDACC__ 1
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 #define EXPORT_KERNEL(kernel)                                                                                  \
-    EXPORTED int launch_kernel(unsigned grid, unsigned block, std::size_t shared_bytes, void* const* arguments) { \
+    EXPORTED int launch_kernel(unsigned grid, unsigned block, size_t shared_bytes, void* const* arguments) { \
         return cuda_on_cpu::launch_by_address(kernel, grid, block, shared_bytes, arguments);                   \
     }                                                                                                          \
-    EXPORTED int kernel_parameters(std::size_t* sizes, int room) {                                             \
+    EXPORTED int kernel_parameters(size_t* sizes, int room) {                                             \
         return cuda_on_cpu::parameter_sizes(kernel, sizes, room);                                              \
     }

@@ -29,6 +29,7 @@ FAILURES = {
     1: "threads of a block wait at different barriers",
     2: "the kernel wrote outside its shared memory",
     3: "the system gives no more threads",
+    4: "the system gives no more memory",
 }
 MOST_PARAMETERS = 16
 

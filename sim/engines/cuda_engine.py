@@ -115,8 +115,10 @@ class CudaEngine:
                 # CuPy's cache goes by source and options: no change of any file may find the former binary.
                 f"-DKERNEL_DIGEST=0x{kernel_digest()[:16]}ull",
             )
-            module = _cupy().RawModule(code=translation_unit("paths.cu"), options=options, backend="nvrtc")
-            self._kernels[key] = module.get_function("simulate_paths")
+            source = translation_unit("paths.cu")
+            with _compile_failures():
+                module = _cupy().RawModule(code=source, options=options, backend="nvrtc")
+                self._kernels[key] = module.get_function("simulate_paths")
             self.compile_seconds += time.perf_counter() - began
         return self._kernels[key]
 
@@ -136,6 +138,8 @@ class _DeviceRun:
             self.kernel = engine.kernel(device, int(self.plan["step_bytes"]))
             self.counts = cupy.zeros(layout.tallies, dtype=np.uint32)
             self.blocks = BLOCKS_PER_MULTIPROCESSOR * int(current.attributes["MultiProcessorCount"])
+            # Launches come from another thread, which has a stream of its own where CuPy is told to give it one.
+            current.synchronize()
         runs = 2 * BLOCK_THREADS * int(self.plan["close_triggers"])
         self.private_count = max((e for e in [0, *layout.ends()] if 4 * e + runs <= SHARED_BYTES), default=0)
         self.shared_bytes = 4 * self.private_count + runs
@@ -188,11 +192,6 @@ def _device_failures() -> Iterator[None]:
             f"the GPU has too little free memory ({error}). Try a shorter horizon, fewer levels or "
             "volatility.steps_per_session, another --devices, or --engine native."
         ) from error
-    except cupy.cuda.compiler.CompileException as error:
-        raise GammawallError(
-            f"the kernels could not be compiled for this GPU: {str(error).strip()}\n"
-            f"Try installing CuPy with its CUDA headers: {INSTALL}."
-        ) from error
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         raise GammawallError(
             f"the GPU failed during the run ({error}); nothing was counted. Look at nvidia-smi, then try again, "
@@ -200,11 +199,33 @@ def _device_failures() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _compile_failures() -> Iterator[None]:
+    """Turn what CuPy raises when it compiles into one message; failures of the device itself pass through."""
+    cupy = _cupy()
+    try:
+        yield
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
+        raise
+    except OSError as error:
+        raise GammawallError(
+            f"CuPy cannot keep the compiled kernels ({error}). "
+            "Try setting CUPY_CACHE_DIR to a folder that may be written to."
+        ) from error
+    # A missing compiler library is a bare RuntimeError.
+    except (cupy.cuda.compiler.CompileException, RuntimeError) as error:
+        raise GammawallError(
+            f"the kernels could not be compiled for this GPU: {str(error).strip()}\n"
+            f"Try installing CuPy with its CUDA libraries: {INSTALL}."
+        ) from error
+
+
 def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
     """Why the engine, or one of the devices, cannot be used, and what to do; None if they can."""
     try:
         cupy = _cupy()
-    except ImportError as error:
+    # CuPy makes its cache folder when it is imported.
+    except (ImportError, OSError) as error:
         return f"CuPy cannot be imported ({error}). Try {INSTALL}."
     try:
         present = cupy.cuda.runtime.getDeviceCount()

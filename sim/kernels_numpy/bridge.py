@@ -36,31 +36,19 @@ def known_bits(spare: SpareArray, step: int) -> SpareArray:
     return (spare >> np.uint16(BRIDGE_KNOWN_BITS * (step % 2))) & KNOWN_MASK
 
 
-def bridge_words(known: SpareArray, drawn: WordArray) -> WordArray:
-    """Words of U above and U below, (2, n): mirror images that add up to one.
+def bridge_word(known: SpareArray, drawn: WordArray) -> WordArray:
+    """Word of U above, (n,) uint32; its complement is the word of U below, 1 − U.
 
     Each side's law is exact on its own, and the bits known beforehand serve both.
 
     Parameters
     ----------
-    known : (n,) uint16, see `known_bits`: the top bits of U above.
+    known : (n,) uint16, see `known_bits`: the top bits of those that count.
     drawn : (n,) uint32, a word drawn for the bridge: the other bits.
     """
-    words = np.empty((2, drawn.size), dtype=np.uint32)
-    above, below = words
-    np.left_shift(known, np.uint32(DRAWN_BITS), out=above)
-    np.right_shift(drawn, np.uint32(32 - DRAWN_BITS), out=below)
-    np.bitwise_or(above, below, out=above)
-    np.invert(above, out=below)
+    words = np.left_shift(known, np.uint32(DRAWN_BITS), dtype=np.uint32)
+    np.bitwise_or(words, drawn >> np.uint32(32 - DRAWN_BITS), out=words)
     return words
-
-
-def largest_reaches() -> Float32Array:
-    """Upper bounds of E/2 for each known number, above and below, (2, 64): beyond them nothing need be drawn."""
-    number = np.arange(1, KNOWN_MASK + 1)
-    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + REACH_MARGIN) + REACH_MARGIN
-    above = np.concatenate(([BRIDGE_REACH], bounds))
-    return np.stack((above, above[::-1])).astype(np.float32)
 
 
 def half_exponential(words: WordArray) -> Float32Array:
@@ -69,6 +57,14 @@ def half_exponential(words: WordArray) -> Float32Array:
     minus_two_log(words, out, np.empty((2, words.size), dtype=np.float32))
     np.multiply(out, QUARTER, out=out)
     return out
+
+
+def largest_reaches() -> Float32Array:
+    """Upper bounds of E/2 for each known number, above and below, (2, 64): beyond them nothing need be drawn."""
+    number = np.arange(1, KNOWN_MASK + 1)
+    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + REACH_MARGIN) + REACH_MARGIN
+    above = np.concatenate(([BRIDGE_REACH], bounds))
+    return np.stack((above, above[::-1])).astype(np.float32)
 
 
 def touched(start: Float32Array, end: Float32Array, reach: Float32Array | None) -> NDArray[np.bool_]:

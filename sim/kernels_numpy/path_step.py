@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
-from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, largest_reaches, touched
+from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
@@ -126,8 +126,8 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         block.words.draw(block.path_low[near], block.path_high, call, PURPOSE_BRIDGE, words)
         variance = block.scaled_variance[near] * plan.share[k]
         reach = np.empty((LADDERS, m), dtype=np.float32)
-        uniform = bridge_words(known_bits(block.spare[k // 2][near], k), words[0])
-        reach[:2] = half_exponential(uniform.reshape(-1)).reshape(2, m) * variance
+        word = bridge_word(known_bits(block.spare[k // 2][near], k), words[0])
+        reach[:2] = half_exponential(np.concatenate((word, ~word))).reshape(2, m) * variance
         reach[2:] = reach[:2]
     # An event is a touch, by its place in a (ladder, near path) array; several levels may be touched in one step.
     event = np.flatnonzero(touched(start, end, reach))

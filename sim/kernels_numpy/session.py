@@ -48,16 +48,6 @@ def draw_pair(block: PathBlock, pair: int, radius_words: WordArray, angle_words:
     normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
 
 
-def gap_outcome(block: PathBlock, session: int, words: WordArray) -> tuple[Float32Array, Float32Array] | None:
-    """Mean and variance that each path's catalyst or jump adds to the gap; None in a session without any."""
-    plan = block.plan
-    first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
-    if last == first:
-        return None
-    outcome = np.searchsorted(plan.outcome_threshold[first:last], words, side="left")
-    return plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
-
-
 def scale_variance(block: PathBlock, words: WordArray) -> None:
     """2 Scale the variance: h·V, its root, and the session's mean drift − h/2."""
     plan = block.plan
@@ -69,6 +59,16 @@ def scale_variance(block: PathBlock, words: WordArray) -> None:
     np.sqrt(block.scaled_variance, out=block.volatility)
     np.multiply(block.h, HALF, out=block.mean)
     np.subtract(plan.session_drift, block.mean, out=block.mean)
+
+
+def gap_outcome(block: PathBlock, session: int, words: WordArray) -> tuple[Float32Array, Float32Array] | None:
+    """Mean and variance that each path's catalyst or jump adds to the gap; None in a session without any."""
+    plan = block.plan
+    first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
+    if last == first:
+        return None
+    outcome = np.searchsorted(plan.outcome_threshold[first:last], words, side="left")
+    return plan.outcome_mean[first:last][outcome], plan.outcome_variance[first:last][outcome]
 
 
 def settle_open(block: PathBlock, step: int) -> None:

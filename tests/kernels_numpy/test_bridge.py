@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sim.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS, BRIDGE_REACH
-from sim.kernels_numpy.bridge import bridge_words, half_exponential, known_bits, largest_reaches, touched
+from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint32]
@@ -22,6 +22,12 @@ def some_words(count: int, seed: int) -> NDArray[np.uint32]:
 
 def f4(*values: float) -> Floats:
     return np.array(values, dtype=np.float32)
+
+
+def bridge_words(known: NDArray[np.uint16], drawn: Words) -> Words:
+    """Words of U above and U below, (2, n)."""
+    above = bridge_word(known, drawn)
+    return np.stack((above, ~above))
 
 
 def uniform_of(words: Words) -> NDArray[np.float64]:

@@ -1,0 +1,155 @@
+"""The native engine's counts are NumPy's to the last path, whatever the scenario, build, threads and cuts."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_scenarios import COUNT, FEATURES, features_of, random_scenarios
+
+from sim.engines.native_engine import NativeEngine, library_file, native_problem, usable_builds
+from sim.engines.numpy_engine import NumpyEngine
+from sim.kernel_sources import NATIVE_BUILDS
+from sim.outcomes import Outcomes
+from sim.plan import EnginePlan
+from sim.plan_builder import prepare
+from sim.scenario_file import load_scenario
+
+ROOT = Path(__file__).parents[1]
+CASES = ROOT.parent / "shared" / "reference" / "cases"
+needs_cases = pytest.mark.skipif(
+    not CASES.is_dir(), reason="the reference cases are not beside this checkout"
+)
+FILES = [
+    *(
+        pytest.param(CASES / f"{name}.toml", id=name, marks=needs_cases)
+        for name in ("flat", "gaps", "permanent", "article")
+    ),
+    *(pytest.param(file, id=file.stem) for file in sorted((ROOT / "sim" / "scenarios").glob("*.toml"))),
+]
+# Paths of a block in kernels/paths.cpp.
+LANES = 256
+SEED = 20_260_210
+TWO_TO_32 = 1 << 32
+
+pytestmark = pytest.mark.skipif(
+    library_file("baseline") is None, reason="the native engine was not compiled here"
+)
+
+
+@pytest.fixture(params=NATIVE_BUILDS)
+def build(request: pytest.FixtureRequest) -> str:
+    """Each build that was compiled and that this processor can run."""
+    name: str = request.param
+    if library_file(name) is None or name not in usable_builds():
+        pytest.skip(native_problem(name))
+    return name
+
+
+@cache
+def richest() -> EnginePlan:
+    """The random scenario with the most features."""
+    return max(random_scenarios(), key=lambda prepared: len(features_of(prepared))).plan
+
+
+@cache
+def by_numpy(first_path: int, paths: int) -> Outcomes:
+    return NumpyEngine().run(richest(), SEED, first_path, paths)
+
+
+@cache
+def file_by_numpy(file: Path) -> tuple[EnginePlan, Outcomes]:
+    plan = prepare(load_scenario(file)).plan
+    return plan, NumpyEngine().run(plan, SEED, 0, 5_000)
+
+
+@cache
+def random_by_numpy(index: int) -> Outcomes:
+    return NumpyEngine().run(random_scenarios()[index].plan, index, 77, 3_000)
+
+
+def assert_same(found: Outcomes, expected: Outcomes) -> None:
+    for field in dataclasses.fields(Outcomes):
+        mine, theirs = getattr(found, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(mine, theirs, err_msg=field.name)
+        assert np.asarray(mine).dtype == np.asarray(theirs).dtype, field.name
+
+
+def test_random_scenarios_use_every_feature() -> None:
+    used = set().union(*map(features_of, random_scenarios()))
+    assert used == set(FEATURES)
+    assert len({prepared.plan.digest for prepared in random_scenarios()}) == COUNT
+
+
+def test_random_scenarios_visit_what_they_use() -> None:
+    """Most regimes are entered and most targets reached in both worlds, or equal counts would prove little."""
+    entered, regimes, reached = 0, 0, 0.0
+    for index, prepared in enumerate(random_scenarios()):
+        outcomes = random_by_numpy(index)
+        regimes += prepared.plan.trigger.size
+        entered += np.count_nonzero(outcomes.regime.any(axis=0))
+        reached += float(np.mean(outcomes.first.any(axis=2)))
+    assert entered > 0.75 * regimes
+    assert reached > 0.8 * COUNT
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_scenario_files(file: Path, build: str) -> None:
+    plan, expected = file_by_numpy(file)
+    assert_same(NativeEngine(build=build).run(plan, SEED, 0, expected.paths), expected)
+
+
+@pytest.mark.parametrize("index", range(COUNT))
+def test_random_scenarios(index: int, build: str) -> None:
+    expected = random_by_numpy(index)
+    plan = random_scenarios()[index].plan
+    assert_same(NativeEngine(2, 997, build).run(plan, index, 77, expected.paths), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("block", [None, 1, 7, 255, 256, 257, 1000])
+def test_threads_and_blocks_change_nothing(threads: int, block: int | None) -> None:
+    assert_same(NativeEngine(threads, block).run(richest(), SEED, 0, 2_100), by_numpy(0, 2_100))
+
+
+@pytest.mark.parametrize("paths", [1, 7, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 3])
+def test_numbers_of_paths_about_a_block(paths: int, build: str) -> None:
+    assert_same(NativeEngine(build=build).run(richest(), SEED, 0, paths), by_numpy(0, paths))
+
+
+@pytest.mark.parametrize(
+    "first_path", [1, LANES - 1, LANES, 12_345, TWO_TO_32 - 600, 5 * TWO_TO_32 + 3, 1 << 62]
+)
+def test_first_paths(first_path: int) -> None:
+    assert_same(NativeEngine(1, 300).run(richest(), SEED, first_path, 600), by_numpy(first_path, 600))
+
+
+@pytest.mark.parametrize("before", [1, 255, 256, 599])
+@pytest.mark.parametrize(("threads", "block"), [(1, None), (2, 100), (3, 257)])
+def test_ranges_across_two_to_the_32(before: int, threads: int, block: int | None) -> None:
+    """Both sides of the border in one run are the same as each in its own."""
+    first = TWO_TO_32 - before
+    engine = NativeEngine(threads, block)
+    whole = engine.run(richest(), SEED, first, 600)
+    assert_same(whole, by_numpy(first, 600))
+    rest = engine.run(richest(), SEED, TWO_TO_32, 600 - before)
+    assert_same(engine.run(richest(), SEED, first, before) + rest, whole)
+    assert rest != engine.run(richest(), SEED, 0, 600 - before)
+
+
+@pytest.mark.parametrize("seed", [0, TWO_TO_32 - 1, TWO_TO_32, (1 << 64) - 1])
+def test_both_words_of_the_seed_count(seed: int) -> None:
+    expected = NumpyEngine().run(richest(), seed, 0, 500)
+    assert_same(NativeEngine().run(richest(), seed, 0, 500), expected)
+    assert expected != by_numpy(0, 500)
+
+
+def test_ranges_of_paths_add_up() -> None:
+    engine = NativeEngine(2, 111)
+    parts = [
+        engine.run(richest(), SEED, first, count) for first, count in ((1_500, 600), (0, 400), (400, 1_100))
+    ]
+    assert_same(parts[0] + parts[1] + parts[2], by_numpy(0, 2_100))
