@@ -92,9 +92,9 @@ struct Plan {
     int joint_tally;
     int both_tally;
     int regime_tally;
-    int close_tally;
     int first_tally;
     int touch_tally;
+    int close_tally;
     int tallies;
 };
 

@@ -1,8 +1,8 @@
 // Counts of paths, all in one array whose parts begin at the plan's `…_tally`:
 //
 //     joint (3, 3)  first target with dealers × without          both  (2, W)  side × levels touched in both worlds
-//     regime (D, R) regime after each close                      close (D, H + 2) histogram of each close
-//     first (N, 4)  step × (2·world + side), first targets       touch (N, 4, W) step × (2·world + side) × level
+//     regime (D, R) regime after each close                      first (N, 4) step × (2·world + side), first targets
+//     touch (N, 4, W) step × (2·world + side) × level            close (D, H + 2) histogram of each close
 //
 // On a GPU the leading `private_count` of them are privatised in the block's shared memory, whose threads share them.
 #pragma once

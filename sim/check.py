@@ -8,6 +8,7 @@ alone, by integrating gamma instead of evaluating delta, so that a mistake in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,7 @@ def run_checks(
     paths: int = 1_000_000,
     seed: int = 1,
     threads: int | None = None,
+    devices: Sequence[int] | None = None,
     engine: str = "auto",
     where: str | None = None,
 ) -> list[Check]:
@@ -104,6 +106,7 @@ def run_checks(
     paths : paths of each simulation.
     seed : 64-bit seed.
     threads : processors to use; all if None.
+    devices : GPUs to use; device 0 if None.
     engine : "auto" or an engine's name.
     where : what to call the scenario in an error; its name if None.
 
@@ -112,7 +115,7 @@ def run_checks(
     InputError : the reaction map is not increasing and has no floor.
     """
     check_arguments(paths, 0, seed, threads, None, None, None)
-    worker = choose(engine, threads)
+    worker = choose(engine, threads, devices=devices)
     hedged, flat = checkable_form(scenario), flat_form(scenario)
     with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)
     closed = worker.run(prepare(flat, where).plan, seed, 0, paths)

@@ -119,7 +119,38 @@ SEED = click.option(
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Processors to use, each by a worker process.  [default: all]",
+    help="Processors to use.  [default: all]",
+)
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "cuda", "native", "numpy"]),
+    default="auto",
+    show_default=True,
+    help="What computes; auto takes the first of the others that is here.",
+)
+
+
+def read_numbers(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+    """Reader of whole numbers with commas between them, such as 0,1 or 1e5,1e6, none of them twice."""
+    read = count_from(smallest)
+
+    def read_all(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        numbers = [read(ctx, param, part) for part in value.split(",")]
+        known = tuple(number for number in numbers if number is not None)
+        if len(set(known)) < len(known):
+            raise click.BadParameter(f"{value!r} names a number twice.")
+        return known
+
+    return read_all
+
+
+DEVICES = click.option(
+    "--devices",
+    metavar="N,…",
+    callback=read_numbers(0),
+    help="GPUs that share the paths, by number; asks for --engine cuda.  [default: 0]",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)
@@ -153,9 +184,8 @@ def cli() -> None:
     help="Number of the first path, so that a run can be split.",
 )
 @SEED
-@click.option(
-    "--engine", type=click.Choice(["auto", "numpy"]), default="auto", show_default=True, help="What computes."
-)
+@ENGINE
+@DEVICES
 @THREADS
 @click.option(
     "--target-se",
@@ -183,6 +213,7 @@ def run(
     first_path: int,
     seed: int,
     engine: str,
+    devices: tuple[int, ...] | None,
     threads: int | None,
     target_se: float | None,
     max_paths: int | None,
@@ -219,6 +250,7 @@ def run(
             seed=seed,
             engine=engine,
             threads=threads,
+            devices=devices,
             target_se=target_se,
             max_paths=max_paths,
             progress=progress,
@@ -321,11 +353,21 @@ def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_js
     help="Paths to simulate.",
 )
 @SEED
+@ENGINE
+@DEVICES
 @THREADS
 @SET
 @JSON
 def check(
-    scenario: str, paths: int, seed: int, threads: int | None, overrides: tuple[str, ...], as_json: bool
+    scenario: str,
+    *,
+    paths: int,
+    seed: int,
+    engine: str,
+    devices: tuple[int, ...] | None,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Compare the simulation with closed forms and the PDE.
 
@@ -336,7 +378,9 @@ def check(
     from sim.scenario_file import load_scenario
 
     loaded = load_scenario(scenario, overrides)
-    checks = run_checks(loaded, paths=paths, seed=seed, threads=threads, where=scenario)
+    checks = run_checks(
+        loaded, paths=paths, seed=seed, engine=engine, threads=threads, devices=devices, where=scenario
+    )
     failed = [c.name for c in checks if not c.ok]
     if as_json:
         fields = ("name", "expected", "simulated", "std_error", "z", "ok")
@@ -348,6 +392,101 @@ def check(
         print_view(check_view(checks), Terminal())
     if failed:
         raise GammawallError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
+
+
+@cli.command()
+@JSON
+def engines(as_json: bool) -> None:
+    """Say which engines are here, on what device, and how to get the others."""
+    from dataclasses import asdict
+
+    from sim.bench import engine_states
+
+    states = engine_states()
+    if as_json:
+        auto = next(state.engine for state in states if state.available)
+        _print_json({"auto": auto, "engines": [asdict(state) for state in states]})
+        return
+    from sim.engine_report import print_engines
+    from sim.report import Terminal
+
+    print_engines(states, Terminal())
+
+
+@cli.command()
+@SCENARIO
+@click.option("--engines", metavar="NAME,…", help="Engines to time.  [default: all that are here]")
+@click.option(
+    "--paths",
+    metavar="N,…",
+    callback=read_numbers(1),
+    default="100_000",
+    show_default=True,
+    help="Paths a run.",
+)
+@click.option(
+    "--threads",
+    metavar="N,…",
+    callback=read_numbers(1),
+    default="1",
+    show_default=True,
+    help="Processors to use; a row for each number.",
+)
+@DEVICES
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each row.")
+@click.option(
+    "--target-se",
+    metavar="SE",
+    callback=read_standard_error,
+    default="0.0005",
+    show_default=True,
+    help="Standard error of first-target odds that the time is given for.",
+)
+@SET
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the table.")
+@JSON
+def bench(
+    scenario: str,
+    *,
+    engines: str | None,
+    paths: tuple[int, ...],
+    threads: tuple[int, ...],
+    devices: tuple[int, ...] | None,
+    repeats: int,
+    target_se: float,
+    overrides: tuple[str, ...],
+    csv_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Time the engines on SCENARIO and compare their counts.
+
+    Medians of repeats after a warm-up; a GPU's time is its own clock's. Exits 1 if any counts differ.
+    """
+    from sim.bench import benchmark
+    from sim.results import json_rows
+    from sim.scenario_file import load_scenario
+
+    rows = benchmark(
+        load_scenario(scenario, overrides),
+        engines=None if engines is None else [name.strip() for name in engines.split(",")],
+        paths=paths,
+        threads=threads,
+        devices=devices,
+        repeats=repeats,
+        target_se=target_se,
+        where=scenario,
+    )
+    if csv_file is not None:
+        rows.to_csv(csv_file, index=False, lineterminator="\n")
+    if as_json:
+        _print_json({"scenario": scenario, "target_se": target_se, "rows": json_rows(rows)})
+    else:
+        from sim.engine_report import print_bench
+        from sim.report import Terminal
+
+        print_bench(rows, target_se, Terminal())
+    if (rows["counts"] == "DIFFERENT").any():
+        raise GammawallError("the counts differ between engines. Please report this with the table.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -86,11 +86,13 @@ def _expanded(path: Path, seen: set[str]) -> Iterator[str]:
     yield f'#line 1 "{path.name}"\n'
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         include = INCLUDE.match(line)
-        if include:
-            if include[1] not in seen:
-                yield from _expanded(path.parent / include[1], seen)
-                yield f'#line {number + 1} "{path.name}"\n'
-        elif line != "#pragma once":
+        if include and include[1] not in seen:
+            yield from _expanded(path.parent / include[1], seen)
+            yield f'#line {number + 1} "{path.name}"\n'
+        elif include or line == "#pragma once":
+            # An empty line keeps the numbers of those that follow.
+            yield "\n"
+        else:
             yield line + "\n"
 
 

@@ -159,7 +159,7 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
     parts = [
         f"{int(manifest['paths']):,} paths" + (f" from number {first:,}" if first else ""),
         f"seed {manifest['seed']}",
-        f"engine {manifest['engine']}",
+        f"{manifest['engine']} engine on {manifest.get('device', 'this machine')}",
         f"{seconds:.1f} s",
     ]
     rate = manifest["timings"].get("path_steps_per_s")

@@ -100,7 +100,8 @@ class Barrier {
 // Shared memory of a block between two guards that nobody may write to.
 class SharedMemory {
   public:
-    explicit SharedMemory(size_t bytes) : bytes_(bytes), start_(static_cast<unsigned char*>(malloc(bytes + 2 * GUARD))) {}
+    explicit SharedMemory(size_t bytes)
+        : bytes_(bytes), start_(static_cast<unsigned char*>(malloc(bytes + 2 * GUARD))) {}
     SharedMemory(const SharedMemory&) = delete;
     ~SharedMemory() { free(start_); }
 

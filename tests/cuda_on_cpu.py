@@ -115,7 +115,17 @@ def compile_library(source: str, defines: tuple[str, ...] = ()) -> ctypes.CDLL:
     name = hashlib.sha256("\n".join((source, *defines)).encode()).hexdigest()[:16]
     folder = Path(_folder().name)
     (folder / f"{name}.cpp").write_text(source, encoding="utf-8")
-    command = [found, *CXX_OPTIONS, "-pthread", *defines, "-include", str(SHIM), f"{name}.cpp", "-o", f"{name}.so"]
+    command = [
+        found,
+        *CXX_OPTIONS,
+        "-pthread",
+        *defines,
+        "-include",
+        str(SHIM),
+        f"{name}.cpp",
+        "-o",
+        f"{name}.so",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CompileError(done.stderr)

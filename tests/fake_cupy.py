@@ -218,7 +218,9 @@ class RawModule:
             kernel = cuda_on_cpu.compile_kernel(self.code, name, defines)
         except cuda_on_cpu.CompileError as error:
             raise CompileException(str(error)) from None
-        limits = [int(d.removeprefix("-DBLOCK_THREADS=")) for d in defines if d.startswith("-DBLOCK_THREADS=")]
+        limits = [
+            int(d.removeprefix("-DBLOCK_THREADS=")) for d in defines if d.startswith("-DBLOCK_THREADS=")
+        ]
         return RawKernel(machine, kernel, limits[0] if limits else LARGEST_BLOCK)
 
 
@@ -240,7 +242,9 @@ class RawKernel:
         ((blocks,), (threads,)) = grid, block
         assert isinstance(blocks, int)
         assert isinstance(threads, int)
-        if not (0 < blocks < 1 << 31 and 0 < threads <= self.largest_block and 0 <= shared_mem <= SHARED_BYTES):
+        if not (
+            0 < blocks < 1 << 31 and 0 < threads <= self.largest_block and 0 <= shared_mem <= SHARED_BYTES
+        ):
             raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         machine.reach("launch")
         machine.launches.append(Launch(self.device, blocks, threads, shared_mem, args))

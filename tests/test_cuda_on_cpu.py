@@ -16,7 +16,7 @@ from cuda_on_cpu import (
     without_ptx,
 )
 
-from sim.kernel_sources import constant_definitions, kernel_folder
+from sim.kernel_sources import constant_definitions, kernel_folder, translation_unit
 
 pytestmark = needs_compiler
 BLOCKS, THREADS = 3, 40
@@ -78,6 +78,27 @@ def test_shared_memory_is_garbage_at_the_start_of_every_block(kernel: CpuKernel)
 
 def test_atomic_additions_lose_nothing(kernel: CpuKernel) -> None:
     assert launched(kernel, 5).sum() == 1000 * BLOCKS * THREADS
+
+
+def test_counts_are_added_atomically() -> None:
+    """The kernels' own counting, all threads at the same few places; on one processor this cannot fail."""
+    loop = """
+extern "C" __global__ void count(Count* totals, const int private_count) {
+    SHARED_MEMORY
+    if (threadIdx.x == 0) for (int i = 0; i < private_count; ++i) shared[i] = 0;
+    __syncthreads();
+    const Tally tally = {totals, shared, private_count};
+    for (int k = 0; k < 3000; ++k) add_one(tally, k % 6);
+    __syncthreads();
+    if (threadIdx.x == 0) for (int i = 0; i < private_count; ++i) atomicAdd(totals + i, shared[i]);
+}
+"""
+    kernel = compile_kernel(f"#define SHARED_TALLY\n{translation_unit('tally.cuh')}{loop}", "count")
+    for private_count in (0, 3, 6):
+        totals = np.zeros(6, dtype=np.uint32)
+        address = np.uint64(totals.ctypes.data).tobytes()
+        kernel.launch(BLOCKS, THREADS, 4 * private_count, [address, np.int32(private_count).tobytes()])
+        assert set(totals) == {BLOCKS * THREADS * 500}
 
 
 def test_denormals_are_flushed(kernel: CpuKernel) -> None:

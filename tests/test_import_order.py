@@ -44,10 +44,17 @@ ORDER = [
     "sim.check",
     "sim.trace",
     "sim.results",
+    "sim.bench",
     "sim.report",
+    "sim.engine_report",
     "sim.cli",
 ]
-ONLY_IMPORTERS = {"rich": {"sim.report"}, "click": {"sim.cli"}, "cupy": {"sim.engines.cuda_engine"}, "matplotlib": set()}
+ONLY_IMPORTERS = {
+    "rich": {"sim.report", "sim.engine_report"},
+    "click": {"sim.cli"},
+    "cupy": {"sim.engines.cuda_engine"},
+    "matplotlib": set(),
+}
 HEAVY = ("numpy", "pandas", "scipy", "pydantic", "exchange_calendars", "rich", "tomli_w", "QuantLib")
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from random_scenarios import COUNT, FEATURES, features_of, random_scenarios
+from short_scenarios import SPOT, prepared_of
 
 from sim.engines.native_engine import NativeEngine, library_file, native_problem, usable_builds
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_sources import NATIVE_BUILDS
-from sim.outcomes import Outcomes
+from sim.outcomes import LOWER, UPPER, Outcomes
 from sim.plan import EnginePlan
 from sim.plan_builder import prepare
 from sim.scenario_file import load_scenario
@@ -153,3 +155,69 @@ def test_ranges_of_paths_add_up() -> None:
         engine.run(richest(), SEED, first, count) for first, count in ((1_500, 600), (0, 400), (400, 1_100))
     ]
     assert_same(parts[0] + parts[1] + parts[2], by_numpy(0, 2_100))
+
+
+WILD = {"volatility.annual": 2.0, "volatility.quoted": "fundamental", "volatility.overnight_share": 0.0}
+CONSTANT = {
+    "volatility.alpha": 0.0,
+    "volatility.gamma": 0.0,
+    "volatility.beta": 1.0,
+    "volatility.long_run_annual": 2.0,
+}
+NO_NEWS: dict[str, Any] = {"jumps": {}, "drift": {}}
+CORNERS = {
+    "targets as far as each other": {
+        **{**WILD, **CONSTANT, **NO_NEWS, "volatility.steps_per_session": 1, "market.sessions": 1},
+        **{"levels": [], "dealers": {}, "regime": []},
+        "targets": {"upper": SPOT * 1.01, "lower": SPOT / 1.01},
+    },
+    "as many regimes as there may be": {
+        "market.sessions": 34,
+        "regime": [
+            {
+                "name": f"r{i}",
+                "when": "closes_above",
+                "closes": 1,
+                "level": 5000.0,
+                "weights": {"wall": 0.1 * (i % 7)},
+            }
+            for i in range(31)
+        ],
+    },
+    "as many levels as there may be": {
+        "levels": [*range(6000, 6900, 30), *range(6960, 7600, 21)],
+        "regime": [],
+    },
+    "far beyond every level": {
+        **WILD,
+        **CONSTANT,
+        "volatility.tail_dof": 2.1,
+        "market.sessions": 60,
+        "regime": [],
+    },
+    "390 steps a session": {"volatility.steps_per_session": 390, "market.sessions": 2},
+    "a variance that falls to its floor": {
+        **{"volatility.alpha": 0.0, "volatility.gamma": 0.0, "volatility.beta": 0.0},
+        "volatility.long_run_annual": 0.001,
+    },
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(name: str) -> None:
+    plan = prepared_of(CORNERS[name]).plan
+    for build in usable_builds():
+        assert_same(
+            NativeEngine(2, 700, build).run(plan, SEED, 0, 1_500), NumpyEngine().run(plan, SEED, 0, 1_500)
+        )
+
+
+def test_of_two_targets_as_near_the_upper_counts() -> None:
+    """In the one trading step of this corner many paths touch both."""
+    plan = prepared_of(CORNERS["targets as far as each other"]).plan
+    assert plan.level[0, 0] == plan.level[1, 0]
+    outcomes = NativeEngine().run(plan, SEED, 0, 2_000)
+    both = outcomes.touch[0].sum(axis=1).sum() - outcomes.first[0].sum()
+    assert both > 500
+    assert outcomes.first[0, UPPER - 1].sum() == outcomes.touch[0, 1].sum()
+    assert outcomes.first[0, LOWER - 1].sum() == outcomes.touch[0, 0].sum() - both

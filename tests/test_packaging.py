@@ -1,90 +1,144 @@
-"""The wheel holds what a user needs and nothing else, and works outside the checkout."""
+"""The wheel holds what a user needs and nothing else, with the native engine where a compiler is, and works alone."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from compiled_kernels import BUILDS, needs_compiler
+
+from sim.kernel_sources import kernel_files
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIST_INFO = f"gammawall_sim-{PROJECT['version']}.dist-info"
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+LIBRARIES = {f"sim/engines/_native_{build}{SUFFIX}" for build in BUILDS}
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the native engine is built on POSIX")
 
 
-def pip(*arguments: str, cwd: Path) -> None:
+def pip(*arguments: str, cwd: Path, **environment: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
-    subprocess.run(command, check=True, cwd=cwd, capture_output=True)
+    done = subprocess.run(
+        command, check=False, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def copy_of_checkout(target: Path) -> Path:
+    """The files that a build needs, in a folder of their own, so that the checkout gets no build folder."""
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, target / name)
+    for name in ("sim", "kernels"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "_native_*"))
+    return target
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Wheel of the tracked files, built in a copy so that the checkout gets no build folder."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
-    for path in (ROOT / "sim").rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            target = source / path.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    """Wheel with the native engine where a compiler is."""
     built = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), ".", cwd=source)
+    source = copy_of_checkout(tmp_path_factory.mktemp("source"))
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), ".", cwd=source, CXX="")
     (found,) = built.glob("*.whl")
     return found
 
 
-def test_every_module_and_scenario_is_in_the_wheel(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
+@pytest.fixture(scope="module")
+def wheel_without_compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("plain")
+    source = copy_of_checkout(tmp_path_factory.mktemp("source"))
+    pip(
+        *("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), "."),
+        cwd=source,
+        CXX="/nonexistent",
+    )
+    (found,) = built.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder into which the wheel is installed."""
+    return installed(wheel, tmp_path_factory.mktemp("site"))
+
+
+def installed(wheel: Path, site: Path) -> Path:
+    pip("install", "--no-deps", "--target", str(site), str(wheel), cwd=site)
+    return site
+
+
+def names_in(wheel: Path) -> set[str]:
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def run_python(program: str, site: Path, cwd: Path) -> str:
+    """Output of a program that sees the packages of `site` first, started in another folder."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_scenario_and_kernel_is_in_the_wheel(wheel: Path) -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "sim").rglob("*")
         if path.suffix in (".py", ".toml", ".typed") and "__pycache__" not in path.parts
     }
-    assert wanted <= names
-    assert {name.split("/")[0] for name in names} == {"sim", f"gammawall_sim-{PROJECT['version']}.dist-info"}
+    kernels = {f"sim/_kernels/{file.name}" for file in kernel_files()}
+    assert {Path(name).suffix for name in kernels} == {".cuh", ".cu", ".cpp"}
+    assert wanted | kernels <= names_in(wheel)
+
+
+def test_nothing_else_is_in_the_wheel(wheel: Path) -> None:
+    names = names_in(wheel)
+    assert {name.split("/")[0] for name in names} == {"sim", DIST_INFO}
+    suffixes = {Path(name).suffix for name in names if name.startswith("sim/")}
+    assert suffixes - {".so"} == {".py", ".toml", ".typed", ".cuh", ".cu", ".cpp"}
+    assert not [name for name in names if "_kernels" in name and name.endswith(".py")]
+
+
+@needs_compiler
+def test_libraries_are_in_the_wheel(wheel: Path) -> None:
+    assert {name for name in names_in(wheel) if name.endswith(".so")} == LIBRARIES
+    assert wheel.stem.split("-")[-1] != "any"
 
 
 def test_metadata(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
-    (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-    metadata = Parser().parsestr(archive.read(name).decode())
+    metadata = Parser().parsestr(archive.read(f"{DIST_INFO}/METADATA").decode())
     assert metadata["Name"] == "gammawall-sim"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"cuda12", "cuda13", "test"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "cuda12", "cuda13", "test"}
     requires = metadata.get_all("Requires-Dist", [])
     for cuda in ("12", "13"):
         assert any(r.startswith(f"cupy-cuda{cuda}x[ctk]") for r in requires)
-    (entry,) = [n for n in archive.namelist() if n.endswith("entry_points.txt")]
-    assert "gammawall = sim.cli:main" in archive.read(entry).decode()
-    assert any(n.endswith("licenses/LICENSE") for n in archive.namelist())
+    assert "gammawall = sim.cli:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
+    assert f"{DIST_INFO}/licenses/LICENSE" in archive.namelist()
 
 
-def test_the_wheel_works_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
-    pip("install", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
+def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
     program = (
         "import sim, sys; print(sim.__file__); from sim.cli import main;"
         "main(['run', 'siege-of-7000', '--paths', '200', '--out', 'here', '--quiet'])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith(str(site))
-    assert sorted(path.name for path in (empty / "here").iterdir()) == [
+    output = run_python(program, site, tmp_path)
+    assert output.splitlines()[0].startswith(str(site))
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "distribution.csv",
         "first_passage.csv",
         "manifest.json",
@@ -92,3 +146,111 @@ def test_the_wheel_works_from_an_empty_folder(wheel: Path, tmp_path: Path) -> No
         "quantiles.csv",
         "regimes.csv",
     ]
+
+
+NATIVE_PROGRAM = """
+from sim.engines.native_engine import NativeEngine, library_file, native_problem, usable_builds
+from sim.engines.numpy_engine import NumpyEngine
+from sim.kernel_sources import kernel_folder
+from sim.plan_builder import prepare
+from sim.scenario_file import load_scenario
+import json, sim
+from pathlib import Path
+plan = prepare(load_scenario(Path(sim.__file__).parent / "scenarios" / "no-dealers.toml")).plan
+same = NumpyEngine().run(plan, 1, 0, 300)
+print(json.dumps({
+    "problem": native_problem(),
+    "kernels": str(kernel_folder()),
+    "library": str(library_file("baseline")),
+    "same": [NativeEngine(build=build).run(plan, 1, 0, 300) == same for build in usable_builds()],
+}))
+"""
+
+
+@needs_compiler
+def test_the_native_engine_works_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
+    found = json.loads(run_python(NATIVE_PROGRAM, site, tmp_path))
+    assert found["problem"] is None
+    assert found["kernels"] == str(site / "sim" / "_kernels")
+    assert found["library"] == str(site / "sim" / "engines" / f"_native_baseline{SUFFIX}")
+    assert found["same"]
+    assert all(found["same"])
+
+
+def test_without_a_compiler_the_rest_is_installed(wheel_without_compiler: Path, tmp_path: Path) -> None:
+    """The engine says why it is missing, and the command takes another."""
+    assert not [name for name in names_in(wheel_without_compiler) if name.endswith(".so")]
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    site.mkdir()
+    empty.mkdir()
+    installed(wheel_without_compiler, site)
+    found = json.loads(run_python(NATIVE_PROGRAM, site, empty))
+    assert "it was not compiled when gammawall was installed" in found["problem"]
+    assert "Install g++ or clang++" in found["problem"]
+    assert found["same"] == []
+    program = "from sim.engines.choice import choose; print(choose('auto').name)"
+    assert run_python(program, site, empty).strip() != "native"
+
+
+def test_an_engine_that_does_not_compile_is_left_out(tmp_path: Path) -> None:
+    """A compiler that fails stops nothing, and the installation says what went wrong."""
+    source = copy_of_checkout(tmp_path)
+    (source / "kernels" / "paths.cpp").write_text("#error this compiler is too old\n", encoding="utf-8")
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", "built"]
+    environment = {**os.environ, "CXX": ""}
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not list(source.rglob("*.so"))
+    if any(map(shutil.which, ("g++", "clang++", "c++"))):
+        for build in BUILDS:
+            assert f"sim.engines._native_{build} is left out" in done.stderr
+        assert "this compiler is too old" in done.stderr
+
+
+def test_a_distribution_called_kernels_harms_nothing(wheel: Path, tmp_path: Path) -> None:
+    """Neither package overwrites or hides the other, whichever is installed last."""
+    other = dummy_wheel(tmp_path)
+    program = "import kernels; print(kernels.WHOSE);" + NATIVE_PROGRAM
+    for name, order in (("first", (other, wheel)), ("last", (wheel, other))):
+        site = tmp_path / name
+        site.mkdir()
+        for each in order:
+            installed(each, site)
+        assert [path.name for path in (site / "kernels").iterdir() if path.is_file()] == ["__init__.py"]
+        whose, found = run_python(program, site, tmp_path).splitlines()
+        assert whose == "another's"
+        assert json.loads(found)["kernels"] == str(site / "sim" / "_kernels")
+
+
+def dummy_wheel(folder: Path) -> Path:
+    """Wheel of a distribution that owns the import name `kernels`."""
+    file = folder / "kernels-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("kernels/__init__.py", 'WHOSE = "another\'s"\n')
+        archive.writestr(
+            "kernels-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: kernels\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "kernels-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr("kernels-1.0.dist-info/RECORD", "")
+    return file
+
+
+def test_source_distribution_holds_what_the_build_needs(tmp_path: Path) -> None:
+    source, built = tmp_path / "source", tmp_path / "built"
+    source.mkdir()
+    copy_of_checkout(source)
+    program = f"from setuptools.build_meta import build_sdist; print(build_sdist({str(built)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(built / done.stdout.splitlines()[-1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    kernels = {f"kernels/{file.name}" for file in kernel_files()}
+    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"} | kernels <= names
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sim").rglob("*.py")}
+    assert modules <= names
+    assert not [name for name in names if name.endswith(".so")]

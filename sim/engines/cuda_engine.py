@@ -35,6 +35,7 @@ BLOCK_THREADS = 256
 BLOCKS_PER_MULTIPROCESSOR = 16
 # Shared memory of a block that every device grants without being asked.
 SHARED_BYTES = 48 * 1024
+CACHE_HINT = "Try setting CUPY_CACHE_DIR to a folder that may be written to."
 INSTALL = "pip install 'gammawall-sim[cuda13]' (or [cuda12], by what nvidia-smi calls the CUDA version)"
 
 
@@ -208,10 +209,7 @@ def _compile_failures() -> Iterator[None]:
     except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
         raise
     except OSError as error:
-        raise GammawallError(
-            f"CuPy cannot keep the compiled kernels ({error}). "
-            "Try setting CUPY_CACHE_DIR to a folder that may be written to."
-        ) from error
+        raise GammawallError(f"CuPy cannot keep the compiled kernels ({error}). {CACHE_HINT}") from error
     # A missing compiler library is a bare RuntimeError.
     except (cupy.cuda.compiler.CompileException, RuntimeError) as error:
         raise GammawallError(
@@ -224,9 +222,10 @@ def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
     """Why the engine, or one of the devices, cannot be used, and what to do; None if they can."""
     try:
         cupy = _cupy()
-    # CuPy makes its cache folder when it is imported.
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         return f"CuPy cannot be imported ({error}). Try {INSTALL}."
+    except OSError as error:
+        return f"CuPy cannot make its cache folder ({error}). {CACHE_HINT}"
     try:
         present = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -249,3 +248,15 @@ def device_names() -> list[str]:
         return []
     runtime = _cupy().cuda.runtime
     return [runtime.getDeviceProperties(d)["name"].decode() for d in range(runtime.getDeviceCount())]
+
+
+def device_speeds(devices: Sequence[int]) -> list[tuple[str, int, float]]:
+    """Architecture such as "sm_90", number of multiprocessors and clock in Hz of each device."""
+    cupy = _cupy()
+    speeds = []
+    for number in devices:
+        device = cupy.cuda.Device(number)
+        attributes = device.attributes
+        clock = 1000.0 * float(attributes["ClockRate"])
+        speeds.append((f"sm_{device.compute_capability}", int(attributes["MultiProcessorCount"]), clock))
+    return speeds

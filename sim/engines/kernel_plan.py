@@ -43,7 +43,8 @@ def struct_dtype(name: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class TallyLayout:
-    """Where each array of counts begins in the kernels' one array, the busiest first; see kernels/tally.cuh.
+    """Where each array of counts begins in the kernels' one array, the smallest first but for touches; closes, which
+    rarely fit into a block's shared memory and spread over many bins, come last. See kernels/tally.cuh.
 
     Attributes
     ----------
@@ -62,9 +63,9 @@ class TallyLayout:
             "joint_tally": 9,
             "both_tally": 2 * width,
             "regime_tally": plan.sessions * plan.trigger.size,
-            "close_tally": plan.sessions * (plan.close_bins + 2),
             "first_tally": plan.steps * LADDERS,
             "touch_tally": plan.steps * LADDERS * width,
+            "close_tally": plan.sessions * (plan.close_bins + 2),
         }
         starts, here = {}, 0
         for name, size in sizes.items():

@@ -1,0 +1,59 @@
+"""Engines and their speed on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sim.report import print_view
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.bench import EngineState
+
+
+def print_engines(states: Sequence[EngineState], console: Console) -> None:
+    """Print every engine: whether it is here, on what, or how to get it; and which one auto takes."""
+    for state in states:
+        mark = ("yes", "bold green") if state.available else ("no ", "bold yellow")
+        console.print(Text.assemble((f"{state.engine:<7}", "bold"), mark, "  ", state.device))
+        if state.note:
+            console.print(Text(f"            {state.note}", "dim"))
+    auto = next(state.engine for state in states if state.available)
+    console.print(f"--engine auto takes {auto}.")
+
+
+def print_bench(rows: pd.DataFrame, target_se: float, console: Console) -> None:
+    """Print the timings as one table, and below it what was compiled and on which device each engine ran."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("engine", no_wrap=True)
+    for name in ("workers", "paths", "path-steps/s", "ns a path-step", "speed", f"to se {target_se:g}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    limited = rows["issue_share"].notna().any()
+    if limited:
+        table.add_column("of issue limit", justify="right", no_wrap=True)
+    table.add_column("counts", no_wrap=True)
+    for row in rows.to_dict("records"):
+        cells = [
+            row["engine"],
+            f"{row['workers']}",
+            f"{row['paths']:,}",
+            f"{row['path_steps_per_s']:.3g}",
+            f"{row['ns_per_path_step']:.3g}",
+            "-" if math.isnan(row["speed"]) else f"{row['speed']:.2f}x",
+            f"{row['seconds_to_target']:.3g} s",
+        ]
+        if limited:
+            cells.append("" if math.isnan(row["issue_share"]) else f"{row['issue_share']:.0%}")
+        table.add_row(*cells, row["counts"])
+    print_view(table, console)
+    for row in rows.drop_duplicates("engine").to_dict("records"):
+        compiled = f", compiled in {row['compile_seconds']:.1f} s" if row["compile_seconds"] else ""
+        console.print(Text(f"{row['engine']}: {row['device']}{compiled}", "dim"))
