@@ -1,90 +1,122 @@
-"""Speed of the simulation, with a peer timed in the same run.
+"""Speed of the engines, with their peers timed in the same run.
 
-    python benchmarks/engines.py [--paths N] [--repeats R] [--csv FILE]
+    python benchmarks/engines.py [--paths N] [--numpy-paths N] [--threads 1 2] [--repeats R] [--csv FILE]
 
-Each row is one configuration: nanoseconds a path-step (a path moved through one step, gaps included), the median
-of the repeats, and the ratio to NumPy on one thread. The peer is QuantLib's Monte Carlo barrier engine: one
-barrier, constant volatility, no gaps, dealers, twin or regimes. Absolute times depend on the machine; compare the
-ratios of one run. The counts of every configuration of ours are compared and must be identical.
+Each row is one configuration: nanoseconds a path-step (a path moved through one step, gaps included), the median of
+the repeats, and the ratio to QuantLib's Monte Carlo barrier engine. The peers do less than the engines: each row says
+what it leaves out. Absolute times depend on the machine and on its other guests; compare the ratios of one run. The
+counts of our engines are compared and must be identical.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from peers import QuantLibBarrier
+import numpy as np
+import pandas as pd
+from peers import ArrayPaths, NumbaPaths, Peer, QuantLibBarrier
 
-from sim.engines.numpy_engine import NumpyEngine
-from sim.plan_builder import prepare
+from sim.bench import benchmark, engine_states
+from sim.plan_builder import Prepared, prepare
 from sim.scenario_file import load_scenario
 
 SCENARIO = "siege-of-7000"
 QUANTLIB_PATHS = 4_000
+ARRAY_PATHS = 1 << 16
 
 
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call, after one warm-up."""
-    work()
+def peers_of(prepared: Prepared, paths: int, threads: list[int]) -> list[tuple[Peer, int, int]]:
+    """Peers, each with its number of processors and of paths."""
+    found: list[tuple[Peer, int, int]] = [(NumbaPaths(prepared.plan, n, 1), n, paths) for n in threads]
+    found.append((ArrayPaths(prepared.plan, np, 1), 1, ARRAY_PATHS))
+    try:
+        import cupy
+    except ImportError:
+        pass
+    else:
+        found.append((ArrayPaths(prepared.plan, cupy, 1), 1, 1 << 20))
+    found.append((QuantLibBarrier(prepared), 1, QUANTLIB_PATHS))
+    return found
+
+
+def peer_row(peer: Peer, workers: int, paths: int, steps: int, repeats: int) -> dict[str, object]:
+    """Timing of a peer after its warm-up, which compiles it."""
+    compiled = peer.warm_up()
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
-        work()
+        peer.run(paths)
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    nanoseconds = statistics.median(seconds) / paths / steps * 1e9
+    return {
+        "engine": peer.name,
+        "workers": workers,
+        "paths": paths,
+        "ns_per_path_step": nanoseconds,
+        "compile_seconds": compiled,
+        "counts": f"without {peer.leaves_out}",
+    }
 
 
 def command_seconds(arguments: list[str], repeats: int) -> float:
     """Median wall time of a command of `gammawall`, start of Python included."""
     command = [sys.executable, "-m", "sim.cli", *arguments]
-    return median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), repeats)
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--paths", type=int, default=1 << 19)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--paths", type=int, default=400_000)
+    parser.add_argument("--numpy-paths", type=int, default=1 << 17)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
 
-    prepared = prepare(load_scenario(SCENARIO))
-    path_steps = options.paths * prepared.plan.steps
-    rows: list[tuple[str, float, str]] = []
-    counts = []
-    for threads in options.threads:
-        engine = NumpyEngine(threads)
-        seconds = median_seconds(lambda e=engine: e.run(prepared.plan, 1, 0, options.paths), options.repeats)
-        counts.append(engine.run(prepared.plan, 1, 0, options.paths))
-        rows.append((f"numpy, {threads} thread{'s'[: threads > 1]}", seconds / path_steps * 1e9, ""))
-        rows[-1] = (*rows[-1][:2], "identical" if counts[-1] == counts[0] else "DIFFERENT")
-    quantlib = QuantLibBarrier(prepared)
-    seconds = median_seconds(lambda: quantlib.run(QUANTLIB_PATHS), options.repeats)
-    quantlib_steps = QUANTLIB_PATHS * prepared.plan.steps
-    rows.append((quantlib.name, seconds / quantlib_steps * 1e9, "another model"))
+    scenario = load_scenario(SCENARIO)
+    prepared = prepare(scenario)
+    steps = prepared.plan.steps
+    here = [state.engine for state in engine_states() if state.available]
+    rows = benchmark(
+        scenario, engines=here, paths=[options.numpy_paths], threads=options.threads, repeats=options.repeats
+    )
+    fast = [name for name in here if name != "numpy"]
+    if fast:
+        more = benchmark(
+            scenario, engines=fast, paths=[options.paths], threads=options.threads, repeats=options.repeats
+        )
+        rows = pd.concat([rows, more], ignore_index=True)
+    peers = [
+        peer_row(peer, workers, paths, steps, options.repeats)
+        for peer, workers, paths in peers_of(prepared, options.paths, options.threads)
+    ]
+    table = pd.concat([rows[list(peers[0])], pd.DataFrame(peers)], ignore_index=True)
+    table["speed"] = table["ns_per_path_step"].iloc[-1] / table["ns_per_path_step"]
 
-    base = rows[0][1]
-    print(f"{SCENARIO}: {options.paths:,} paths of {prepared.plan.steps} steps, median of {options.repeats}")
-    print(f"{'engine':36} {'ns a path-step':>15} {'speed':>7}  counts")
-    for name, nanoseconds, same in rows:
-        print(f"{name:36} {nanoseconds:15.1f} {base / nanoseconds:6.2f}x  {same}")
+    print(f"{SCENARIO}: paths of {steps} steps, median of {options.repeats}; speed against QuantLib")
+    print(f"{'engine':34} {'workers':>7} {'paths':>9} {'ns a path-step':>15} {'speed':>8}  counts")
+    for row in table.itertuples(index=False):
+        print(
+            f"{row.engine:34} {row.workers:7} {row.paths:9,} {row.ns_per_path_step:15.2f} {row.speed:7.1f}x  {row.counts}"
+        )
     help_seconds = command_seconds(["--help"], 5)
     fixed_seconds = command_seconds(["run", "--paths", "1", "--no-save"], options.repeats)
     print(f"gammawall --help {help_seconds:.2f} s; a run of one path (fixed cost) {fixed_seconds:.2f} s")
     if options.csv:
-        with options.csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("engine", "ns_per_path_step", "speed", "counts"))
-            writer.writerows((n, f"{ns:.2f}", f"{base / ns:.3f}", same) for n, ns, same in rows)
-    if any(same == "DIFFERENT" for _, _, same in rows):
+        table.to_csv(options.csv, index=False, float_format="%.4g", lineterminator="\n")
+    if (rows["counts"] == "DIFFERENT").any():
         raise SystemExit("the counts differ between configurations")
 
 

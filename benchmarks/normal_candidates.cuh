@@ -2,9 +2,11 @@
 //
 //     as_used             Box–Muller, half a turn by polynomials and a sign: kernels/normal.cuh
 //     octants             Box–Muller, an eighth of a turn by shorter polynomials, then sine and cosine swapped or not
-//     short_polynomials   as used, with one coefficient less for the logarithm and for the sine
+//     long_polynomials    as used, with one coefficient more for the logarithm and for the sine
 //     segments            inverse distribution, each word by itself: a cubic for each eighth of a binade of the tail
 //     two_polynomials     inverse distribution, each word by itself: z/(1 − u) by two polynomials, no table
+//
+// The logarithm has seven coefficients as used and eight in every other candidate that takes one.
 //
 // An inverse distribution takes its sign from a word's top bit and u, twice the tail's probability, from the others.
 //
@@ -13,7 +15,7 @@
 
 #include "normal.cuh"
 
-#define NORMAL_CANDIDATES(X) X(as_used) X(octants) X(short_polynomials) X(segments) X(two_polynomials)
+#define NORMAL_CANDIDATES(X) X(as_used) X(octants) X(long_polynomials) X(segments) X(two_polynomials)
 
 // One segment's normals: c0 + c1·t + c2·t² + c3·t³, t from the segment's middle, in units of its binade.
 struct alignas(16) Cubic {
@@ -38,13 +40,19 @@ DEVICE float with_sign(float value, Word word) {
 
 DEVICE float low_bits(Word word) { return static_cast<float>(static_cast<int>(word & 0x7FFFFFFFu)); }
 
+// Radius of Box–Muller, its logarithm by the long polynomial.
+DEVICE float long_radius(Word word) {
+    const float uniform = static_cast<float>(static_cast<int>((word & 0x7FFFFFFFu) | 1u));
+    return ordinary_square_root(minus_two_log_of(uniform, UNIFORM_BITS, LONG_LOG));
+}
+
 DEVICE NormalPair as_used(Word radius_word, Word angle_word, const Cubic*) {
     return normal_pair(radius_word, angle_word);
 }
 
 // Bit 31 of the angle's word signs the cosine, bit 30 swaps, the next 18 are the angle.
 DEVICE NormalPair octants(Word radius_word, Word angle_word, const Cubic*) {
-    const float radius = square_root(minus_two_log(radius_word));
+    const float radius = long_radius(radius_word);
     const Word angle = ((angle_word << 2) & (0xFFFFFFFFu << (ANGLE_SPARE_BITS + 2))) | (1u << (ANGLE_SPARE_BITS + 1));
     const float t = static_cast<float>(static_cast<int>(angle)) * 0x1p-31f;
     const float square = t * t;
@@ -54,14 +62,13 @@ DEVICE NormalPair octants(Word radius_word, Word angle_word, const Cubic*) {
     return {swaps ? sine : cosine, swaps ? cosine : sine};
 }
 
-DEVICE NormalPair short_polynomials(Word radius_word, Word angle_word, const Cubic*) {
-    const float uniform = static_cast<float>(static_cast<int>((radius_word & 0x7FFFFFFFu) | 1u));
-    const float radius = square_root(minus_two_log_of(uniform, UNIFORM_BITS, SHORT_LOG));
+DEVICE NormalPair long_polynomials(Word radius_word, Word angle_word, const Cubic*) {
+    const float radius = long_radius(radius_word);
     const Word angle = ((angle_word << 1) & (0xFFFFFFFFu << (ANGLE_SPARE_BITS + 1))) | (1u << ANGLE_SPARE_BITS);
     const float t = static_cast<float>(static_cast<int>(angle)) * 0x1p-31f;
     const float square = t * t;
     return {with_sign(horner(square, COSINE_POLYNOMIAL) * radius, angle_word),
-            horner(square, SHORT_SINE) * t * radius};
+            horner(square, LONG_SINE) * t * radius};
 }
 
 // The table's argument is the number in the low bits, or ½ for 0: the outermost cell has segments of its own.
@@ -80,7 +87,7 @@ DEVICE NormalPair segments(Word first, Word second, const Cubic* table) {
 // z/(1 − u) as a polynomial in w = −2·ln(u·(2 − u)), far out in its square root.
 DEVICE float two_polynomial_normal(Word word) {
     const float u = (low_bits(word) + 0.5f) * 0x1p-31f;
-    const float w = minus_two_log_of(u * (2.0f - u), 0, LOG_POLYNOMIAL);
+    const float w = minus_two_log_of(u * (2.0f - u), 0, LONG_LOG);
     float ratio;
     if (w < CENTRE_END) {
         ratio = horner(w - CENTRE_MIDDLE, CENTRE_POLYNOMIAL);

@@ -31,7 +31,6 @@ from scipy.special import ndtri
 from sim.kernel_constants import (
     ANGLE_SPARE_BITS,
     COSINE_POLYNOMIAL,
-    LOG_POLYNOMIAL,
     SQRT_HALF_BITS,
     UNIFORM_BITS,
 )
@@ -45,7 +44,6 @@ from sim.kernels_numpy.normal import (
     SIGN_BIT,
     UNIFORM_MASK,
     horner,
-    minus_two_log,
     normal_pair,
 )
 from sim.kernels_numpy.philox import WordArray
@@ -103,6 +101,17 @@ def low_bits(words: WordArray, out: Float32Array) -> None:
     np.copyto(out, bits.view(np.int32), casting="unsafe")
 
 
+def long_radius(words: WordArray, out: Float32Array, work: Float32Array) -> None:
+    """Radius of Box–Muller into `out`, its logarithm by the long polynomial."""
+    value, t = work
+    uniform = value.view(np.uint32)
+    np.bitwise_and(words, UNIFORM_MASK, out=uniform)
+    np.bitwise_or(uniform, LOWEST_BIT, out=uniform)
+    np.copyto(value, uniform.view(np.int32), casting="unsafe")
+    minus_two_log_of(value, UNIFORM_BITS, polynomials()["LONG_LOG"], out, t)
+    np.sqrt(out, out=out)
+
+
 def as_used(
     radius_words: WordArray,
     angle_words: WordArray,
@@ -122,8 +131,7 @@ def octants(
 ) -> None:
     t, square, radius = work[:3]
     own = polynomials()
-    minus_two_log(radius_words, radius, work[:2])
-    np.sqrt(radius, out=radius)
+    long_radius(radius_words, radius, work[:2])
     angle_of(angle_words, 2, t)
     np.multiply(t, t, out=square)
     horner(own["OCTANT_SINE"], square, sine)
@@ -142,7 +150,7 @@ def octants(
     np.bitwise_xor(sine.view(np.int32), difference, out=sine.view(np.int32))
 
 
-def short_polynomials(
+def long_polynomials(
     radius_words: WordArray,
     angle_words: WordArray,
     cosine: Float32Array,
@@ -150,16 +158,10 @@ def short_polynomials(
     work: Float32Array,
 ) -> None:
     t, square, radius = work[:3]
-    own = polynomials()
-    uniform = t.view(np.uint32)
-    np.bitwise_and(radius_words, UNIFORM_MASK, out=uniform)
-    np.bitwise_or(uniform, LOWEST_BIT, out=uniform)
-    np.copyto(t, uniform.view(np.int32), casting="unsafe")
-    minus_two_log_of(t, UNIFORM_BITS, own["SHORT_LOG"], radius, square)
-    np.sqrt(radius, out=radius)
+    long_radius(radius_words, radius, work[:2])
     angle_of(angle_words, 1, t)
     np.multiply(t, t, out=square)
-    horner(own["SHORT_SINE"], square, sine)
+    horner(polynomials()["LONG_SINE"], square, sine)
     np.multiply(sine, t, out=sine)
     np.multiply(sine, radius, out=sine)
     horner(COSINE_POLYNOMIAL, square, cosine)
@@ -208,7 +210,7 @@ def two_polynomial_normals(words: WordArray, out: Float32Array, work: Float32Arr
     np.multiply(u, TAIL_UNIT, out=u)
     np.subtract(TWO, u, out=tail)
     np.multiply(u, tail, out=tail)
-    minus_two_log_of(tail, 0, LOG_POLYNOMIAL, w, t)
+    minus_two_log_of(tail, 0, own["LONG_LOG"], w, t)
     np.subtract(w, CENTRE_MIDDLE, out=t)
     horner(own["CENTRE_POLYNOMIAL"], t, out)
     far = np.flatnonzero(w >= np.float32(CENTRE_END))
@@ -273,7 +275,7 @@ class Candidate(NamedTuple):
 CANDIDATES = (
     Candidate("as_used", as_used, exact_box_muller(1)),
     Candidate("octants", octants, exact_box_muller(2)),
-    Candidate("short_polynomials", short_polynomials, exact_box_muller(1)),
+    Candidate("long_polynomials", long_polynomials, exact_box_muller(1)),
     Candidate("segments", segments, exact_inverse(OUTERMOST), 16 * SEGMENTS),
     Candidate("two_polynomials", two_polynomials, exact_inverse(0.5)),
 )

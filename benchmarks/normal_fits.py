@@ -90,8 +90,8 @@ def polynomials() -> dict[str, tuple[float, ...]]:
     centre, tail = float(CENTRE_MIDDLE), float(TAIL_MIDDLE)
     half, quarter = np.pi / 2, np.pi / 4
     return {
-        "SHORT_LOG": fitted(log_ratio, np.sqrt(0.5) - 1, np.sqrt(2) - 1, 7, lambda t: 1 / log_ratio(t)),
-        "SHORT_SINE": fitted(sine_ratio(half), 0, 1, 4, lambda x: 1 / sine_ratio(half)(x)),
+        "LONG_LOG": fitted(log_ratio, np.sqrt(0.5) - 1, np.sqrt(2) - 1, 8, lambda t: 1 / log_ratio(t)),
+        "LONG_SINE": fitted(sine_ratio(half), 0, 1, 5, lambda x: 1 / sine_ratio(half)(x)),
         "OCTANT_SINE": fitted(sine_ratio(quarter), 0, 1, 4, lambda x: 1 / sine_ratio(quarter)(x)),
         "OCTANT_COSINE": fitted(lambda x: np.cos(quarter * np.sqrt(x)), 0, 1, 4),
         "CENTRE_POLYNOMIAL": fitted(

@@ -13,7 +13,10 @@ DEVICE Line line_at(const Line* lines, int place) {
     const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + place);
     return {line.x, line.y};
 #else
-    return {lines[place].intercept, lines[place].slope};
+    // One 64-bit read, so that vectorised look-ups gather half as often.
+    Word64 line;
+    __builtin_memcpy(&line, lines + place, sizeof line);
+    return {float_of(static_cast<int>(line)), float_of(static_cast<int>(line >> 32))};
 #endif
 }
 

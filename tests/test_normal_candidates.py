@@ -14,19 +14,31 @@ from cuda_toolchain import needs_cuda_toolchain
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from sim.kernel_constants import COSINE_POLYNOMIAL, LOG_POLYNOMIAL, SINE_POLYNOMIAL
 from sim.kernels_numpy.normal import normal_pair
 from sim.kernels_numpy.philox import PathWords
 
-NAMES = ("as_used", "octants", "short_polynomials", "segments", "two_polynomials")
+BOX_MULLER = ("as_used", "octants", "long_polynomials")
 INVERSE = ("segments", "two_polynomials")
+NAMES = (*BOX_MULLER, *INVERSE)
 DRAWS = 1_000_000
 SIGN = np.uint32(1 << 31)
+# Largest errors of the polynomials before any rounding of float32 but that of their coefficients: relative for the
+# logarithm and the sine, absolute for the cosine.
+POLYNOMIAL_ERRORS = {
+    "as_used": (1.27e-6, 9.6e-7, 8.3e-8),
+    "octants": (2.0e-7, 2.8e-8, 3.3e-8),
+    "long_polynomials": (2.0e-7, 2.8e-8, 8.3e-8),
+}
 # Root mean square error, largest error, largest error beyond one standard deviation. Box–Muller's largest is that of
-# a radius near 0, where float32 has 6e-8 of its square: sqrt(6e-8) = 2.4e-4.
+# a radius near 0, where float32 has 6e-8 of its square: sqrt(6e-8) = 2.4e-4. Its largest beyond one standard
+# deviation is that of the farthest radius: 6.56 times the error of the sine or the cosine, 9.6e-7 as used, and about
+# 2·2^-24 for roundings. Half of that 9.6e-7 is the root mean square as used, since one normal of two has it and it
+# swings between its ends; the others' is that of roundings, near 2^-24.
 BOUNDS = {
-    "as_used": (9e-8, 2.5e-4, 1.4e-6),
+    "as_used": (6e-7, 2.5e-4, 7e-6),
     "octants": (7e-8, 2.5e-4, 1.1e-6),
-    "short_polynomials": (6e-7, 2.5e-4, 7e-6),
+    "long_polynomials": (9e-8, 2.5e-4, 1.4e-6),
     "segments": (1.1e-7, 7e-7, 7e-7),
     "two_polynomials": (4e-7, 1.4e-6, 1.4e-6),
 }
@@ -82,6 +94,29 @@ def test_compiled_candidate_equals_its_twin(normals: Any, compiled: Any, name: s
     first, second = (words[5:] for words in normals.tested_words())
     twin = normals.numpy_normals(candidate(normals, name), first, second)
     np.testing.assert_array_equal(bits(compiled_normals(compiled, name, first, second)), bits(twin))
+
+
+@pytest.mark.parametrize("name", BOX_MULLER)
+def test_polynomials_of_box_muller(normals: Any, name: str) -> None:
+    """Largest errors in float64, on which the bounds of the normals rest."""
+    from normal_fits import log_ratio, polynomials, sine_ratio
+    from numpy.polynomial.polynomial import polyval
+
+    own = polynomials()
+    log, sine, cosine, turn = {
+        "as_used": (LOG_POLYNOMIAL, SINE_POLYNOMIAL, COSINE_POLYNOMIAL, np.pi / 2),
+        "octants": (own["LONG_LOG"], own["OCTANT_SINE"], own["OCTANT_COSINE"], np.pi / 4),
+        "long_polynomials": (own["LONG_LOG"], own["LONG_SINE"], COSINE_POLYNOMIAL, np.pi / 2),
+    }[name]
+    # An even number of points leaves out t = 0.
+    t = np.linspace(np.sqrt(0.5) - 1, np.sqrt(2) - 1, 100_000)
+    square = np.linspace(1e-9, 1, 100_000)
+    errors = (
+        polyval(t, log) / log_ratio(t) - 1,
+        polyval(square, sine) / sine_ratio(turn)(square) - 1,
+        polyval(square, cosine) - np.cos(turn * np.sqrt(square)),
+    )
+    assert [np.abs(error).max() for error in errors] == pytest.approx(POLYNOMIAL_ERRORS[name], rel=0.03)
 
 
 @each_candidate
@@ -162,10 +197,11 @@ def test_machine_code_is_counted(normals: Any) -> None:
     assert reason is None
     assert set(counts) == set(NAMES)
     assert {name: reads for name, (_, reads) in counts.items() if reads} == {"segments": 1}
-    # A pair's square root, and one multiply and one add for each coefficient but the first, three polynomials or two.
-    assert counts["as_used"][0] > (2 * (7 + 4 + 4)) / 2
-    # One coefficient less for the logarithm and for the sine: four instructions a pair.
-    assert counts["as_used"][0] - counts["short_polynomials"][0] == pytest.approx(2, abs=1)
+    # One multiply and one add for each coefficient but the first of a pair's logarithm, sine and cosine.
+    assert counts["as_used"][0] > 2 * (6 + 3 + 4) / 2
+    # One coefficient more for the logarithm and for the sine: four instructions a pair.
+    assert counts["long_polynomials"][0] - counts["as_used"][0] == pytest.approx(2, abs=1)
+    assert min(BOX_MULLER, key=lambda name: counts[name][0]) == "as_used"
 
 
 def test_command_prints_and_writes_the_table(
