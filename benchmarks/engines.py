@@ -108,9 +108,8 @@ def main() -> None:
     print(f"{SCENARIO}: paths of {steps} steps, median of {options.repeats}; speed against QuantLib")
     print(f"{'engine':34} {'workers':>7} {'paths':>9} {'ns a path-step':>15} {'speed':>8}  counts")
     for row in table.itertuples(index=False):
-        print(
-            f"{row.engine:34} {row.workers:7} {row.paths:9,} {row.ns_per_path_step:15.2f} {row.speed:7.1f}x  {row.counts}"
-        )
+        size = f"{row.workers:7} {row.paths:9,}"
+        print(f"{row.engine:34} {size} {row.ns_per_path_step:15.2f} {row.speed:7.1f}x  {row.counts}")
     help_seconds = command_seconds(["--help"], 5)
     fixed_seconds = command_seconds(["run", "--paths", "1", "--no-save"], options.repeats)
     print(f"gammawall --help {help_seconds:.2f} s; a run of one path (fixed cost) {fixed_seconds:.2f} s")
