@@ -17,7 +17,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9][0-9]*\).*/\1/p' | head -n 1)
 EXTRAS ?= $(if $(CUDA),$(if $(filter 12,$(CUDA)),cuda12,$(if $(shell [ $(CUDA) -ge 13 ] && echo yes),cuda13)))
 comma := ,
-TEST_EXTRAS := test$(if $(EXTRAS),$(comma)$(EXTRAS))
+# The native engine is compiled at installation: again whenever what it is made of has changed.
+COMPILED := setup.py sim/kernel_sources.py sim/kernel_constants.py $(wildcard kernels/*)
+TEST_EXTRAS := test$(comma)bench$(if $(EXTRAS),$(comma)$(EXTRAS))
 
 .PHONY: help run test lint bench clean
 
@@ -35,10 +37,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+	$(BIN)/python benchmarks/engines.py $(ARGS)
+	$(BIN)/python benchmarks/steps_per_session.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info sim/engines/_native_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/python-ready:
@@ -55,12 +58,12 @@ $(VENV)/python-ready:
 	@touch $@
 
 # Done again when pyproject.toml, and with it perhaps the dependencies, has changed.
-$(VENV)/installed: pyproject.toml $(VENV)/python-ready
+$(VENV)/installed: pyproject.toml $(COMPILED) $(VENV)/python-ready
 	@echo "installing gammawall into $(VENV)$(if $(EXTRAS), with $(EXTRAS))" >&2
 	@$(PIP) install --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml $(VENV)/python-ready
+$(VENV)/installed-test: pyproject.toml $(COMPILED) $(VENV)/python-ready
 	@echo "installing gammawall into $(VENV) with $(TEST_EXTRAS)" >&2
 	@$(PIP) install --editable ".[$(TEST_EXTRAS)]"
 	@touch $@ $(VENV)/installed

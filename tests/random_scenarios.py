@@ -14,7 +14,7 @@ from sim.plan_builder import Prepared, prepare
 from sim.scenario_file import scenario_from_mapping
 from sim.timegrid import trading_calendar
 
-COUNT, SEED = 20, 5
+COUNT, SEED = 20, 7
 Data = dict[str, Any]
 GROUPS = ("wall", "puts", "tail")
 TRIGGERS = ("closes_above", "closes_below", "touches_above", "touches_below")
@@ -160,6 +160,9 @@ def _regimes(draw: Draw, groups: list[str]) -> list[Data]:
         here |= {"lasts": int(draw.rng.integers(1, 4)), "then": f"then{k}"}
         here = {"name": f"then{k}", "when": "never", **_effects(draw, groups)}
         regimes.append(here)
+    if draw.chance(0.5):
+        # To a regime that its own trigger may have led to before.
+        here |= {"lasts": int(draw.rng.integers(1, 3)), "then": draw.one_of(names)}
     draw.rng.shuffle(regimes)
     return regimes
 
@@ -266,6 +269,9 @@ FEATURES: dict[str, Callable[[Prepared], bool]] = {
     "flow": lambda p: bool(p.plan.regime_flow.any()),
     "hand-over": lambda p: _chain(p) == 1,
     "chain of hand-overs": lambda p: _chain(p) == 2,
+    "hand-over to a regime with a trigger": lambda p: _any(
+        p.scenario.regime, lambda r: r.then is not None and r.then.startswith("r")
+    ),
     "catalyst": lambda p: bool(p.scenario.catalyst),
     **{
         f"{n} outcomes": lambda p, n=n: _any(p.scenario.catalyst, lambda c: len(c.outcomes) == n)

@@ -43,6 +43,7 @@ def test_defaults(asked: list[dict[str, Any]]) -> None:
         "seed": 1,
         "engine": "auto",
         "threads": None,
+        "devices": None,
         "target_se": None,
         "max_paths": None,
         "progress": None,
@@ -117,7 +118,7 @@ BAD_USAGE = [
     ["run", "--seed", "18446744073709551616"],
     ["run", "--seed", "x"],
     ["run", "--threads", "0"],
-    ["run", "--engine", "cuda"],
+    ["run", "--engine", "opencl"],
     ["run", "--target-se", "0"],
     ["run", "--target-se", "nan"],
     ["run", "--target-se", "0.5"],
@@ -305,7 +306,17 @@ def test_check_options_reach_the_checks(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("sim.check.run_checks", run_checks)
     assert gammawall("check", "no-dealers", "--paths", "10k", "--seed", "9", "--threads", "1").exit_code == 0
-    assert calls == [{"name": "no-dealers", "paths": 10_000, "seed": 9, "threads": 1, "where": "no-dealers"}]
+    assert calls == [
+        {
+            "name": "no-dealers",
+            "paths": 10_000,
+            "seed": 9,
+            "engine": "auto",
+            "threads": 1,
+            "devices": None,
+            "where": "no-dealers",
+        }
+    ]
 
 
 def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     done = command("run", "no-dealers", "--paths", "2k", "--seed", "5")
     assert done.returncode == 0, done.stderr
     assert "touch 7,100" in done.stdout
-    assert "2,000 paths, seed 5, engine numpy" in done.stdout
+    assert "2,000 paths, seed 5, " in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stderr == f"results: {Path('results', 'no-dealers')}\n"
     assert sorted(os.listdir("results/no-dealers")) == FILES

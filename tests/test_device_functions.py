@@ -128,10 +128,16 @@ def test_horner() -> None:
         assert_bits(found, expected)
 
 
+def binade_ends() -> NDArray[np.uint32]:
+    """Words about √½·2^k, where the reduced mantissa jumps from √2 to √½, and about 2^k."""
+    ends = np.concatenate([np.sqrt(0.5) * 2.0 ** np.arange(3, 32), 2.0 ** np.arange(3, 32)])
+    near = np.arange(-300, 301)
+    return (np.rint(ends)[:, None] + near).clip(0, 2**32 - 1).astype(np.uint32).reshape(-1)
+
+
 def test_minus_two_log() -> None:
-    words = np.concatenate(
-        [some_words(10), np.arange(70_000, dtype=np.uint32), ~np.arange(70_000, dtype=np.uint32)]
-    )
+    few = np.arange(70_000, dtype=np.uint32)
+    words = np.concatenate([some_words(10), few, ~few, binade_ends()])
     found, expected = (np.zeros(words.size, dtype=np.float32) for _ in range(2))
     call("minus_two_log", words, found)
     normal.minus_two_log(words, expected, np.zeros((2, words.size), dtype=np.float32))

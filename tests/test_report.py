@@ -119,7 +119,7 @@ def test_headline_tells_more_likely_from_less() -> None:
 def test_warnings_and_provenance_and_model_risk_are_told(run: SampleRun) -> None:
     text = printed(SampleRun(outcomes=run.outcomes, warnings=("the floor binds at 6,800", "another")), 120)
     assert "warning: the floor binds at 6,800\nwarning: another\n" in text
-    assert "100,000 paths, seed 1, engine numpy, 1.2 s, 21M path-steps/s" in text
+    assert "100,000 paths, seed 1, numpy engine on cpu, 1.2 s, 21M path-steps/s" in text
     assert "sampling error only" in text
     assert "warning" not in printed(run)
 
