@@ -21,7 +21,7 @@ from sim.scenario_file import scenario_from_mapping
 
 @pytest.fixture(scope="module")
 def short() -> Scenario:
-    return scenario_from_mapping(sample())
+    return scenario_from_mapping(sample(), "sample")
 
 
 class Miscounting(NumpyEngine):
@@ -57,7 +57,7 @@ def test_a_missing_cuda_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> N
     from sim.engines import cuda_engine
 
     monkeypatch.setattr(cuda_engine, "cuda_problem", lambda devices=(0,): "CuPy is missing. Try pip install")
-    with pytest.raises(GammawallError, match="cuda engine is not available: CuPy is missing. Try pip"):
+    with pytest.raises(GammawallError, match=r"cuda engine is not available: CuPy is missing\. Try pip"):
         choice.choose("cuda")
 
 

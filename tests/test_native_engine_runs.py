@@ -98,6 +98,37 @@ def test_want_of_memory_in_a_kernel_is_an_error(plan: EnginePlan, threads: int) 
     assert not counting_threads()
 
 
+WANT_OF_MEMORY_PROGRAM = """
+import ctypes, resource
+from types import SimpleNamespace
+import numpy as np
+from sim.engines.kernel_plan import struct_dtype
+from sim.engines.native_engine import NativeEngine
+from short_scenarios import prepared_of
+engine, plan = NativeEngine(), prepared_of().plan
+simulate_paths, Plan = engine.library.simulate_paths, struct_dtype("Plan")
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+def simulate_too_long_sessions(plan, *rest):
+    memory = (ctypes.c_char * Plan.itemsize).from_address(plan)
+    np.frombuffer(memory, dtype=Plan)["steps_per_session"] = 4_000_000
+    return simulate_paths(plan, *rest)
+
+engine.library = SimpleNamespace(simulate_paths=simulate_too_long_sessions)
+try:
+    engine.run(plan, 1, 0, 10)
+except MemoryError as error:
+    print(error)
+"""
+
+
+@needs_native
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory as on Linux")
+def test_a_kernel_without_memory_says_so() -> None:
+    """A block whose normals alone take 4 GB, in a process that may have 2."""
+    assert program_output(WANT_OF_MEMORY_PROGRAM) == "no memory for a block of paths\n"
+
+
 def counting_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if "work" in thread.name]
 
@@ -133,6 +164,14 @@ def test_interruption_stops_the_threads(plan: EnginePlan) -> None:
     assert not counting_threads()
 
 
+def program_output(program: str) -> str:
+    """Output of a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 MEMORY_PROGRAM = """
 import resource
 from sim.engines.native_engine import NativeEngine
@@ -148,11 +187,7 @@ for paths in (200_000, 2_000_000):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux")
 def test_memory_does_not_grow_with_the_paths() -> None:
     """Ten times the paths within 1.5 MB: one byte a path would take 1.8."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY_PROGRAM], env=environment, capture_output=True, text=True, check=True
-    )
-    few, many = map(int, done.stdout.split())
+    few, many = map(int, program_output(MEMORY_PROGRAM).split())
     assert many - few < 1_500
 
 
