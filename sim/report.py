@@ -52,7 +52,7 @@ class Terminal(Console):
 
 
 def print_report(result: Result, console: Console) -> None:
-    """Print a run: headline, odds beside the rules of thumb, times to the targets, warnings, provenance."""
+    """Print a run: headline, odds beside the rules of thumb, times to the targets, warnings, provenance, engine."""
     axes = result.axes
     console.print(
         Text.assemble(
@@ -72,6 +72,7 @@ def print_report(result: Result, console: Console) -> None:
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
     console.print(provenance(result.manifest))
+    console.print(engine_line(result.manifest))
     console.print(Text(MODEL_RISK, "italic"))
 
 
@@ -153,18 +154,25 @@ def times_view(result: Result) -> Table:
 
 
 def provenance(manifest: Mapping[str, Any]) -> Text:
-    """Line that says what made the numbers: paths, seed, engine, time and speed."""
+    """Line that says how the numbers came about: paths, seed, time and speed."""
     seconds = float(manifest["timings"]["simulate_s"])
     first = int(manifest.get("first_path", 0))
     parts = [
         f"{int(manifest['paths']):,} paths" + (f" from number {first:,}" if first else ""),
         f"seed {manifest['seed']}",
-        f"{manifest['engine']} engine on {manifest.get('device', 'this machine')}",
         f"{seconds:.1f} s",
     ]
     rate = manifest["timings"].get("path_steps_per_s")
     if rate:
         parts.append(f"{_magnitude(rate)} path-steps/s")
+    return Text(", ".join(parts), "dim")
+
+
+def engine_line(manifest: Mapping[str, Any]) -> Text:
+    """Line that says what computed: engine, device and, on a processor, how many threads or worker processes."""
+    parts = [f"{manifest['engine']} engine", str(manifest["device"])]
+    if manifest["engine"] != "cuda":
+        parts.append(_plural(int(manifest["threads"]), "thread"))
     return Text(", ".join(parts), "dim")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -148,7 +148,7 @@ def simulate(
         "engine": worker.name,
         "device": worker.device,
         "threads": worker.threads,
-        "versions": installed_versions(),
+        "versions": installed_versions(worker.name),
         "timings": {
             "started_utc": started.isoformat(timespec="seconds"),
             "prepare_s": round(ready - began, 4),
@@ -186,9 +186,14 @@ def _run_to_target(
     return outcomes
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that the numbers pass through."""
-    libraries = ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
+def installed_versions(engine: str = "numpy") -> dict[str, str]:
+    """Versions of Python and of the libraries that the numbers pass through, CuPy's if the engine is cuda.
+
+    CuPy goes by the name it was installed under, such as cupy-cuda13x.
+    """
+    libraries = ["gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars"]
+    if engine == "cuda":
+        libraries += sorted(set(packages_distributions().get("cupy", ())))
     return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
 
 

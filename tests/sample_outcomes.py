@@ -108,6 +108,7 @@ class SampleRun:
             "seed": 1,
             "engine": "numpy",
             "device": "cpu",
+            "threads": 2,
             "versions": {"gammawall-sim": "0.1.0"},
             "timings": {"simulate_s": 1.25, "path_steps_per_s": 2.1e7},
             "warnings": list(self.warnings),

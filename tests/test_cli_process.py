@@ -45,12 +45,8 @@ def test_help_is_quick_and_names_every_command(arguments: list[str]) -> None:
     assert done.returncode == (0 if arguments else 2)
     if arguments in ([], ["--help"]):
         text = done.stdout + done.stderr
-        assert re.findall(r"^  (run|scenario|trace|check) ", text, re.MULTILINE) == [
-            "run",
-            "scenario",
-            "trace",
-            "check",
-        ]
+        commands = ["run", "scenario", "trace", "check", "engines", "bench"]
+        assert re.findall(rf"^  ({'|'.join(commands)}) ", text, re.MULTILINE) == commands
     if arguments == ["--version"]:
         assert done.stdout.strip() == f"gammawall {sim.__version__}"
 
@@ -60,6 +56,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "touch 7,100" in done.stdout
     assert "2,000 paths, seed 5, " in done.stdout
+    assert re.search(r"^(cuda|native|numpy) engine, \S", done.stdout, re.MULTILINE)
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stderr == f"results: {Path('results', 'no-dealers')}\n"
     assert sorted(os.listdir("results/no-dealers")) == FILES

@@ -161,7 +161,8 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["run", "--help"], ["scenario", "--help"], []]
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in ("run", "scenario", "check", "bench", "engines")), []],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"from sim.cli import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass"

@@ -60,17 +60,21 @@ LANES = [Kind(compiler, "baseline", "-O1", (f"-DLANES={n}",)) for compiler, n in
 SANITIZED = [Kind(compiler, "baseline", "-O1", SANITIZERS) for compiler in COMPILERS]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def compiled() -> dict[Kind, Future[Path]]:
-    """All libraries, compiled side by side; a test that needs one waits for it."""
+    """All libraries, compiled side by side; a test that needs one waits for it.
+
+    One of several test processes compiles only what its own tests need.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return {}
     present = [kind for kind in (*INSTALLED, *PLAIN, *LANES, *SANITIZED) if shutil.which(kind.compiler)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return {kind: pool.submit(kind.library) for kind in present}
 
 
 def library_of(compiled: dict[Kind, Future[Path]], kind: Kind) -> Path:
-    compiler_of(kind.compiler)
-    return compiled[kind].result()
+    return compiled[kind].result() if kind in compiled else kind.library()
 
 
 @cache

@@ -119,9 +119,22 @@ def test_headline_tells_more_likely_from_less() -> None:
 def test_warnings_and_provenance_and_model_risk_are_told(run: SampleRun) -> None:
     text = printed(SampleRun(outcomes=run.outcomes, warnings=("the floor binds at 6,800", "another")), 120)
     assert "warning: the floor binds at 6,800\nwarning: another\n" in text
-    assert "100,000 paths, seed 1, numpy engine on cpu, 1.2 s, 21M path-steps/s" in text
+    assert "100,000 paths, seed 1, 1.2 s, 21M path-steps/s\nnumpy engine, cpu, 2 threads\n" in text
     assert "sampling error only" in text
     assert "warning" not in printed(run)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "line"),
+    [
+        (("native", "AMD EPYC (avx2 build)", 1), "native engine, AMD EPYC (avx2 build), 1 thread"),
+        # a thread on the host for each GPU is nobody's business
+        (("cuda", "H200 (device 0), H200 (device 1)", 2), "cuda engine, H200 (device 0), H200 (device 1)"),
+    ],
+)
+def test_the_engine_that_ran_is_told(manifest: tuple[str, str, int], line: str) -> None:
+    names = ("engine", "device", "threads")
+    assert report.engine_line(dict(zip(names, manifest, strict=True))).plain == line
 
 
 # --- terminals
