@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sim.engines.choice import ENGINES, Engine, choose, engine_problem
-from sim.engines.cuda_engine import CudaEngine, device_speeds
+from sim.engines.cuda_engine import CudaEngine, device_names, device_speeds
 from sim.engines.kernel_budget import issue_limit
-from sim.engines.native_engine import usable_builds
+from sim.engines.native_engine import library_file, usable_builds
+from sim.errors import InputError, Problem
+from sim.kernel_sources import NATIVE_BUILDS
 from sim.outcomes import LOWER, UPPER, Outcomes
+from sim.plan import EnginePlan
 from sim.plan_builder import prepare
 from sim.scenario import Scenario
 
@@ -30,27 +34,33 @@ class EngineState:
     ----------
     engine : its name.
     available : whether it can.
-    device : what it computes on; empty if it cannot.
-    note : why not and how to get it, or what more there is to know.
+    device : what it computes on, every GPU for cuda; empty if it cannot.
+    problem : why it cannot, and how to get it; empty if it can.
+    builds, usable_builds : of native, those compiled here and those of them that this processor can run.
     """
 
     engine: str
     available: bool
     device: str
-    note: str
+    problem: str = ""
+    builds: list[str] = field(default_factory=list)
+    usable_builds: list[str] = field(default_factory=list)
 
 
 def engine_states() -> list[EngineState]:
-    """Every engine, the fastest first."""
-    states = []
-    for name in ENGINES[1:]:
-        problem = engine_problem(name)
-        device = "" if problem else choose(name).device
-        note = problem or ""
-        if name == "native" and not problem:
-            note = f"builds this processor can run: {', '.join(usable_builds())}"
-        states.append(EngineState(name, problem is None, device, note))
-    return states
+    """Every engine, in the order in which "auto" looks for them."""
+    return [_state(name) for name in ENGINES[1:]]
+
+
+def _state(name: str) -> EngineState:
+    problem = engine_problem(name)
+    builds = [b for b in NATIVE_BUILDS if name == "native" and library_file(b) is not None]
+    if problem is not None:
+        return EngineState(name, False, "", problem, builds)
+    if name == "cuda":
+        device = ", ".join(f"{model} (device {number})" for number, model in enumerate(device_names()))
+        return EngineState(name, True, device)
+    return EngineState(name, True, choose(name).device, "", builds, usable_builds() if builds else [])
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,10 @@ class Timing:
     paths : number of paths a run.
     seconds : median wall time of a run, compiling and preparing the scenario apart.
     compile_seconds : time to compile the kernels, for cuda; else 0.
-    kernel_seconds : median time by the GPU's clock; NaN for the others.
+    kernel_seconds : median time in the kernel by the GPU's clock, a device; NaN for the others.
     path_steps_per_s : paths × steps / seconds, by the GPU's clock where there is one.
     ns_per_path_step : nanoseconds a path-step.
-    speed : ratio to NumPy on one processor in the same benchmark; NaN if that was not run.
+    speed : ratio to NumPy on one processor with as many paths in the same benchmark; NaN if that was not run.
     seconds_to_target : time to the standard error asked for, of both first-target odds.
     issue_share : share of the devices' instruction-issue limit; NaN where it is not known.
     counts : "first", "identical" or "DIFFERENT", compared with the first run of as many paths.
@@ -103,7 +113,7 @@ def benchmark(
     Parameters
     ----------
     scenario : what to simulate.
-    engines : names; those available here if None.
+    engines : names; those available here if None. NumPy goes first, since the others are compared with it.
     paths, threads : numbers to try; cuda takes no threads.
     devices : GPUs for cuda, used together; device 0 if None.
     repeats : runs of which the median is taken.
@@ -112,50 +122,64 @@ def benchmark(
 
     Raises
     ------
-    GammawallError, InputError : as `choose` and `prepare`.
+    GammawallError, InputError : as `choose` and `prepare`; an engine is named twice, or devices but not cuda.
     """
-    names = list(engines or [s.engine for s in engine_states() if s.available])
-    # NumPy on one processor, the base of the ratios, comes first.
-    names.sort(key=lambda name: name != BASE)
+    names = sorted(_names(engines, devices), key=lambda name: name != BASE)
     workers = [worker for name in names for worker in _workers(name, threads, devices)]
     plan = prepare(scenario, where).plan
     rows: list[Timing] = []
     first: dict[int, Outcomes] = {}
-    base = float("nan")
+    base: dict[int, float] = {}
     for worker in workers:
         for count in paths:
-            worker.run(plan, SEED, 0, min(count, max(1, count // 10)))
-            seconds, kernel_seconds = [], []
-            for _ in range(repeats):
-                began = time.perf_counter()
-                outcomes = worker.run(plan, SEED, 0, count)
-                seconds.append(time.perf_counter() - began)
-                kernel_seconds.append(getattr(worker, "kernel_seconds", float("nan")))
-            same = "identical" if first.get(count) == outcomes else "DIFFERENT"
-            counts = same if count in first else "first"
-            first.setdefault(count, outcomes)
-            timed = statistics.median(seconds if worker.name != "cuda" else kernel_seconds)
-            rate = count * plan.steps / (timed / (len(worker.devices) if isinstance(worker, CudaEngine) else 1))
-            if worker.name == BASE and worker.threads == 1 and np.isnan(base):
-                base = rate
+            outcomes, seconds, kernel_seconds = _timed(worker, plan, count, repeats)
+            rate = count * plan.steps / (seconds if math.isnan(kernel_seconds) else kernel_seconds)
+            if worker.name == BASE and worker.threads == 1:
+                base[count] = rate
+            same = "identical" if outcomes == first.get(count) else "DIFFERENT"
+            limit = _issue_limit(worker)
             rows.append(
                 Timing(
-                    worker.name,
-                    worker.device,
-                    worker.threads,
-                    count,
-                    statistics.median(seconds),
-                    getattr(worker, "compile_seconds", 0.0),
-                    statistics.median(kernel_seconds),
-                    rate,
-                    1e9 / rate,
-                    rate / base,
-                    paths_for(outcomes, target_se) * plan.steps / rate,
-                    rate / limit if (limit := _issue_limit(worker)) else float("nan"),
-                    counts,
+                    engine=worker.name,
+                    device=worker.device,
+                    workers=worker.threads,
+                    paths=count,
+                    seconds=seconds,
+                    compile_seconds=worker.compile_seconds if isinstance(worker, CudaEngine) else 0.0,
+                    kernel_seconds=kernel_seconds,
+                    path_steps_per_s=rate,
+                    ns_per_path_step=1e9 / rate,
+                    speed=rate / base.get(count, math.nan),
+                    seconds_to_target=paths_for(outcomes, target_se) * plan.steps / rate,
+                    issue_share=math.nan if limit is None else rate / limit,
+                    counts=same if count in first else "first",
                 )
             )
+            first.setdefault(count, outcomes)
     return pd.DataFrame(rows)
+
+
+def _names(engines: Sequence[str] | None, devices: Sequence[int] | None) -> list[str]:
+    """Names of the engines to time."""
+    names = [s.engine for s in engine_states() if s.available] if engines is None else list(engines)
+    if devices is not None and engines is None and "cuda" not in names:
+        names.append("cuda")
+    shown = ",".join(names)
+    problems = [
+        Problem(
+            "", "engines", shown, f"there is no engine {name!r}", f"Try some of {', '.join(ENGINES[1:])}."
+        )
+        for name in dict.fromkeys(names)
+        if name not in ENGINES[1:]
+    ]
+    if len(set(names)) < len(names):
+        problems.append(Problem("", "engines", shown, "an engine is named twice"))
+    if devices is not None and "cuda" not in names:
+        why = "of the engines named, none runs on a GPU"
+        problems.append(Problem("", "devices", ",".join(map(str, devices)), why, "Try --engines cuda,numpy."))
+    if problems:
+        raise InputError(problems)
+    return names
 
 
 def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -> Iterator[Engine]:
@@ -163,6 +187,19 @@ def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -
         yield choose(name, devices=devices)
     else:
         yield from (choose(name, n) for n in sorted(threads))
+
+
+def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[Outcomes, float, float]:
+    """Counts, median seconds, and median seconds in the kernel a device, NaN for engines without a clock."""
+    outcomes = worker.run(plan, SEED, 0, max(1, paths // 10))
+    seconds, kernel_seconds = [], []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        outcomes = worker.run(plan, SEED, 0, paths)
+        seconds.append(time.perf_counter() - began)
+        own = worker.kernel_seconds / len(worker.devices) if isinstance(worker, CudaEngine) else math.nan
+        kernel_seconds.append(own)
+    return outcomes, statistics.median(seconds), statistics.median(kernel_seconds)
 
 
 def _issue_limit(worker: Engine) -> float | None:
@@ -174,6 +211,9 @@ def _issue_limit(worker: Engine) -> float | None:
 
 
 def paths_for(outcomes: Outcomes, target_se: float) -> float:
-    """Paths at which both first-target odds with dealers have a standard error: p·(1 − p)/se²."""
-    share = outcomes.joint.sum(axis=1)[[UPPER, LOWER]] / outcomes.paths
-    return float(np.max(share * (1 - share))) / target_se**2
+    """Paths at which both first-target odds with dealers have a standard error: p·(1 − p)/se².
+
+    p = (count + 1)/(n + 2), as in `sim.run.paths_wanting`: an event not yet seen takes paths too.
+    """
+    shares = (outcomes.joint.sum(axis=1)[[UPPER, LOWER]] + 1) / (outcomes.paths + 2)
+    return float(np.max(shares * (1 - shares))) / target_se**2

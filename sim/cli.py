@@ -130,7 +130,9 @@ ENGINE = click.option(
 )
 
 
-def read_numbers(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+def read_numbers(
+    smallest: int,
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
     """Reader of whole numbers with commas between them, such as 0,1 or 1e5,1e6, none of them twice."""
     read = count_from(smallest)
 
@@ -375,21 +377,27 @@ def check(
     z-score is beyond 4.5.
     """
     from sim.check import run_checks
+    from sim.engines.choice import choose
     from sim.scenario_file import load_scenario
 
     loaded = load_scenario(scenario, overrides)
+    worker = choose(engine, threads, devices=devices)
     checks = run_checks(
-        loaded, paths=paths, seed=seed, engine=engine, threads=threads, devices=devices, where=scenario
+        loaded, paths=paths, seed=seed, engine=worker.name, threads=threads, devices=devices, where=scenario
     )
+    ran = {"engine": worker.name, "device": worker.device, "threads": worker.threads}
     failed = [c.name for c in checks if not c.ok]
     if as_json:
         fields = ("name", "expected", "simulated", "std_error", "z", "ok")
         rows = [{name: getattr(c, name) for name in fields} for c in checks]
-        _print_json({"scenario": loaded.name, "seed": seed, "paths": paths, "ok": not failed, "checks": rows})
+        document = {"scenario": loaded.name, "seed": seed, "paths": paths, **ran}
+        _print_json({**document, "ok": not failed, "checks": rows})
     else:
-        from sim.report import Terminal, check_view, print_view
+        from sim.report import Terminal, check_view, engine_line, print_view
 
-        print_view(check_view(checks), Terminal())
+        terminal = Terminal()
+        print_view(check_view(checks), terminal)
+        terminal.print(engine_line(ran))
     if failed:
         raise GammawallError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
 
@@ -443,7 +451,12 @@ def engines(as_json: bool) -> None:
     help="Standard error of first-target odds that the time is given for.",
 )
 @SET
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="File for the table.")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="File for the table.",
+)
 @JSON
 def bench(
     scenario: str,
@@ -462,6 +475,9 @@ def bench(
 
     Medians of repeats after a warm-up; a GPU's time is its own clock's. Exits 1 if any counts differ.
     """
+    if csv_file is not None and not csv_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
+
     from sim.bench import benchmark
     from sim.results import json_rows
     from sim.scenario_file import load_scenario
@@ -476,8 +492,6 @@ def bench(
         target_se=target_se,
         where=scenario,
     )
-    if csv_file is not None:
-        rows.to_csv(csv_file, index=False, lineterminator="\n")
     if as_json:
         _print_json({"scenario": scenario, "target_se": target_se, "rows": json_rows(rows)})
     else:
@@ -485,6 +499,8 @@ def bench(
         from sim.report import Terminal
 
         print_bench(rows, target_se, Terminal())
+    if csv_file is not None:
+        rows.to_csv(csv_file, index=False, lineterminator="\n")
     if (rows["counts"] == "DIFFERENT").any():
         raise GammawallError("the counts differ between engines. Please report this with the table.")
 

@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 def print_engines(states: Sequence[EngineState], console: Console) -> None:
     """Print every engine: whether it is here, on what, or how to get it; and which one auto takes."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("engine", no_wrap=True, style="bold")
+    table.add_column("available", no_wrap=True)
+    table.add_column("device, or why not and how to get it", overflow="fold")
     for state in states:
-        mark = ("yes", "bold green") if state.available else ("no ", "bold yellow")
-        console.print(Text.assemble((f"{state.engine:<7}", "bold"), mark, "  ", state.device))
-        if state.note:
-            console.print(Text(f"            {state.note}", "dim"))
+        mark = Text("yes", "green") if state.available else Text("no", "bold yellow")
+        table.add_row(state.engine, mark, state.device or state.problem)
+    print_view(table, console)
+    for state in states:
+        if state.builds:
+            run = f"; this processor can run {', '.join(state.usable_builds)}" if state.usable_builds else ""
+            console.print(Text(f"{state.engine} builds here: {', '.join(state.builds)}{run}", "dim"))
     auto = next(state.engine for state in states if state.available)
     console.print(f"--engine auto takes {auto}.")
 

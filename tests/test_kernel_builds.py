@@ -77,6 +77,13 @@ def library_of(compiled: dict[Kind, Future[Path]], kind: Kind) -> Path:
     return compiled[kind].result() if kind in compiled else kind.library()
 
 
+@pytest.fixture(scope="module", params=[*INSTALLED, *PLAIN], ids=str)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each of the builds; both tests of one follow each other, so that one process runs both."""
+    found: Kind = request.param
+    return found
+
+
 @cache
 def plans() -> tuple[EnginePlan, ...]:
     """The two shortest scenarios with books of several regimes, of which one ends between two calls' normals."""
@@ -94,21 +101,28 @@ def test_short_scenarios_differ() -> None:
     assert len({plan.steps_per_session for plan in plans()}) == 2
 
 
-@pytest.mark.parametrize("kind", [*INSTALLED, *PLAIN, *LANES], ids=str)
 def test_counts_are_those_of_numpy(compiled: dict[Kind, Future[Path]], kind: Kind) -> None:
     library = library_of(compiled, kind)
     if not runs_here(kind.build):
         pytest.skip(f"this processor cannot run the {kind.build} build")
-    engine = engine_of(library, 2, 301)
-    assert tuple(engine.run(plan, SEED, 0, PATHS) for plan in plans()) == expected()
+    assert counted_by(library) == expected()
 
 
 @pytest.mark.skipif(not shutil.which("objdump"), reason="needs objdump to read the machine code")
-@pytest.mark.parametrize("kind", [*INSTALLED, *PLAIN], ids=str)
 def test_no_operation_is_fused(compiled: dict[Kind, Future[Path]], kind: Kind) -> None:
     code = disassembled(library_of(compiled, kind))
     assert "<simulate_paths>:" in code
     assert FUSED.findall(code) == []
+
+
+@pytest.mark.parametrize("shorter", LANES, ids=str)
+def test_length_of_a_block_changes_nothing(compiled: dict[Kind, Future[Path]], shorter: Kind) -> None:
+    assert counted_by(library_of(compiled, shorter)) == expected()
+
+
+def counted_by(library: Path) -> tuple[Outcomes, ...]:
+    engine = engine_of(library, 2, 301)
+    return tuple(engine.run(plan, SEED, 0, PATHS) for plan in plans())
 
 
 def test_fused_operations_would_be_seen() -> None:
@@ -166,11 +180,13 @@ def address_sanitizer(compiler: str) -> str:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="preloads as on Linux")
-@pytest.mark.parametrize("kind", SANITIZED, ids=lambda kind: kind.compiler)
-def test_no_memory_is_misused_and_nothing_undefined(compiled: dict[Kind, Future[Path]], kind: Kind) -> None:
+@pytest.mark.parametrize("sanitized", SANITIZED, ids=lambda kind: kind.compiler)
+def test_no_memory_is_misused_and_nothing_undefined(
+    compiled: dict[Kind, Future[Path]], sanitized: Kind
+) -> None:
     """Whole and cut blocks of every random scenario up to 64 steps."""
-    preload = address_sanitizer(kind.compiler)
+    preload = address_sanitizer(sanitized.compiler)
     plans = [p.plan for p in random_scenarios() if p.plan.steps <= 64]
     runs = [(plan, (SEED, 0, 300)) for plan in plans]
-    found = pickle.loads(run_under(preload, library_of(compiled, kind), runs))
+    found = pickle.loads(run_under(preload, library_of(compiled, sanitized), runs))
     assert found == tuple(NumpyEngine().run(plan, *run) for plan, run in runs)

@@ -61,10 +61,11 @@ def share_ranges(
             finished.put(None)
 
     threads = [threading.Thread(target=work, args=(counter,), daemon=True) for counter in counters]
-    for thread in threads:
-        thread.start()
     working = len(threads)
     try:
+        # In here, since an interruption may come before the last one has started.
+        for thread in threads:
+            thread.start()
         while working:
             done = finished.get()
             if isinstance(done, BaseException):
@@ -76,4 +77,5 @@ def share_ranges(
     finally:
         stopped.set()
         for thread in threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()

@@ -1,0 +1,208 @@
+"""Ranges cover every path once, whoever takes them and whatever goes wrong."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.engines.path_ranges import even_size, path_ranges, share_ranges
+
+WORD = 1 << 32
+
+
+class Counter:
+    """Counter that keeps the ranges it took, and their thread."""
+
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+        self.threads: set[int] = set()
+
+    def __call__(self, first: int, count: int) -> None:
+        self.threads.add(threading.get_ident())
+        self.ranges.append((first, count))
+
+
+def alive() -> set[threading.Thread]:
+    return set(threading.enumerate()) - {threading.main_thread()}
+
+
+# --- path_ranges and even_size
+
+
+def test_ranges_stop_at_two_to_the_32() -> None:
+    start = WORD - 10
+    assert list(path_ranges(start, 25, 8)) == [(start, 8), (start + 8, 2), (WORD, 8), (WORD + 8, 7)]
+
+
+def test_a_range_may_be_larger_than_what_there_is() -> None:
+    assert list(path_ranges(7, 3, 1000)) == [(7, 3)]
+    assert list(path_ranges(7, 0, 1000)) == []
+
+
+@given(
+    st.one_of(
+        st.integers(0, 5000), st.integers(WORD - 2000, WORD + 2000), st.integers(5 * WORD - 99, 5 * WORD)
+    ),
+    st.integers(1, 3000),
+    st.integers(1, 4000),
+)
+def test_ranges_cover_every_path_once(first: int, paths: int, size: int) -> None:
+    here = first
+    for start, count in path_ranges(first, paths, size):
+        assert start == here
+        assert 0 < count <= size
+        assert start >> 32 == (start + count - 1) >> 32
+        here += count
+    assert here == first + paths
+
+
+@given(st.integers(1, 10**9), st.integers(1, 64), st.integers(1, 1000), st.integers(1, 10**6))
+def test_even_size_gives_each_worker_as_many_ranges(
+    paths: int, workers: int, smallest: int, more: int
+) -> None:
+    largest = smallest + more
+    size = even_size(paths, workers, smallest, largest)
+    assert smallest <= size <= largest
+    if size > smallest:
+        # as many rounds as the largest size needs, and no range could be smaller
+        rounds = -(-paths // (workers * largest))
+        assert size * workers * rounds >= paths > (size - 1) * workers * rounds
+
+
+# --- share_ranges
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_range_is_taken_once(workers: int) -> None:
+    counters = [Counter() for _ in range(workers)]
+    expected = list(path_ranges(WORD - 500, 1003, 10))
+    share_ranges(counters, iter(expected), None)
+    assert sorted(r for counter in counters for r in counter.ranges) == expected
+    # a counter's array is its own: one thread each, and never the caller's
+    used = [thread for counter in counters for thread in counter.threads]
+    assert all(len(counter.threads) <= 1 for counter in counters)
+    assert len(set(used)) == len(used)
+    assert threading.get_ident() not in used
+
+
+def test_more_workers_than_ranges() -> None:
+    counters = [Counter() for _ in range(4)]
+    share_ranges(counters, iter([(0, 1)]), None)
+    assert [r for counter in counters for r in counter.ranges] == [(0, 1)]
+    share_ranges(counters, iter([]), None)
+    assert sum(len(counter.ranges) for counter in counters) == 1
+
+
+def test_counters_work_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=30)
+
+    def wait_for_the_others(_first: int, _count: int) -> None:
+        together.wait()
+
+    share_ranges([wait_for_the_others] * 3, path_ranges(0, 3, 1), None)
+
+
+def test_progress_comes_in_the_order_of_finishing_in_the_calling_thread() -> None:
+    second_done, seen = threading.Event(), []
+
+    def count(first: int, _count: int) -> None:
+        if first == 0:
+            assert second_done.wait(30)
+
+    def progress(paths: int) -> None:
+        seen.append((paths, threading.get_ident()))
+        second_done.set()
+
+    share_ranges([count, count], iter([(0, 5), (5, 7)]), progress)
+    assert seen == [(7, threading.get_ident()), (5, threading.get_ident())]
+
+
+def test_progress_adds_up_to_the_paths() -> None:
+    seen: list[int] = []
+    share_ranges([Counter(), Counter()], path_ranges(0, 2250, 500), seen.append)
+    assert sorted(seen) == [250, 500, 500, 500, 500]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), MemoryError("none left"), SystemExit(3)])
+def test_what_a_counter_raises_is_raised_after_the_others_have_finished(error: BaseException) -> None:
+    began, others = threading.Event(), []
+
+    def fail(_first: int, _count: int) -> None:
+        assert began.wait(30)
+        raise error
+
+    def slow(first: int, _count: int) -> None:
+        began.set()
+        time.sleep(0.05)
+        others.append(first)
+
+    before = alive()
+    with pytest.raises(type(error)) as caught:
+        share_ranges([fail, slow], path_ranges(0, 100_000, 1), None)
+    assert caught.value is error
+    assert alive() == before
+    # the range under way was finished, and next to nothing was begun after it
+    assert 1 <= len(others) <= 3
+
+
+def test_ranges_that_fail_fail_the_run() -> None:
+    def broken() -> object:
+        yield 0, 1
+        raise OverflowError("no more numbers")
+
+    with pytest.raises(OverflowError, match="no more numbers"):
+        share_ranges([Counter(), Counter()], broken(), None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("progress is broken")])
+def test_an_error_of_the_callback_ends_the_threads(error: BaseException) -> None:
+    counters = [Counter(), Counter()]
+
+    def slowly(counter: Counter) -> Callable[[int, int], None]:
+        def count(first: int, paths: int) -> None:
+            time.sleep(0.001)
+            counter(first, paths)
+
+        return count
+
+    def fail(_paths: int) -> None:
+        raise error
+
+    before = alive()
+    with pytest.raises(type(error)) as caught:
+        share_ranges([slowly(c) for c in counters], path_ranges(0, 1_000_000, 1), fail)
+    assert caught.value is error
+    assert alive() == before
+    assert sum(len(c.ranges) for c in counters) < 1_000
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05], ids=["while they start", "later"])
+def test_ctrl_c_is_heeded_while_the_counters_work(delay: float) -> None:
+    counting = threading.Event()
+
+    def count(_first: int, _count: int) -> None:
+        counting.set()
+        time.sleep(0.01)
+
+    def press() -> None:
+        assert counting.wait(30)
+        time.sleep(delay)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    finger = threading.Thread(target=press)
+    before = alive()
+    finger.start()
+    with pytest.raises(KeyboardInterrupt):
+        share_ranges([count] * 20, path_ranges(0, 1 << 40, 1), None)
+    finger.join()
+    # a thread that was just being started ends by itself
+    deadline = time.monotonic() + 10
+    while alive() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert alive() == before
