@@ -305,13 +305,14 @@ def test_check_options_reach_the_checks(monkeypatch: pytest.MonkeyPatch) -> None
         return fake_checks(ok=True)()
 
     monkeypatch.setattr("sim.check.run_checks", run_checks)
-    assert gammawall("check", "no-dealers", "--paths", "10k", "--seed", "9", "--threads", "1").exit_code == 0
+    options = "--paths 10k --seed 9 --engine numpy --threads 1"
+    assert gammawall("check", "no-dealers", *options.split()).exit_code == 0
     assert calls == [
         {
             "name": "no-dealers",
             "paths": 10_000,
             "seed": 9,
-            "engine": "auto",
+            "engine": "numpy",
             "threads": 1,
             "devices": None,
             "where": "no-dealers",

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from sample_scenario import DELETE, sample
 
-from sim.engines.choice import available_processors, choose
 from sim.engines.numpy_engine import NumpyEngine
-from sim.engines.path_ranges import path_ranges
-from sim.errors import GammawallError, InputError
+from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.outcomes import LOWER, UPPER, Outcomes
@@ -103,16 +101,6 @@ def test_paths_beyond_every_level_are_counted() -> None:
     outcomes = NumpyEngine(1).run(plan, 1, 0, 20_000)
     assert outcomes.closes.sum() == 20_000 * 252
     assert (outcomes.touch.sum(axis=2) <= 20_000).all()
-
-
-def test_path_blocks_cover_the_range_once_and_stop_at_two_to_the_32() -> None:
-    start = (1 << 32) - 10
-    assert list(path_ranges(start, 25, 8)) == [
-        (start, 8),
-        (start + 8, 2),
-        (1 << 32, 8),
-        ((1 << 32) + 8, 7),
-    ]
 
 
 def test_seeds_differ_in_both_words(plan: EnginePlan, whole: Outcomes) -> None:
@@ -242,11 +230,3 @@ def children() -> list[int]:
         if parent == os.getpid() and b"numpy_worker" in command and state != "Z":
             mine.append(int(folder.name))
     return mine
-
-
-def test_choose() -> None:
-    assert choose("auto").name in ("cuda", "native", "numpy")
-    assert choose("numpy", threads=3).threads == 3
-    assert choose("numpy").threads == available_processors() >= 1
-    with pytest.raises(InputError, match=r"engine = 'fpga' .*Try one of"):
-        choose("fpga")

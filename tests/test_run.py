@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from sample_scenario import sample
 
 import sim
+from sim.engines.choice import choose
 from sim.errors import InputError
 from sim.oracle import corridor, touch_probability
 from sim.outcomes import LOWER, UPPER
@@ -56,11 +58,25 @@ def test_manifest_tells_how_to_repeat_the_run(small: Scenario, result: Result) -
     manifest = json.loads(json.dumps(result.manifest, allow_nan=False))
     assert manifest["seed"] == 4
     assert manifest["paths"] == 20_000
-    assert manifest["engine"] == "numpy"
+    engine = choose()
+    assert [manifest[k] for k in ("engine", "device", "threads")] == [
+        engine.name,
+        engine.device,
+        engine.threads,
+    ]
     assert manifest["scenario_hash"] == scenario_hash(small)
     assert scenario_from_mapping_of(manifest["scenario"]) == small
     assert manifest["versions"]["gammawall-sim"] == sim.__version__
     assert manifest["timings"]["simulate_s"] > 0
+
+
+def test_versions_name_cupy_if_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.run, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]})
+    usual = sim.run.installed_versions("native")
+    assert "click" not in usual
+    assert sim.run.installed_versions("cuda") == {**usual, "click": version("click")}
+    monkeypatch.setattr(sim.run, "packages_distributions", dict)
+    assert sim.run.installed_versions("cuda") == usual
 
 
 def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:
