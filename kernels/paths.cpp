@@ -17,6 +17,7 @@ namespace {
 #ifndef LANES
 #define LANES 256
 #endif
+static_assert(LANES % 8 == 0, "paths near a level are looked for eight at a time");
 constexpr int CACHE_LINE = 64;
 // Bytes of a table that are worth fetching ahead: larger ones have most of their lines where few paths come.
 constexpr long MOST_PREFETCHED = 1 << 16;

@@ -14,6 +14,7 @@ DEVICE Line line_at(const Line* lines, int place) {
     return {line.x, line.y};
 #else
     // One 64-bit read, so that vectorised look-ups gather half as often.
+    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the intercept is the low half");
     Word64 line;
     __builtin_memcpy(&line, lines + place, sizeof line);
     return {float_of(static_cast<int>(line)), float_of(static_cast<int>(line >> 32))};
