@@ -28,19 +28,22 @@ from sim.scenario_file import load_scenario
 SCENARIO = "siege-of-7000"
 QUANTLIB_PATHS = 4_000
 ARRAY_PATHS = 1 << 16
+CUPY_PATHS = 1 << 20
 
 
-def peers_of(prepared: Prepared, paths: int, threads: list[int]) -> list[tuple[Peer, int, int]]:
-    """Peers, each with its number of processors and of paths."""
-    found: list[tuple[Peer, int, int]] = [(NumbaPaths(prepared.plan, n, 1), n, paths) for n in threads]
-    found.append((ArrayPaths(prepared.plan, np, 1), 1, ARRAY_PATHS))
+def peers_of(prepared: Prepared, paths: int, threads: list[int], *, gpu: bool) -> list[tuple[Peer, int, int]]:
+    """Peers, each with its number of processors and of paths; QuantLib last."""
     try:
+        found: list[tuple[Peer, int, int]] = [(NumbaPaths(prepared.plan, n, 1), n, paths) for n in threads]
+        quantlib = QuantLibBarrier(prepared)
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"{error}. Try pip install 'gammawall-sim[bench]', or make bench.") from error
+    found.append((ArrayPaths(prepared.plan, np, 1), 1, ARRAY_PATHS))
+    if gpu:
         import cupy
-    except ImportError:
-        pass
-    else:
-        found.append((ArrayPaths(prepared.plan, cupy, 1), 1, 1 << 20))
-    found.append((QuantLibBarrier(prepared), 1, QUANTLIB_PATHS))
+
+        found.append((ArrayPaths(prepared.plan, cupy, 1), 1, CUPY_PATHS))
+    found.append((quantlib, 1, QUANTLIB_PATHS))
     return found
 
 
@@ -57,6 +60,7 @@ def peer_row(peer: Peer, workers: int, paths: int, steps: int, repeats: int) -> 
         "engine": peer.name,
         "workers": workers,
         "paths": paths,
+        "path_steps_per_s": 1e9 / nanoseconds,
         "ns_per_path_step": nanoseconds,
         "compile_seconds": compiled,
         "counts": f"without {peer.leaves_out}",
@@ -81,7 +85,7 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=400_000)
     parser.add_argument("--numpy-paths", type=int, default=1 << 17)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
 
@@ -89,6 +93,7 @@ def main() -> None:
     prepared = prepare(scenario)
     steps = prepared.plan.steps
     here = [state.engine for state in engine_states() if state.available]
+    peers = peers_of(prepared, options.paths, options.threads, gpu="cuda" in here)
     rows = benchmark(
         scenario, engines=here, paths=[options.numpy_paths], threads=options.threads, repeats=options.repeats
     )
@@ -98,11 +103,8 @@ def main() -> None:
             scenario, engines=fast, paths=[options.paths], threads=options.threads, repeats=options.repeats
         )
         rows = pd.concat([rows, more], ignore_index=True)
-    peers = [
-        peer_row(peer, workers, paths, steps, options.repeats)
-        for peer, workers, paths in peers_of(prepared, options.paths, options.threads)
-    ]
-    table = pd.concat([rows[list(peers[0])], pd.DataFrame(peers)], ignore_index=True)
+    peer_rows = [peer_row(*peer, steps, options.repeats) for peer in peers]
+    table = pd.concat([rows[list(peer_rows[0])], pd.DataFrame(peer_rows)], ignore_index=True)
     table["speed"] = table["ns_per_path_step"].iloc[-1] / table["ns_per_path_step"]
 
     print(f"{SCENARIO}: paths of {steps} steps, median of {options.repeats}; speed against QuantLib")
