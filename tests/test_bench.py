@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_cupy import Machine, install
+from needs import needs_native
 from short_scenarios import scenario_of
 
 from sim import bench
@@ -95,9 +96,8 @@ def test_every_engine_is_named_with_its_device_or_a_cure() -> None:
         assert state.builds == [] or state.engine == "native"
 
 
+@needs_native
 def test_builds_that_the_processor_cannot_run_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    if native_engine.native_problem() is not None:
-        pytest.skip("native engine: not here")
     monkeypatch.setattr(bench, "usable_builds", lambda: ["baseline"])
     (native,) = (s for s in bench.engine_states() if s.engine == "native")
     assert native.builds == [b for b in NATIVE_BUILDS if native_engine.library_file(b)]

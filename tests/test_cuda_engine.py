@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cuda_on_cpu import needs_compiler
 from fake_cupy import Launch, Machine
+from needs import needs_native
 from sample_scenario import DELETE
 from short_scenarios import CATALYST, prepared_of
 
@@ -23,7 +24,7 @@ from sim.engines import cuda_engine
 from sim.engines.choice import choose
 from sim.engines.cuda_engine import CudaEngine, device_names
 from sim.engines.kernel_plan import TallyLayout
-from sim.engines.native_engine import NativeEngine, native_problem
+from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_sources import kernel_digest, kernel_files, kernel_structs
 from sim.outcomes import Outcomes
@@ -95,7 +96,7 @@ def test_counts_are_those_of_the_numpy_engine(machine: Machine, name: str) -> No
     assert [launch.grid * launch.block for launch in machine.launches] == [1024]
 
 
-@pytest.mark.skipif(native_problem() is not None, reason=f"native engine: {native_problem()}")
+@needs_native
 @pytest.mark.parametrize("name", ["every table", "many of all"])
 def test_counts_are_those_of_the_native_engine(machine: Machine, name: str) -> None:
     wanted = NativeEngine(2).run(plan_of(name), SEED, 0, PATHS)

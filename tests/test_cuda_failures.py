@@ -89,7 +89,7 @@ class TestNotAvailable:
         ("present", "devices", "parts"),
         [
             (1, (1,), ("there is no device 1.", "--devices 0.")),
-            (2, (0, 5, -1), ("there is no device 5, -1.", "--devices 0 to 1.")),
+            (2, (0, 5, -1), ("there is no device 5, -1.", "--devices 0,1.")),
         ],
     )
     def test_no_such_device(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import needs_native
 from result_files import FILES
 
 COMMAND = Path(sysconfig.get_path("scripts"), "gammawall")
@@ -38,6 +39,7 @@ position = [
 ]
 """
 TABLES = [name for name in FILES if name.endswith(".csv")]
+RUNS = ["numpy", pytest.param("native", marks=needs_native)]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
@@ -80,13 +82,19 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 class LongRun:
-    """A run of 50 million paths on two workers that has made some progress with starting them."""
+    """A run of 50 million paths on two workers that has made some progress with starting them.
 
-    def __init__(self, process: subprocess.Popen[str], seconds: float):
+    Its workers are processes on the NumPy engine and threads on the native one.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], engine: str, seconds: float):
         self.process = process
-        wait_until(lambda: bool(self.children()), 60)
+        wait_until(lambda: bool(self.children() if engine == "numpy" else len(self.threads()) > 1), 60)
         time.sleep(seconds)
         self.started = self.children()
+
+    def threads(self) -> list[Path]:
+        return list(Path(f"/proc/{self.process.pid}/task").glob("*"))
 
     def children(self) -> set[int]:
         return {process for process, parent in alive().items() if parent == self.process.pid}
@@ -96,17 +104,22 @@ class LongRun:
 
 
 @contextmanager
-def long_run(seconds: float) -> Iterator[LongRun]:
-    """A long run, `seconds` after its first child process appeared; nothing of it outlives the test."""
-    program = [COMMAND, "run", "siege-of-7000", "--paths", "50M", "--threads", "2", "--out", "x"]
+def long_run(engine: str, seconds: float) -> Iterator[LongRun]:
+    """A long run, `seconds` after its first worker appeared; nothing of it outlives the test."""
+    options = ["--engine", engine, "--paths", "50M", "--threads", "2", "--out", "x"]
+    program = [COMMAND, "run", "siege-of-7000", *options]
+    # so that its only threads are workers
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
         open("stdout", "w") as stdout,
         open("stderr", "w") as stderr,
-        subprocess.Popen(program, stdout=stdout, stderr=stderr, text=True, start_new_session=True) as process,
+        subprocess.Popen(
+            program, stdout=stdout, stderr=stderr, text=True, env=env, start_new_session=True
+        ) as process,
     ):
         run = None
         try:
-            run = LongRun(process, seconds)
+            run = LongRun(process, engine, seconds)
             yield run
         finally:
             for left in {process.pid, *(run.left() if run else ())} & set(alive()):
@@ -120,9 +133,10 @@ def nothing_is_left() -> None:
 
 # while the workers start, and when they are at work
 @needs_proc
+@pytest.mark.parametrize("engine", RUNS)
 @pytest.mark.parametrize(("seconds", "times"), [(0.0, 1), (0.3, 4), (1.5, 1), (1.5, 4)])
-def test_ctrl_c_ends_a_run_and_its_workers(seconds: float, times: int) -> None:
-    with long_run(seconds) as run:
+def test_ctrl_c_ends_a_run_and_its_workers(engine: str, seconds: float, times: int) -> None:
+    with long_run(engine, seconds) as run:
         for _ in range(times):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.process.pid, signal.SIGINT)
@@ -135,9 +149,10 @@ def test_ctrl_c_ends_a_run_and_its_workers(seconds: float, times: int) -> None:
 
 
 @needs_proc
+@pytest.mark.parametrize("engine", RUNS)
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
-def test_termination_ends_a_run_and_its_workers(seconds: float) -> None:
-    with long_run(seconds) as run:
+def test_termination_ends_a_run_and_its_workers(engine: str, seconds: float) -> None:
+    with long_run(engine, seconds) as run:
         run.process.send_signal(signal.SIGTERM)
         assert run.process.wait(timeout=5) == 143
         wait_until(lambda: not run.left(), 5)
@@ -147,7 +162,7 @@ def test_termination_ends_a_run_and_its_workers(seconds: float) -> None:
 
 @needs_proc
 def test_workers_do_not_outlive_a_killed_run() -> None:
-    with long_run(1.5) as run:
+    with long_run("numpy", 1.5) as run:
         assert len(run.started) >= 2
         run.process.kill()
         assert run.process.wait(timeout=5) == -signal.SIGKILL

@@ -7,14 +7,12 @@ from typing import Any
 import fake_cupy
 import pytest
 from fake_cupy import Machine
+from needs import needs_native
 
 from sim.engines import choice, cuda_engine, native_engine
 from sim.engines.choice import ENGINES, choose, engine_problem
-from sim.engines.native_engine import native_problem
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError
-
-needs_native = pytest.mark.skipif(native_problem() is not None, reason="native engine: not here")
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import needs_native
 from random_scenarios import COUNT, FEATURES, features_of, random_scenarios
 from short_scenarios import SPOT, prepared_of
 
-from sim.engines.native_engine import NativeEngine, library_file, native_problem, usable_builds
+from sim.engines.native_engine import NativeEngine, native_problem, usable_builds
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_sources import NATIVE_BUILDS
 from sim.outcomes import LOWER, UPPER, Outcomes
@@ -37,16 +38,14 @@ LANES = 256
 SEED = 20_260_210
 TWO_TO_32 = 1 << 32
 
-pytestmark = pytest.mark.skipif(
-    library_file("baseline") is None, reason="the native engine was not compiled here"
-)
+pytestmark = needs_native
 
 
 @pytest.fixture(params=NATIVE_BUILDS)
 def build(request: pytest.FixtureRequest) -> str:
     """Each build that was compiled and that this processor can run."""
     name: str = request.param
-    if library_file(name) is None or name not in usable_builds():
+    if name not in usable_builds():
         pytest.skip(native_problem(name))
     return name
 

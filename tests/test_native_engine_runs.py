@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compiled_kernels import compile_kernels, first_compiler, needs_compiler
+from needs import needs_native
 from short_scenarios import prepared_of
 
 from sim.engines import native_engine
@@ -27,9 +28,6 @@ from sim.errors import GammawallError
 from sim.kernel_sources import NATIVE_BUILDS
 from sim.plan import EnginePlan
 
-needs_native = pytest.mark.skipif(
-    native_engine.library_file("baseline") is None, reason="the native engine was not compiled here"
-)
 LONG = 50_000_000
 
 
@@ -104,6 +102,7 @@ from types import SimpleNamespace
 import numpy as np
 from sim.engines.kernel_plan import struct_dtype
 from sim.engines.native_engine import NativeEngine
+from needs import needs_native
 from short_scenarios import prepared_of
 engine, plan = NativeEngine(), prepared_of().plan
 simulate_paths, Plan = engine.library.simulate_paths, struct_dtype("Plan")
@@ -175,6 +174,7 @@ def program_output(program: str) -> str:
 MEMORY_PROGRAM = """
 import resource
 from sim.engines.native_engine import NativeEngine
+from needs import needs_native
 from short_scenarios import prepared_of
 plan, engine = prepared_of({"market.sessions": 2}).plan, NativeEngine(2)
 for paths in (200_000, 2_000_000):

@@ -32,6 +32,14 @@ def alive() -> set[threading.Thread]:
     return set(threading.enumerate()) - {threading.main_thread()}
 
 
+def ends_as(before: set[threading.Thread]) -> bool:
+    """Whether soon no other threads are alive than before: a worker that has ended its work may still be there."""
+    deadline = time.monotonic() + 10
+    while alive() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return alive() == before
+
+
 # --- path_ranges and even_size
 
 
@@ -146,7 +154,7 @@ def test_what_a_counter_raises_is_raised_after_the_others_have_finished(error: B
     with pytest.raises(type(error)) as caught:
         share_ranges([fail, slow], path_ranges(0, 100_000, 1), None)
     assert caught.value is error
-    assert alive() == before
+    assert ends_as(before)
     # the range under way was finished, and next to nothing was begun after it
     assert 1 <= len(others) <= 3
 
@@ -178,7 +186,7 @@ def test_an_error_of_the_callback_ends_the_threads(error: BaseException) -> None
     with pytest.raises(type(error)) as caught:
         share_ranges([slowly(c) for c in counters], path_ranges(0, 1_000_000, 1), fail)
     assert caught.value is error
-    assert alive() == before
+    assert ends_as(before)
     assert sum(len(c.ranges) for c in counters) < 1_000
 
 
@@ -201,8 +209,30 @@ def test_ctrl_c_is_heeded_while_the_counters_work(delay: float) -> None:
     with pytest.raises(KeyboardInterrupt):
         share_ranges([count] * 20, path_ranges(0, 1 << 40, 1), None)
     finger.join()
-    # a thread that was just being started ends by itself
-    deadline = time.monotonic() + 10
-    while alive() != before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert alive() == before
+    assert ends_as(before)  # a thread that was just being started ends by itself
+
+
+def test_ctrl_c_again_and_again_waits_for_the_counters() -> None:
+    """What they count into is about to be given back."""
+    counting, began, ended = threading.Barrier(3, timeout=30), [], []
+
+    def count(first: int, _count: int) -> None:
+        began.append(first)
+        counting.wait()
+        time.sleep(0.5)
+        ended.append(first)
+
+    def press() -> None:
+        counting.wait()
+        for _ in range(4):
+            time.sleep(0.05)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    finger = threading.Thread(target=press)
+    before = alive()
+    finger.start()
+    with pytest.raises(KeyboardInterrupt):
+        share_ranges([count] * 2, path_ranges(0, 1 << 40, 1), None)
+    assert sorted(began) == sorted(ended) == [0, 1]
+    finger.join()
+    assert ends_as(before)

@@ -237,7 +237,7 @@ def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
         return "there is no NVIDIA GPU in this machine. Try --engine native or numpy."
     missing = [d for d in devices if not 0 <= d < present]
     if missing:
-        there = "0" if present == 1 else f"0 to {present - 1}"
+        there = ",".join(map(str, range(present)))
         return f"there is no device {', '.join(map(str, missing))}. Try --devices {there}."
     return None
 

@@ -80,33 +80,39 @@ class NativeEngine:
         MemoryError : there is none left.
         KeyboardInterrupt : after the threads have stopped.
         """
-        arrays: dict[str, NDArray[Any]] = {}
-
-        def place(name: str, array: NDArray[Any]) -> int:
-            arrays[name] = array
-            return int(array.ctypes.data)
-
-        struct = kernel_plan(plan, place)
+        placed = _PlacedPlan(plan)
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_PATHS)
         threads = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
-        counters = [self._counter(struct, seed, own) for own in totals]
+        counters = [self._counter(placed, seed, own) for own in totals]
         share_ranges(counters, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)
         return outcomes_from_tallies(plan, totals.sum(axis=0), paths)
 
-    def _counter(self, struct: NDArray[Any], seed: int, total: NDArray[np.int64]) -> Callable[[int, int], None]:
-        """Counter of ranges into a total of its own."""
+    def _counter(self, placed: _PlacedPlan, seed: int, total: NDArray[np.int64]) -> Callable[[int, int], None]:
+        """Counter of ranges into a total of its own, which keeps alive all that the library reads and writes."""
         counts = np.empty(total.size, dtype=np.uint32)
 
         def count_paths(first: int, count: int) -> None:
             counts.fill(0)
             draws = kernel_draws(seed, first >> WORD)
-            addresses = (struct.ctypes.data, draws.ctypes.data)
+            addresses = (placed.struct.ctypes.data, draws.ctypes.data)
             if self.library.simulate_paths(*addresses, first & WORD_MASK, count, counts.ctypes.data):
                 raise MemoryError("no memory for a block of paths")
             np.add(total, counts, out=total)
 
         return count_paths
+
+
+class _PlacedPlan:
+    """A plan as the library reads it: the struct and the arrays it points to."""
+
+    def __init__(self, plan: EnginePlan):
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.struct = kernel_plan(plan, self._place)
+
+    def _place(self, name: str, array: NDArray[Any]) -> int:
+        self.arrays[name] = array
+        return int(array.ctypes.data)
 
 
 def library_file(build: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 
 # Paths of a range share the high word of their number.
@@ -60,12 +61,12 @@ def share_ranges(
         else:
             finished.put(None)
 
-    threads = [threading.Thread(target=work, args=(counter,), daemon=True) for counter in counters]
-    working = len(threads)
+    workers = [_Worker(partial(work, counter)) for counter in counters]
+    working = len(workers)
     try:
         # In here, since an interruption may come before the last one has started.
-        for thread in threads:
-            thread.start()
+        for worker in workers:
+            worker.start()
         while working:
             done = finished.get()
             if isinstance(done, BaseException):
@@ -76,6 +77,35 @@ def share_ranges(
                 progress(done)
     finally:
         stopped.set()
-        for thread in threads:
-            if thread.is_alive():
-                thread.join()
+        _wait_for(workers)
+
+
+class _Worker(threading.Thread):
+    """A thread that says when its work has ended.
+
+    Until Python 3.13 a thread whose `join` is interrupted counts as ended although it is still at work.
+    """
+
+    def __init__(self, work: Callable[[], None]):
+        super().__init__(daemon=True)
+        self.work = work
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self.work()
+        finally:
+            self.ended.set()
+
+
+def _wait_for(workers: Sequence[_Worker]) -> None:
+    """Wait until all workers that were started have ended; an interruption meanwhile is raised after that."""
+    interruption: KeyboardInterrupt | None = None
+    for worker in workers:
+        while worker.ident is not None and not worker.ended.is_set():
+            try:
+                worker.ended.wait()
+            except KeyboardInterrupt as error:
+                interruption = error
+    if interruption is not None:
+        raise interruption
