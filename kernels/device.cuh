@@ -71,19 +71,16 @@ DEVICE float larger(float a, float b) {
 #endif
 }
 
-struct Product {
-    Word high;
-    Word low;
+template <typename W>
+struct ProductOf {
+    W high;
+    W low;
 };
 
-// Both words of a product. C++ compilers vectorise the two halves apart far better than a 64-bit product.
-DEVICE Product multiply(Word a, Word b) {
+// Both words of a product.
+DEVICE ProductOf<Word> multiply(Word a, Word b) {
     const Word64 product = static_cast<Word64>(a) * b;
-#ifdef __CUDACC__
     return {static_cast<Word>(product >> 32), static_cast<Word>(product)};
-#else
-    return {static_cast<Word>(product >> 32), a * b};
-#endif
 }
 
 // Place of the lowest bit of a word that is not zero.

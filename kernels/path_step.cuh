@@ -31,6 +31,12 @@ struct Ahead {
     bool near;
 };
 
+// The next barriers of a path with dealers at the end of a step, above and below.
+struct Barriers {
+    float above;
+    float below;
+};
+
 // Which step of which path: so many are left in the session, this one included. It lies `ahead` bytes, known at compile
 // time on a GPU, behind `base`.
 struct Moment {
@@ -69,7 +75,10 @@ DEVICE float move_fundamental(const Shares&, const PathState&, float, const GapO
 template <bool GAP>
 DEVICE void clear_market(const LineTable&, const PathState&, float, Ahead&);
 template <bool GAP>
-DEVICE void near_levels(const Moment&, float, const PathState&, int, Ahead&);
+DEVICE void move_demand(float, const PathState&, float, Ahead&);
+DEVICE Barriers next_barriers(const Moment&, const PathState&);
+template <bool GAP>
+DEVICE void near_levels(const Barriers&, float, const PathState&, int, Ahead&);
 template <bool GAP>
 DEVICE void touch_levels(const Plan&, const Draws&, const Moment&, int, PathState&, Ahead&, const Tally&);
 DEVICE void count_touches(const Plan&, const Moment&, int, int, const Tally&);
@@ -96,7 +105,7 @@ DEVICE Ahead advance(const Moment& moment, const PathState& path, float z, int k
     const Shares shares = shares_of(step);
     const float move = move_fundamental<GAP>(shares, path, z, outcome);
     clear_market<GAP>(head_of(step.table), path, move, ahead);
-    near_levels<GAP>(moment, shares.reach, path, known, ahead);
+    near_levels<GAP>(next_barriers(moment, path), shares.reach, path, known, ahead);
     return ahead;
 }
 
@@ -115,24 +124,34 @@ DEVICE float move_fundamental(const Shares& shares, const PathState& path, float
 // 4 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map.
 template <bool GAP>
 DEVICE void clear_market(const LineTable& table, const PathState& path, float move, Ahead& ahead) {
+    move_demand<GAP>(table.fade, path, move, ahead);
+    ahead.s = look_up(table, ahead.y, path.book);
+}
+
+// The fundamental and y at the end of the step.
+template <bool GAP>
+DEVICE void move_demand(float fade, const PathState& path, float move, Ahead& ahead) {
     ahead.x = path.x + move;
     ahead.y = path.y + move;
     if (!GAP) {
-        ahead.y = ahead.y - (path.s - path.x) * table.fade;
+        ahead.y = ahead.y - (path.s - path.x) * fade;
         ahead.y = ahead.y + path.flow;
     }
-    ahead.s = look_up(table, ahead.y, path.book);
+}
+
+DEVICE Barriers next_barriers(const Moment& moment, const PathState& path) {
+    const float* above = &barrier_at_end(*moment.base, path.place[UP]);
+    const float* below = &barrier_at_end(*moment.base, path.place[DOWN]);
+    const int skipped = moment.ahead / static_cast<int>(sizeof(float));
+    return {above[skipped], below[skipped]};
 }
 
 // 5 Find whether a next level may have been touched: the product of the distances at both ends, of the
 // nearer world each time, is within reach of the largest exponential.
 template <bool GAP>
-DEVICE void near_levels(const Moment& moment, float reach_share, const PathState& path, int known, Ahead& ahead) {
-    const float* above = &barrier_at_end(*moment.base, path.place[UP]);
-    const float* below = &barrier_at_end(*moment.base, path.place[DOWN]);
-    const int skipped = moment.ahead / static_cast<int>(sizeof(float));
-    ahead.distance[UP] = above[skipped] - ahead.y;
-    ahead.distance[DOWN] = below[skipped] + ahead.y;
+DEVICE void near_levels(const Barriers& next, float reach_share, const PathState& path, int known, Ahead& ahead) {
+    ahead.distance[UP] = next.above - ahead.y;
+    ahead.distance[DOWN] = next.below + ahead.y;
     ahead.distance[2 + UP] = path.twin_barrier[UP] - ahead.x;
     ahead.distance[2 + DOWN] = path.twin_barrier[DOWN] + ahead.x;
     ahead.closest[UP] = smaller(ahead.distance[UP], ahead.distance[2 + UP]);

@@ -5,6 +5,7 @@
 // Array names and their order follow path_state.cuh; a block's arrays have one number a lane.
 //
 // Random words: see session.cuh and path_step.cuh. Source: as paths.cu.
+#include "lanes.cuh"
 #include "paths.cuh"
 
 #include <cstring>
@@ -18,12 +19,22 @@ namespace {
 #define LANES 256
 #endif
 static_assert(LANES % 8 == 0, "paths near a level are looked for eight at a time");
-constexpr int CACHE_LINE = 64;
-// Bytes of a table that are worth fetching ahead: larger ones have most of their lines where few paths come.
-constexpr long MOST_PREFETCHED = 1 << 16;
-
+static_assert(LANES % Lanes::SIZE == 0, "random words are drawn for as many paths as a vector holds");
 #define ALIGNED alignas(64)
 #define VECTORISED _Pragma("omp simd")
+// For loops that read here and there.
+#define UNROLLED _Pragma("GCC unroll 8")
+
+// Place of step k among the four normals of its call, and of the angle's word among the four words.
+int normal_of(int k) { return (k + OPENING_WORDS) % 4; }
+int angle_of(int k) { return normal_of(k) | 1; }
+
+// Two numbers in one read.
+Word64 two_of(const int* numbers) {
+    Word64 two;
+    std::memcpy(&two, numbers, sizeof two);
+    return two;
+}
 
 // A block of paths. x, y and `closest` have two versions, before and after a step.
 struct Block {
@@ -105,24 +116,25 @@ struct Run {
     const Draws draws;
     Tally tally;
     Block block;
-    // The session's normals, the gap's first, and the angle word of each pair: (normals, LANES), (pairs, LANES).
-    std::unique_ptr<float[]> normals;
-    std::unique_ptr<Word[]> angles;
+    // The words of the present call, and the normals of its two pairs.
+    ALIGNED Word words[4][LANES];
+    ALIGNED float normals[4][LANES];
+    // What a step looks up: places of zones or cells, the lines there, and barriers.
+    ALIGNED int place[LANES];
+    ALIGNED Line lines[LANES];
+    ALIGNED Barriers barriers[LANES];
     // Qualifying closes in a row, (close triggers, LANES).
     std::unique_ptr<int[]> runs;
-    int pairs;
 
     Run(const Plan& plan_, const Draws& draws_, Count* tallies) : plan(plan_), draws(draws_) {
         tally = {tallies, nullptr, 0};
-        pairs = (plan.steps_per_session + 1) / 2;
-        normals.reset(new float[2 * pairs * LANES]);
-        angles.reset(new Word[pairs * LANES]);
         runs.reset(new int[(plan.close_triggers + 1) * LANES]);
     }
 
     void start(Word first_path);
     void open(int session);
-    void prefetch(const Step& step, int number);
+    void draw(int session, int call);
+    void fetch(const Line* table);
     template <bool GAP>
     void step(int session, int k, int count);
     template <bool GAP>
@@ -149,74 +161,60 @@ void Run::start(Word first_path) {
     }
 }
 
-// A session's words: V and gap outcome, then the normals of all its steps.
+// A session's opening: its variance V, its gap outcome, the first normals.
 void Run::open(int session) {
     // Copies that no store can alias, here and below, so that the loops vectorise.
     const Plan plan = this->plan;
-    const Draws draws = this->draws;
-    float* normal = normals.get();
-    Word* angle = angles.get();
-    const bool outcomes = plan.outcome_start[session + 1] > plan.outcome_start[session];
-    ALIGNED Word outcome_words[LANES];
+    draw(session, 0);
+    const Word* word = words[0];
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
-        const Words words = path_words(draws, block.path_low[i], address_of(session, 0), PURPOSE_MOVES);
-        const NormalPair pair = normal_pair(words.c, words.d);
-        normal[i] = pair.cosine;
-        normal[LANES + i] = pair.sine;
-        angle[i] = words.d;
-        outcome_words[i] = words.b;
         PathState path;
         path.h = block.h[i];
-        scale_variance(plan, words.a, path);
+        scale_variance(plan, word[i], path);
         block.scaled_variance[i] = path.scaled_variance;
         block.volatility[i] = path.volatility;
         block.mean[i] = path.mean;
     }
     std::memcpy(block.x_open, block.x[block.now], sizeof block.x_open);
-    for (int i = 0; outcomes && i < LANES; ++i) {
-        const GapOutcome outcome = gap_outcome(plan, session, outcome_words[i]);
+    if (plan.outcome_start[session + 1] == plan.outcome_start[session]) return;
+    for (int i = 0; i < LANES; ++i) {
+        const GapOutcome outcome = gap_outcome(plan, session, words[1][i]);
         block.gap_mean[i] = outcome.mean;
         block.gap_variance[i] = outcome.variance;
     }
-    for (int pair = 1; pair < pairs; pair += 2) {
-        float* here = normal + 2 * pair * LANES;
-        Word* word = angle + pair * LANES;
-        const Word address = address_of(session, (pair + 1) / 2);
-        if (pair + 1 < pairs) {
-            VECTORISED
-            for (int i = 0; i < LANES; ++i) {
-                const Words words = path_words(draws, block.path_low[i], address, PURPOSE_MOVES);
-                const NormalPair one = normal_pair(words.a, words.b);
-                const NormalPair two = normal_pair(words.c, words.d);
-                here[i] = one.cosine;
-                here[LANES + i] = one.sine;
-                here[2 * LANES + i] = two.cosine;
-                here[3 * LANES + i] = two.sine;
-                word[i] = words.b;
-                word[LANES + i] = words.d;
-            }
-        } else {
-            VECTORISED
-            for (int i = 0; i < LANES; ++i) {
-                const Words words = path_words(draws, block.path_low[i], address, PURPOSE_MOVES);
-                const NormalPair one = normal_pair(words.a, words.b);
-                here[i] = one.cosine;
-                here[LANES + i] = one.sine;
-                word[i] = words.b;
-            }
+}
+
+// The words of a call for every lane, and the normals of its pairs. The first call of a session has V and the gap
+// outcome in place of a pair.
+void Run::draw(int session, int call) {
+    const Draws draws = this->draws;
+    const Word address = address_of(session, call);
+    for (int i = 0; i < LANES; i += Lanes::SIZE) {
+        const WordsOf<Lanes> four = path_words(draws, Lanes::load(block.path_low + i), address, PURPOSE_MOVES);
+        four.a.store(words[0] + i);
+        four.b.store(words[1] + i);
+        four.c.store(words[2] + i);
+        four.d.store(words[3] + i);
+    }
+    for (int pair = call == 0 ? OPENING_WORDS : 0; pair < 4; pair += 2) {
+        const Word* radius = words[pair];
+        const Word* angle = words[pair + 1];
+        float* cosine = normals[pair];
+        float* sine = normals[pair + 1];
+        VECTORISED
+        for (int i = 0; i < LANES; ++i) {
+            const NormalPair normal = normal_pair(radius[i], angle[i]);
+            cosine[i] = normal.cosine;
+            sine[i] = normal.sine;
         }
     }
 }
 
-// Fetch the next step's table ahead of its look-ups; the tables of all steps follow one another.
-void Run::prefetch(const Step& step, int number) {
-    if (number + 2 >= plan.sessions * plan.steps_per_session) return;
-    const Step* next = step_after(plan, &step, 1);
-    const char* first = reinterpret_cast<const char*>(next->table.lines);
-    const char* end = reinterpret_cast<const char*>(step_after(plan, next, 1)->table.lines);
-    if (end - first > MOST_PREFETCHED) end = first + MOST_PREFETCHED;
-    for (; first < end; first += CACHE_LINE) __builtin_prefetch(first);
+// The lines at the places of all lanes. Instructions that gather are slower than reads one by one.
+void Run::fetch(const Line* table) {
+    UNROLLED
+    for (int i = 0; i < LANES; ++i) std::memcpy(lines + i, table + place[i], sizeof(Line));
 }
 
 // Step k of a session, for all lanes together, then for those near a level one by one.
@@ -225,9 +223,8 @@ void Run::step(int session, int k, int count) {
     const Plan plan = this->plan;
     const int number = session * plan.steps_per_session + k;
     const Step& step = *step_number(plan, number);
-    prefetch(step, number);
-    const float* normal = normals.get() + k * LANES;
-    const Word* angle = angles.get() + k / 2 * LANES;
+    const float* normal = normals[normal_of(k)];
+    const Word* angle = words[angle_of(k)];
     const bool outcomes = GAP && plan.outcome_start[session + 1] > plan.outcome_start[session];
     const int now = block.now;
     const float* x = block.x[now];
@@ -236,7 +233,8 @@ void Run::step(int session, int k, int count) {
     float* y_end = block.y[1 - now];
     const float(*closest)[LANES] = block.closest[now];
     float(*closest_end)[LANES] = block.closest[1 - now];
-    const Moment moment = {0, session, plan.steps_per_session - k, &step, 0};
+    const LineTable table = step.table;
+    const Shares shares = step.shares;
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
@@ -247,24 +245,46 @@ void Run::step(int session, int k, int count) {
         path.volatility = block.volatility[i];
         path.mean = block.mean[i];
         path.flow = block.flow[i];
-        path.book = block.book[i];
-        for (int side = UP; side <= DOWN; ++side) {
-            path.closest[side] = closest[side][i];
-            path.place[side] = block.place[side][i];
-            path.twin_barrier[side] = block.twin_barrier[side][i];
-        }
         const GapOutcome outcome = {outcomes, GAP ? block.gap_mean[i] : 0.0f, GAP ? block.gap_variance[i] : 0.0f};
-        const Ahead ahead = advance<GAP>(moment, path, normal[i], known_bits(angle[i], k), outcome);
+        Ahead ahead;
+        move_demand<GAP>(table.fade, path, move_fundamental<GAP>(shares, path, normal[i], outcome), ahead);
         x_end[i] = ahead.x;
         y_end[i] = ahead.y;
+        place[i] = zone_place(table, ahead.y, block.book[i]);
+    }
+    fetch(table.lines);
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) place[i] = cell_place(table, lines[i], y_end[i]);
+    fetch(table.lines);
+    const Moment moment = {0, session, plan.steps_per_session - k, &step, 0};
+    UNROLLED
+    for (int i = 0; i < LANES; ++i) {
+        PathState path;
+        path.place[UP] = block.place[UP][i];
+        path.place[DOWN] = block.place[DOWN][i];
+        barriers[i] = next_barriers(moment, path);
+    }
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) {
+        PathState path;
+        path.scaled_variance = block.scaled_variance[i];
+        for (int side = UP; side <= DOWN; ++side) {
+            path.closest[side] = closest[side][i];
+            path.twin_barrier[side] = block.twin_barrier[side][i];
+        }
+        Ahead ahead;
+        ahead.x = x_end[i];
+        ahead.y = y_end[i];
+        ahead.s = value_at(lines[i], ahead.y);
+        near_levels<GAP>(barriers[i], shares.reach, path, known_bits(angle[i], k), ahead);
         block.s[i] = ahead.s;
         for (int side = UP; side <= DOWN; ++side) closest_end[side][i] = ahead.closest[side];
         block.near[i] = ahead.near;
     }
     for (int i = 0; i < count; i += 8) {
-        Word64 near[4];
-        std::memcpy(near, block.near + i, sizeof near);
-        if ((near[0] | near[1] | near[2] | near[3]) == 0) continue;
+        Word64 any = 0;
+        for (int pair = 0; pair < 8; pair += 2) any |= two_of(block.near + i + pair);
+        if (any == 0) continue;
         for (int lane = i; lane < i + 8 && lane < count; ++lane) {
             if (block.near[lane]) touch<GAP>(lane, moment);
         }
@@ -283,8 +303,8 @@ void Run::touch(int lane, const Moment& step) {
     ahead.x = block.x[next][lane];
     ahead.y = block.y[next][lane];
     const int k = number_in_session(plan, moment);
-    const int known = known_bits(angles[k / 2 * LANES + lane], k);
-    near_levels<GAP>(moment, step_at(moment).shares.reach, path, known, ahead);
+    const int known = known_bits(words[angle_of(k)][lane], k);
+    near_levels<GAP>(next_barriers(moment, path), step_at(moment).shares.reach, path, known, ahead);
     touch_levels<GAP>(plan, draws, moment, known, path, ahead, tally);
     block.first[lane] = path.first;
     for (int ladder = 0; ladder < LADDERS; ++ladder) block.place[ladder][lane] = path.place[ladder];
@@ -365,7 +385,10 @@ void Run::live(Word first_path, int count) {
         open(session);
         step<true>(session, 0, count);
         settle(session * plan.steps_per_session, count);
-        for (int k = 1; k < plan.steps_per_session; ++k) step<false>(session, k, count);
+        for (int k = 1; k < plan.steps_per_session; ++k) {
+            if (normal_of(k) == 0) draw(session, (k + OPENING_WORDS) / 4);
+            step<false>(session, k, count);
+        }
         close(session, count);
     }
     for (int i = 0; i < count; ++i) count_paths(plan, block.load(i), tally);

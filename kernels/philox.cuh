@@ -7,21 +7,25 @@
 
 #include "plan.cuh"
 
-struct Words {
-    Word a;
-    Word b;
-    Word c;
-    Word d;
+// Four words of one path, or of several: `W` is Word or Lanes, see lanes.cuh.
+template <typename W>
+struct WordsOf {
+    W a;
+    W b;
+    W c;
+    W d;
 };
+using Words = WordsOf<Word>;
 
 // Four random words of a counter; `key` holds the two key words of each round.
-DEVICE Words philox4x32(Words counter, const Word* key) {
+template <typename W>
+DEVICE WordsOf<W> philox4x32(WordsOf<W> counter, const Word* key) {
     UNROLL
     for (int r = 0; r < PHILOX_ROUNDS; ++r) {
-        const Product first = multiply(PHILOX_MULTIPLIER_0, counter.a);
-        const Product second = multiply(PHILOX_MULTIPLIER_1, counter.c);
-        const Word a = second.high ^ counter.b ^ key[2 * r];
-        const Word c = first.high ^ counter.d ^ key[2 * r + 1];
+        const ProductOf<W> first = multiply(PHILOX_MULTIPLIER_0, counter.a);
+        const ProductOf<W> second = multiply(PHILOX_MULTIPLIER_1, counter.c);
+        const W a = second.high ^ (counter.b ^ key[2 * r]);
+        const W c = first.high ^ (counter.d ^ key[2 * r + 1]);
         counter = {a, second.low, c, first.low};
     }
     return counter;
@@ -32,7 +36,8 @@ DEVICE Word address_of(int session, int call) {
     return static_cast<Word>(session) * CALLS_PER_SESSION + static_cast<Word>(call);
 }
 
-// Words of a path at an address, for a purpose.
-DEVICE Words path_words(const Draws& draws, Word path_low, Word address, Word purpose) {
-    return philox4x32({path_low, draws.path_high, address, purpose}, draws.key);
+// Words of a path, or of several, at an address, for a purpose.
+template <typename W>
+DEVICE WordsOf<W> path_words(const Draws& draws, W path_low, Word address, Word purpose) {
+    return philox4x32<W>({path_low, W(draws.path_high), W(address), W(purpose)}, draws.key);
 }

@@ -13,11 +13,7 @@ DEVICE Line line_at(const Line* lines, int place) {
     const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + place);
     return {line.x, line.y};
 #else
-    // One 64-bit read, so that vectorised look-ups gather half as often.
-    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the intercept is the low half");
-    Word64 line;
-    __builtin_memcpy(&line, lines + place, sizeof line);
-    return {float_of(static_cast<int>(line)), float_of(static_cast<int>(line >> 32))};
+    return lines[place];
 #endif
 }
 
@@ -34,10 +30,22 @@ DEVICE LineTable head_of(const LineTable& table) {
 #endif
 }
 
+// Place of the zone of x in a book's row.
+DEVICE int zone_place(const LineTable& table, float x, int book) {
+    const float inside = smaller(larger(x, table.low), table.high);
+    return book * table.zones + static_cast<int>(inside * table.scale + table.offset);
+}
+
+// Place of the line of x in its zone.
+DEVICE int cell_place(const LineTable& table, const Line& zone, float x) {
+    const float inside = smaller(larger(x, table.low), table.high);
+    return static_cast<int>(zone.slope * inside + zone.intercept);
+}
+
+DEVICE float value_at(const Line& line, float x) { return line.intercept + line.slope * x; }
+
 // Value at x of the line of a book's row.
 DEVICE float look_up(const LineTable& table, float x, int book) {
-    const float inside = smaller(larger(x, table.low), table.high);
-    const Line zone = line_at(table.lines, book * table.zones + static_cast<int>(inside * table.scale + table.offset));
-    const Line line = line_at(table.lines, static_cast<int>(zone.slope * inside + zone.intercept));
-    return line.intercept + line.slope * x;
+    const Line zone = line_at(table.lines, zone_place(table, x, book));
+    return value_at(line_at(table.lines, cell_place(table, zone, x)), x);
 }

@@ -131,6 +131,7 @@ CXX_OPTIONS = [
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-fno-tree-vectorize",
     "-fopenmp-simd",
     "-fvisibility=hidden",
     "-fPIC",

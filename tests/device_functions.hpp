@@ -5,7 +5,7 @@ extern "C" {
 
 void each_philox4x32(int n, const Word* counters, const Word* keys, Word* out) {
     for (int i = 0; i < n; ++i) {
-        const Words words = philox4x32({counters[4 * i], counters[4 * i + 1], counters[4 * i + 2], counters[4 * i + 3]},
+        const Words words = philox4x32<Word>({counters[4 * i], counters[4 * i + 1], counters[4 * i + 2], counters[4 * i + 3]},
                                        keys + i * PHILOX_KEY_WORDS);
         out[4 * i] = words.a;
         out[4 * i + 1] = words.b;
@@ -27,7 +27,7 @@ void each_path_words(int n, const Draws* draws, const Word* path_low, const int*
 
 void each_multiply(int n, const Word* a, const Word* b, Word64* out) {
     for (int i = 0; i < n; ++i) {
-        const Product product = multiply(a[i], b[i]);
+        const ProductOf<Word> product = multiply(a[i], b[i]);
         out[i] = static_cast<Word64>(product.high) << 32 | product.low;
     }
 }

@@ -57,6 +57,11 @@ PLAIN = [Kind(compiler, build, "-O1") for compiler in COMPILERS for build in BUI
 # In kernels/paths.cpp a block is looked through eight paths at a time: its length must be a multiple of eight.
 LENGTHS = (("g++", 8), ("g++", 72), ("clang++", 64), ("clang++", 72))
 LANES = [Kind(compiler, "baseline", "-O1", (f"-DLANES={n}",)) for compiler, n in LENGTHS]
+# Vectors of words that no instruction of the build multiplies.
+WIDE = [
+    Kind("g++", "baseline", "-O1", ("-DVECTOR_BYTES=64", "-Wno-psabi")),
+    Kind("clang++", "baseline", "-O1", ("-DVECTOR_BYTES=32", "-Wno-psabi")),
+]
 SANITIZED = [Kind(compiler, "baseline", "-O1", SANITIZERS) for compiler in COMPILERS]
 
 
@@ -68,7 +73,7 @@ def compiled() -> dict[Kind, Future[Path]]:
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return {}
-    present = [kind for kind in (*INSTALLED, *PLAIN, *LANES, *SANITIZED) if shutil.which(kind.compiler)]
+    present = [kind for kind in (*INSTALLED, *PLAIN, *LANES, *WIDE, *SANITIZED) if shutil.which(kind.compiler)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return {kind: pool.submit(kind.library) for kind in present}
 
@@ -115,9 +120,9 @@ def test_no_operation_is_fused(compiled: dict[Kind, Future[Path]], kind: Kind) -
     assert FUSED.findall(code) == []
 
 
-@pytest.mark.parametrize("shorter", LANES, ids=str)
-def test_length_of_a_block_changes_nothing(compiled: dict[Kind, Future[Path]], shorter: Kind) -> None:
-    assert counted_by(library_of(compiled, shorter)) == expected()
+@pytest.mark.parametrize("other", [*LANES, *WIDE], ids=str)
+def test_lengths_of_blocks_and_vectors_change_nothing(compiled: dict[Kind, Future[Path]], other: Kind) -> None:
+    assert counted_by(library_of(compiled, other)) == expected()
 
 
 def counted_by(library: Path) -> tuple[Outcomes, ...]:

@@ -14,7 +14,7 @@ from sim.kernel_sources import kernel_folder
 
 TWINS = Path(__file__).parents[1] / "sim" / "kernels_numpy"
 # Headers about the compilers, the memory of a kernel and its counts have no twin.
-ALONE = {"device", "plan", "tally"}
+ALONE = {"device", "lanes", "plan", "tally"}
 STEMS = sorted(file.stem for file in kernel_folder().glob("*.cuh") if file.stem not in ALONE)
 # A comment of any length, a template's head, then a function with its body.
 FUNCTION = re.compile(
@@ -26,7 +26,7 @@ ONE_SIDED = {
     "philox": ({"address_of", "path_words"}, set()),
     "normal": (set(), set()),
     "bridge": ({"most_units", "least_units"}, {"largest_reaches"}),
-    "reaction": ({"line_at", "head_of"}, {"plan_tables"}),
+    "reaction": ({"line_at", "head_of", "zone_place", "cell_place", "value_at"}, {"plan_tables"}),
     "path_state": (
         {
             *("sign_of", "first_place", "rank_of", "barrier_at_end", "barrier_at_start"),
@@ -34,7 +34,13 @@ ONE_SIDED = {
         },
         set(),
     ),
-    "path_step": ({"number_in_session", "number_of", "step_at", "shares_of", "advance"}, set()),
+    "path_step": (
+        {
+            *("number_in_session", "number_of", "step_at", "shares_of"),
+            *("advance", "move_demand", "next_barriers"),
+        },
+        set(),
+    ),
     "session": ({"change_regime"}, {"draw_pair"}),
     "paths": ({"trade_step", "trade", "run_path"}, {"run_block"}),
 }
