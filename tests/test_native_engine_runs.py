@@ -102,18 +102,17 @@ from types import SimpleNamespace
 import numpy as np
 from sim.engines.kernel_plan import struct_dtype
 from sim.engines.native_engine import NativeEngine
-from needs import needs_native
 from short_scenarios import prepared_of
 engine, plan = NativeEngine(), prepared_of().plan
 simulate_paths, Plan = engine.library.simulate_paths, struct_dtype("Plan")
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 
-def simulate_too_long_sessions(plan, *rest):
+def simulate_too_many_triggers(plan, *rest):
     memory = (ctypes.c_char * Plan.itemsize).from_address(plan)
-    np.frombuffer(memory, dtype=Plan)["steps_per_session"] = 4_000_000
+    np.frombuffer(memory, dtype=Plan)["close_triggers"] = 4_000_000
     return simulate_paths(plan, *rest)
 
-engine.library = SimpleNamespace(simulate_paths=simulate_too_long_sessions)
+engine.library = SimpleNamespace(simulate_paths=simulate_too_many_triggers)
 try:
     engine.run(plan, 1, 0, 10)
 except MemoryError as error:
@@ -124,12 +123,13 @@ except MemoryError as error:
 @needs_native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory as on Linux")
 def test_a_kernel_without_memory_says_so() -> None:
-    """A block whose normals alone take 4 GB, in a process that may have 2."""
+    """A block whose closes in a row alone take 4 GB, in a process that may have 2."""
     assert program_output(WANT_OF_MEMORY_PROGRAM) == "no memory for a block of paths\n"
 
 
 def counting_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "work" in thread.name]
+    """Workers, but for those that have said that they ended and are about to."""
+    return [t for t in threading.enumerate() if t.name == "worker" and not t.ended.is_set()]  # type: ignore[attr-defined]
 
 
 @needs_native
@@ -174,7 +174,6 @@ def program_output(program: str) -> str:
 MEMORY_PROGRAM = """
 import resource
 from sim.engines.native_engine import NativeEngine
-from needs import needs_native
 from short_scenarios import prepared_of
 plan, engine = prepared_of({"market.sessions": 2}).plan, NativeEngine(2)
 for paths in (200_000, 2_000_000):

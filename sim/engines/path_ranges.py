@@ -87,7 +87,7 @@ class _Worker(threading.Thread):
     """
 
     def __init__(self, work: Callable[[], None]):
-        super().__init__(daemon=True)
+        super().__init__(name="worker", daemon=True)
         self.work = work
         self.ended = threading.Event()
 
