@@ -36,7 +36,7 @@ Word64 two_of(const int* numbers) {
     return two;
 }
 
-// A block of paths. x, y and `closest` have two versions, before and after a step.
+// A block of paths. x and y have two versions, before and after a step.
 struct Block {
     ALIGNED float x[2][LANES];
     ALIGNED float y[2][LANES];
@@ -53,14 +53,14 @@ struct Block {
     ALIGNED Word visited[LANES];
     ALIGNED Word held[LANES];
     ALIGNED int first[LANES];
-    ALIGNED float closest[2][2][LANES];
+    ALIGNED float closest[2][LANES];
     ALIGNED int place[LADDERS][LANES];
     ALIGNED float twin_barrier[2][LANES];
     ALIGNED float gap_mean[LANES];
     ALIGNED float gap_variance[LANES];
     ALIGNED int near[LANES];
     ALIGNED Word path_low[LANES];
-    // Which version of x, y and distance is the present one.
+    // Which version of x and y is the present one.
     int now;
 
     PathState load(int i) const {
@@ -81,7 +81,7 @@ struct Block {
         path.first = first[i];
         for (int ladder = 0; ladder < LADDERS; ++ladder) path.place[ladder] = place[ladder][i];
         for (int side = UP; side <= DOWN; ++side) {
-            path.closest[side] = closest[now][side][i];
+            path.closest[side] = closest[side][i];
             path.twin_barrier[side] = twin_barrier[side][i];
         }
         return path;
@@ -104,7 +104,7 @@ struct Block {
         first[i] = path.first;
         for (int ladder = 0; ladder < LADDERS; ++ladder) place[ladder][i] = path.place[ladder];
         for (int side = UP; side <= DOWN; ++side) {
-            closest[now][side][i] = path.closest[side];
+            closest[side][i] = path.closest[side];
             twin_barrier[side][i] = path.twin_barrier[side];
         }
     }
@@ -119,7 +119,7 @@ struct Run {
     // The words of the present call, and the normals of its two pairs.
     ALIGNED Word words[4][LANES];
     ALIGNED float normals[4][LANES];
-    // What a step looks up: places of zones or cells, the lines there, and barriers.
+    // What a step looks up: places of zones, of cells or of counts, the lines there, and barriers.
     ALIGNED int place[LANES];
     ALIGNED Line lines[LANES];
     ALIGNED Barriers barriers[LANES];
@@ -231,8 +231,7 @@ void Run::step(int session, int k, int count) {
     const float* y = block.y[now];
     float* x_end = block.x[1 - now];
     float* y_end = block.y[1 - now];
-    const float(*closest)[LANES] = block.closest[now];
-    float(*closest_end)[LANES] = block.closest[1 - now];
+    float(*closest)[LANES] = block.closest;
     const LineTable table = step.table;
     const Shares shares = step.shares;
     VECTORISED
@@ -278,7 +277,7 @@ void Run::step(int session, int k, int count) {
         ahead.s = value_at(lines[i], ahead.y);
         near_levels<GAP>(barriers[i], shares.reach, path, known_bits(angle[i], k), ahead);
         block.s[i] = ahead.s;
-        for (int side = UP; side <= DOWN; ++side) closest_end[side][i] = ahead.closest[side];
+        for (int side = UP; side <= DOWN; ++side) closest[side][i] = ahead.closest[side];
         block.near[i] = ahead.near;
     }
     for (int i = 0; i < count; i += 8) {
@@ -309,7 +308,7 @@ void Run::touch(int lane, const Moment& step) {
     block.first[lane] = path.first;
     for (int ladder = 0; ladder < LADDERS; ++ladder) block.place[ladder][lane] = path.place[ladder];
     for (int side = UP; side <= DOWN; ++side) {
-        block.closest[next][side][lane] = ahead.closest[side];
+        block.closest[side][lane] = ahead.closest[side];
         block.twin_barrier[side][lane] = path.twin_barrier[side];
     }
 }
@@ -324,17 +323,19 @@ void Run::settle(int number, int count) {
     }
 }
 
-// The close, in the order of close_session; regimes change for the few paths where a trigger holds or a hand-over is
-// due.
+// The close, in the order of close_session; regimes change for the few paths where a trigger lets them or a hand-over
+// is due.
 void Run::close(int session, int count) {
     const Plan plan = this->plan;
     const int number = (session + 1) * plan.steps_per_session - 1;
     const float* x = block.x[block.now];
-    for (int i = 0; i < count; ++i) {
+    VECTORISED
+    for (int i = 0; i < LANES; ++i) {
         PathState path;
         path.s = block.s[i];
-        count_close(plan, session, path, tally);
+        place[i] = close_place(plan, session, path);
     }
+    for (int i = 0; i < count; ++i) add_one(tally, place[i]);
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
@@ -361,8 +362,9 @@ void Run::close(int session, int count) {
         }
     }
     for (int i = 0; i < count; ++i) {
-        const bool due = block.age[i] + 1 == plan.regimes[block.regime[i]].lasts;
-        if (due || (block.held[i] & ~block.visited[i])) {
+        const Regime& regime = plan.regimes[block.regime[i]];
+        const bool due = block.age[i] + 1 == regime.lasts;
+        if (due || (block.held[i] & regime.allowed & ~block.visited[i])) {
             change(i, number);
         } else {
             block.age[i] += 1;

@@ -12,6 +12,7 @@ DEVICE void scale_variance(const Plan&, Word, PathState&);
 DEVICE GapOutcome gap_outcome(const Plan&, int, Word);
 DEVICE void change_regime(const Plan&, Word, const Step&, PathState&);
 DEVICE void count_close(const Plan&, int, const PathState&, const Tally&);
+DEVICE int close_place(const Plan&, int, const PathState&);
 DEVICE void update_variance(const Plan&, PathState&);
 DEVICE int change_regimes(const Plan&, Word, PathState&);
 DEVICE bool trigger_holds(const Plan&, const Regime&, const PathState&, int&);
@@ -74,11 +75,16 @@ DEVICE void change_regime(const Plan& plan, Word held, const Step& step, PathSta
     if (step.rebase >= 0) rebase(plan, step, path);
 }
 
-// 11 Count the close in the histogram: bin 0 lies below, the last bin above.
+// 11 Count the close in the histogram.
 DEVICE void count_close(const Plan& plan, int session, const PathState& path, const Tally& tally) {
+    add_one(tally, close_place(plan, session, path));
+}
+
+// Place of the close's count: bin 0 lies below, the last bin above.
+DEVICE int close_place(const Plan& plan, int session, const PathState& path) {
     const float bin = (path.s - plan.close_low) * plan.close_scale + 1.0f;
     const float clipped = smaller(larger(bin, 0.0f), static_cast<float>(plan.close_bins + 1));
-    add_one(tally, plan.close_tally + session * (plan.close_bins + 2) + static_cast<int>(clipped));
+    return plan.close_tally + session * (plan.close_bins + 2) + static_cast<int>(clipped);
 }
 
 // 12 Update the variance: h = ω + (α + γ·[n < 0])·n² + β·h, n the session's shock without the drift.

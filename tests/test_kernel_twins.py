@@ -41,7 +41,7 @@ ONE_SIDED = {
         },
         set(),
     ),
-    "session": ({"change_regime"}, {"draw_pair"}),
+    "session": ({"change_regime", "close_place"}, {"draw_pair"}),
     "paths": ({"trade_step", "trade", "run_path"}, {"run_block"}),
 }
 
