@@ -13,7 +13,7 @@ using Word64 = unsigned long long;
 #define UNROLL _Pragma("unroll")
 #else
 #define DEVICE static inline __attribute__((always_inline))
-#define UNROLL
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 DEVICE int bits_of(float value) {

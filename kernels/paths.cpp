@@ -29,13 +29,6 @@ static_assert(LANES % Lanes::SIZE == 0, "random words are drawn for as many path
 int normal_of(int k) { return (k + OPENING_WORDS) % 4; }
 int angle_of(int k) { return normal_of(k) | 1; }
 
-// Two numbers in one read.
-Word64 two_of(const int* numbers) {
-    Word64 two;
-    std::memcpy(&two, numbers, sizeof two);
-    return two;
-}
-
 // A block of paths. x and y have two versions, before and after a step.
 struct Block {
     ALIGNED float x[2][LANES];
@@ -58,7 +51,7 @@ struct Block {
     ALIGNED float twin_barrier[2][LANES];
     ALIGNED float gap_mean[LANES];
     ALIGNED float gap_variance[LANES];
-    ALIGNED int near[LANES];
+    ALIGNED unsigned char near[LANES];
     ALIGNED Word path_low[LANES];
     // Which version of x and y is the present one.
     int now;
@@ -281,11 +274,11 @@ void Run::step(int session, int k, int count) {
         block.near[i] = ahead.near;
     }
     for (int i = 0; i < count; i += 8) {
-        Word64 any = 0;
-        for (int pair = 0; pair < 8; pair += 2) any |= two_of(block.near + i + pair);
-        if (any == 0) continue;
-        for (int lane = i; lane < i + 8 && lane < count; ++lane) {
-            if (block.near[lane]) touch<GAP>(lane, moment);
+        Word64 near;
+        std::memcpy(&near, block.near + i, sizeof near);
+        for (; near != 0; near &= near - 1) {
+            const int lane = i + __builtin_ctzll(near) / 8;
+            if (lane < count) touch<GAP>(lane, moment);
         }
     }
     block.now = 1 - now;

@@ -137,6 +137,7 @@ CXX_OPTIONS = [
     "-fPIC",
     "-shared",
     "-Wno-unknown-pragmas",
+    "-Wno-pass-failed",
 ]
 CUDA_OPTIONS = ["-std=c++17", "--fmad=false", "--prec-sqrt=true", "--prec-div=true"]
 
