@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def _state(name: str) -> EngineState:
 
 @dataclass(frozen=True)
 class Timing:
-    """One configuration of `benchmark`, a row of its table.
+    """One configuration of a benchmark, a row of its table.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class Timing:
     paths : number of paths a run.
     seconds : median wall time of a run, compiling and preparing the scenario apart.
     compile_seconds : time to compile the kernels, for cuda; else 0.
-    kernel_seconds : median time in the kernel by the GPU's clock, a device; NaN for the others.
+    kernel_seconds : median time in the kernel by the clock of the busiest GPU; NaN for the others.
     path_steps_per_s : paths × steps / seconds, by the GPU's clock where there is one.
     ns_per_path_step : nanoseconds a path-step.
     speed : ratio to NumPy on one processor with as many paths in the same benchmark; NaN if that was not run.
@@ -97,7 +98,12 @@ class Timing:
     counts: str
 
 
-def benchmark(
+def benchmark(scenario: Scenario, **options: Any) -> pd.DataFrame:
+    """The rows of `timings` as a frame, with its options and errors."""
+    return pd.DataFrame(list(timings(scenario, **options)))
+
+
+def timings(
     scenario: Scenario,
     *,
     engines: Sequence[str] | None = None,
@@ -107,8 +113,8 @@ def benchmark(
     repeats: int = 3,
     target_se: float = 0.0005,
     where: str | None = None,
-) -> pd.DataFrame:
-    """Timings of engines × paths × threads, one `Timing` a row; every run is warmed up once.
+) -> Iterator[Timing]:
+    """Timings of engines × paths × threads, each as soon as it is there; every run is warmed up once.
 
     Parameters
     ----------
@@ -127,7 +133,6 @@ def benchmark(
     names = sorted(_names(engines, devices), key=lambda name: name != BASE)
     workers = [worker for name in names for worker in _workers(name, threads, devices)]
     plan = prepare(scenario, where).plan
-    rows: list[Timing] = []
     first: dict[int, Outcomes] = {}
     base: dict[int, float] = {}
     for worker in workers:
@@ -138,25 +143,22 @@ def benchmark(
                 base[count] = rate
             same = "identical" if outcomes == first.get(count) else "DIFFERENT"
             limit = _issue_limit(worker)
-            rows.append(
-                Timing(
-                    engine=worker.name,
-                    device=worker.device,
-                    workers=worker.threads,
-                    paths=count,
-                    seconds=seconds,
-                    compile_seconds=worker.compile_seconds if isinstance(worker, CudaEngine) else 0.0,
-                    kernel_seconds=kernel_seconds,
-                    path_steps_per_s=rate,
-                    ns_per_path_step=1e9 / rate,
-                    speed=rate / base.get(count, math.nan),
-                    seconds_to_target=paths_for(outcomes, target_se) * plan.steps / rate,
-                    issue_share=math.nan if limit is None else rate / limit,
-                    counts=same if count in first else "first",
-                )
+            yield Timing(
+                engine=worker.name,
+                device=worker.device,
+                workers=worker.threads,
+                paths=count,
+                seconds=seconds,
+                compile_seconds=worker.compile_seconds if isinstance(worker, CudaEngine) else 0.0,
+                kernel_seconds=kernel_seconds,
+                path_steps_per_s=rate,
+                ns_per_path_step=1e9 / rate,
+                speed=rate / base.get(count, math.nan),
+                seconds_to_target=paths_for(outcomes, target_se) * plan.steps / rate,
+                issue_share=math.nan if limit is None else rate / limit,
+                counts=same if count in first else "first",
             )
             first.setdefault(count, outcomes)
-    return pd.DataFrame(rows)
 
 
 def _names(engines: Sequence[str] | None, devices: Sequence[int] | None) -> list[str]:
@@ -190,15 +192,14 @@ def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -
 
 
 def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[Outcomes, float, float]:
-    """Counts, median seconds, and median seconds in the kernel a device, NaN for engines without a clock."""
+    """Counts, median seconds, and median seconds in the kernel, NaN for engines without a clock."""
     outcomes = worker.run(plan, SEED, 0, max(1, paths // 10))
     seconds, kernel_seconds = [], []
     for _ in range(repeats):
         began = time.perf_counter()
         outcomes = worker.run(plan, SEED, 0, paths)
         seconds.append(time.perf_counter() - began)
-        own = worker.kernel_seconds / len(worker.devices) if isinstance(worker, CudaEngine) else math.nan
-        kernel_seconds.append(own)
+        kernel_seconds.append(worker.kernel_seconds if isinstance(worker, CudaEngine) else math.nan)
     return outcomes, statistics.median(seconds), statistics.median(kernel_seconds)
 
 

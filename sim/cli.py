@@ -1,8 +1,7 @@
 """The command `gammawall`: parse, call, print.
 
-The only module that imports click; everything heavier is imported by the command that needs it. Data goes to
-stdout, progress and messages to stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted,
-143 terminated.
+Everything heavier than click is imported by the command that needs it. Data goes to stdout, progress and messages to
+stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -10,25 +9,33 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sim.cli_options import (
+    ADDRESSES,
+    DEFAULT_SCENARIO,
+    DEVICES,
+    ENGINE,
+    JSON,
+    SCENARIO,
+    SEED,
+    SET,
+    THREADS,
+    count_from,
+    read_numbers,
+    read_standard_error,
+)
 from sim.errors import GammawallError
 
-DEFAULT_SCENARIO = "siege-of-7000"
 DEFAULT_PATHS = "1_000_000"
 DEFAULT_CHECK_PATHS = "1_000_000"
-ADDRESSES = 2**64  # path numbers are 64 bit
-SMALLEST_TARGET_SE = 1e-6
-MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 INTERRUPTED = 130
 KEPT = "gammawall.kept"  # what a run has written so far, for the message of an interruption
 
@@ -58,104 +65,6 @@ class Commands(click.Group):
         except OSError as error:
             ctx.exit(_end_output(error, ctx.meta.get(KEPT, "")))
         return value
-
-
-def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """Reader of a whole number of at least ``smallest``, also as 1e6, 1_000_000, 300k, 10M."""
-
-    def read(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
-        text = value.strip().lower().replace("_", "").replace(",", "")
-        multiplier = MULTIPLIERS.get(text[-1:], 1)
-        try:
-            number = Decimal(text[:-1] if multiplier > 1 else text) * multiplier
-        except ArithmeticError as error:
-            raise click.BadParameter(
-                f"{value!r} is not a number such as 1000000, 1e6, 300k or 10M."
-            ) from error
-        if not number.is_finite() or number.adjusted() > 20 or number != number.to_integral_value():
-            raise click.BadParameter(f"{value!r} is not a whole number.")
-        if not smallest <= number < ADDRESSES:
-            raise click.BadParameter(f"{value!r} is not between {smallest} and 2^64 - 1.")
-        return int(number)
-
-    return read
-
-
-def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """Reader of the standard error of a probability, between 0 and 0.5."""
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < 0.5:
-        raise click.BadParameter(f"{value!r} is not a standard error between 0 and 0.5, such as 0.0005.")
-    if number < SMALLEST_TARGET_SE:
-        paths = 0.25 / number / number
-        shown = f"some {paths:,.0f}" if paths < ADDRESSES else "more than 2^64"
-        raise click.BadParameter(
-            f"{value!r} would take {shown} paths. The smallest is {SMALLEST_TARGET_SE:g}."
-        )
-    return number
-
-
-SET = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the scenario, e.g. dealers.impact_bp_per_bn=1. Repeatable.",
-)
-SEED = click.option(
-    "--seed",
-    type=click.IntRange(0, 2**64 - 1),
-    default=1,
-    show_default=True,
-    help="Seed of the random numbers; the same seed replays the same paths.",
-)
-THREADS = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Processors to use.  [default: all]",
-)
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice(["auto", "cuda", "native", "numpy"]),
-    default="auto",
-    show_default=True,
-    help="What computes; auto takes the first of the others that is here.",
-)
-
-
-def read_numbers(
-    smallest: int,
-) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
-    """Reader of whole numbers with commas between them, such as 0,1 or 1e5,1e6, none of them twice."""
-    read = count_from(smallest)
-
-    def read_all(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-        if value is None:
-            return None
-        numbers = [read(ctx, param, part) for part in value.split(",")]
-        known = tuple(number for number in numbers if number is not None)
-        if len(set(known)) < len(known):
-            raise click.BadParameter(f"{value!r} names a number twice.")
-        return known
-
-    return read_all
-
-
-DEVICES = click.option(
-    "--devices",
-    metavar="N,…",
-    callback=read_numbers(0),
-    help="GPUs that share the paths, by number; asks for --engine cuda.  [default: 0]",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -458,7 +367,9 @@ def engines(as_json: bool) -> None:
     help="File for the table.",
 )
 @JSON
+@click.pass_context
 def bench(
+    ctx: click.Context,
     scenario: str,
     *,
     engines: str | None,
@@ -478,30 +389,44 @@ def bench(
     if csv_file is not None and not csv_file.absolute().parent.is_dir():
         raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
 
-    from sim.bench import benchmark
+    import pandas as pd
+
+    from sim.bench import Timing, timings
+    from sim.engine_report import print_bench
+    from sim.report import Terminal
     from sim.results import json_rows
     from sim.scenario_file import load_scenario
 
-    rows = benchmark(
-        load_scenario(scenario, overrides),
-        engines=None if engines is None else [name.strip() for name in engines.split(",")],
-        paths=paths,
-        threads=threads,
-        devices=devices,
-        repeats=repeats,
-        target_se=target_se,
-        where=scenario,
-    )
-    if as_json:
-        _print_json({"scenario": scenario, "target_se": target_se, "rows": json_rows(rows)})
-    else:
-        from sim.engine_report import print_bench
-        from sim.report import Terminal
-
-        print_bench(rows, target_se, Terminal())
-    if csv_file is not None:
-        rows.to_csv(csv_file, index=False, lineterminator="\n")
-    if (rows["counts"] == "DIFFERENT").any():
+    timed: list[Timing] = []
+    try:
+        for row in timings(
+            load_scenario(scenario, overrides),
+            engines=None if engines is None else [name.strip() for name in engines.split(",")],
+            paths=paths,
+            threads=threads,
+            devices=devices,
+            repeats=repeats,
+            target_se=target_se,
+            where=scenario,
+        ):
+            timed.append(row)  # noqa: PERF402 - one by one, so that an error keeps those before it
+    finally:
+        # whatever ends it, what has been timed is shown
+        if timed:
+            rows = pd.DataFrame(timed)
+            try:
+                if csv_file is not None:
+                    rows.to_csv(csv_file, index=False, lineterminator="\n")
+                    ctx.meta[KEPT] = f"what was timed is in {csv_file}"
+            except OSError as error:
+                why = f"{csv_file} cannot be written: {error.strerror}; the table is on stdout."
+                raise GammawallError(f"{why} Try another place for --csv.") from error
+            finally:
+                if as_json:
+                    _print_json({"scenario": scenario, "target_se": target_se, "rows": json_rows(rows)})
+                else:
+                    print_bench(rows, target_se, Terminal())
+    if any(row.counts == "DIFFERENT" for row in timed):
         raise GammawallError("the counts differ between engines. Please report this with the table.")
 
 

@@ -52,7 +52,7 @@ class Slow(NumpyEngine):
 
 
 class SlowCuda(CudaEngine):
-    """CUDA engine without CUDA, whose kernels take half a second on each of two devices."""
+    """CUDA engine without CUDA, whose kernels take half a second on the busier of two devices."""
 
     def __init__(self) -> None:
         self.devices, self.compile_seconds, self.kernel_seconds = (0, 1), 0.0, 0.0
@@ -62,7 +62,7 @@ class SlowCuda(CudaEngine):
         return "imaginary"
 
     def run(self, plan: Any, seed: int, first_path: int, paths: int, progress: Any = None) -> Outcomes:
-        self.compile_seconds, self.kernel_seconds = 4.0, 1.0
+        self.compile_seconds, self.kernel_seconds = 4.0, 0.5
         return NumpyEngine(1).run(plan, seed, first_path, paths)
 
 
@@ -162,7 +162,7 @@ def test_no_ratio_without_numpy_on_one_processor(
 def test_a_gpu_is_timed_by_its_own_clock(
     short: Scenario, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two devices are busy for half a second each; of their issue limit they reach what follows from that."""
+    """Two devices are done after half a second; of their issue limit they reach what follows from that."""
     engines_are(monkeypatch, {("cuda", 1): SlowCuda(), ("numpy", 1): Slow(clock, "numpy", 1, [3.0])})
     speeds = [("sm_90", 132, 1.98e9), ("sm_80", 108, 1.41e9)]
     monkeypatch.setattr(bench, "device_speeds", lambda devices: [speeds[d] for d in devices])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sim.bench import EngineState
 from sim.check import Check
 from sim.engines import choice, cuda_engine, native_engine
 from sim.engines.numpy_engine import NumpyEngine
+from sim.errors import GammawallError
 
 HERE = [
     EngineState("cuda", False, "", "CuPy is missing. Try pip install 'gammawall-sim[cuda13]'."),
@@ -193,11 +195,11 @@ def test_bench_as_json_has_null_for_what_is_not_known() -> None:
 def test_bench_options_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict[str, Any]] = []
 
-    def benchmark(scenario: Any, **options: Any) -> pd.DataFrame:
+    def timings(scenario: Any, **options: Any) -> Iterator[bench.Timing]:
         calls.append({"upper": scenario.targets.upper, **options})
-        return pd.DataFrame({"counts": ["first"]})
+        return iter([])
 
-    monkeypatch.setattr(bench, "benchmark", benchmark)
+    monkeypatch.setattr(bench, "timings", timings)
     options = "--engines cuda,native --paths 1e5,1M --threads 1,2 --devices 0,1 --repeats 2 --target-se 1e-3"
     done = gammawall("bench", "no-dealers", *options.split(), "--set", "targets.upper=7200", "--json")
     assert done.exit_code == 0, done.output
@@ -234,6 +236,56 @@ def test_bench_fails_if_counts_differ_and_keeps_the_table(
     assert done.stderr == "error: the counts differ between engines. Please report this with the table.\n"
     assert "DIFFERENT" in done.stdout
     assert list(pd.read_csv("t.csv")["counts"]) == ["first", "DIFFERENT"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_table_that_cannot_be_written_is_printed() -> None:
+    done = gammawall("bench", *FEW, "--engines", "numpy", "--csv", "/dev/full")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: /dev/full cannot be written: No space left on device; the table is on stdout. "
+        "Try another place for --csv.\n"
+    )
+    assert "numpy  " in done.stdout
+
+
+class Failing(NumpyEngine):
+    """Ends in the middle of its runs."""
+
+    name = "native"
+
+    def __init__(self, error: BaseException):
+        super().__init__()
+        self.error = error
+
+    def run(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (GammawallError("the GPU fell over."), 1, "error: the GPU fell over.\n"),
+        (MemoryError(), 1, "error: out of memory."),
+        (KeyboardInterrupt(), 130, "interrupted: what was timed is in t.csv\n"),
+    ],
+    ids=["failure", "memory", "ctrl-c"],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["table", "json"])
+def test_what_was_timed_before_a_failure_is_kept(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str, form: list[str]
+) -> None:
+    monkeypatch.setattr(
+        bench, "choose", lambda name, *_: Failing(error) if name == "native" else NumpyEngine(1)
+    )
+    done = gammawall("bench", *FEW, "--engines", "native,numpy", "--csv", "t.csv", *form)
+    assert done.exit_code == code
+    assert done.stderr.startswith(message)
+    assert list(pd.read_csv("t.csv")["engine"]) == ["numpy"]
+    if form:
+        assert [row["engine"] for row in json.loads(done.stdout)["rows"]] == ["numpy"]
+    else:
+        assert "numpy  " in done.stdout
 
 
 @pytest.mark.parametrize(

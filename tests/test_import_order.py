@@ -47,11 +47,12 @@ ORDER = [
     "sim.bench",
     "sim.report",
     "sim.engine_report",
+    "sim.cli_options",
     "sim.cli",
 ]
 ONLY_IMPORTERS = {
     "rich": {"sim.report", "sim.engine_report"},
-    "click": {"sim.cli"},
+    "click": {"sim.cli", "sim.cli_options"},
     "cupy": {"sim.engines.cuda_engine"},
     "matplotlib": set(),
 }

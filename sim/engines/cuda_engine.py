@@ -50,7 +50,7 @@ class CudaEngine:
     Attributes
     ----------
     compile_seconds : what compiling the kernels took, next to nothing once they are in CuPy's cache.
-    kernel_seconds : time the devices spent in the kernel during the last run, by their own clocks, summed.
+    kernel_seconds : time the busiest device spent in the kernel during the last run, by its own clock.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class CudaEngine:
             workers = [_DeviceRun(self, device, plan, seed) for device in self.devices]
             ranges = path_ranges(first_path, paths, min(size, MOST_PATHS))
             share_ranges([worker.count_paths for worker in workers], ranges, progress)
-        self.kernel_seconds = sum(worker.kernel_seconds for worker in workers)
+        self.kernel_seconds = max(worker.kernel_seconds for worker in workers)
         return outcomes_from_tallies(plan, np.sum([w.total for w in workers], axis=0), paths)
 
     def kernel(self, device: int, step_bytes: int) -> Any:

@@ -1,0 +1,110 @@
+"""The options that several commands share, and the readers of what users type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+
+import click
+
+DEFAULT_SCENARIO = "siege-of-7000"
+ADDRESSES = 2**64  # path numbers are 64 bit
+SMALLEST_TARGET_SE = 1e-6
+MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """Reader of a whole number of at least ``smallest``, also as 1e6, 1_000_000, 300k, 10M."""
+
+    def read(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        text = value.strip().lower().replace("_", "").replace(",", "")
+        multiplier = MULTIPLIERS.get(text[-1:], 1)
+        try:
+            number = Decimal(text[:-1] if multiplier > 1 else text) * multiplier
+        except ArithmeticError as error:
+            raise click.BadParameter(
+                f"{value!r} is not a number such as 1000000, 1e6, 300k or 10M."
+            ) from error
+        if not number.is_finite() or number.adjusted() > 20 or number != number.to_integral_value():
+            raise click.BadParameter(f"{value!r} is not a whole number.")
+        if not smallest <= number < ADDRESSES:
+            raise click.BadParameter(f"{value!r} is not between {smallest} and 2^64 - 1.")
+        return int(number)
+
+    return read
+
+
+def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Reader of the standard error of a probability, between 0 and 0.5."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 0.5:
+        raise click.BadParameter(f"{value!r} is not a standard error between 0 and 0.5, such as 0.0005.")
+    if number < SMALLEST_TARGET_SE:
+        paths = 0.25 / number / number
+        shown = f"some {paths:,.0f}" if paths < ADDRESSES else "more than 2^64"
+        raise click.BadParameter(
+            f"{value!r} would take {shown} paths. The smallest is {SMALLEST_TARGET_SE:g}."
+        )
+    return number
+
+
+def read_numbers(
+    smallest: int,
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+    """Reader of whole numbers with commas between them, such as 0,1 or 1e5,1e6, none of them twice."""
+    read = count_from(smallest)
+
+    def read_all(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        numbers = [read(ctx, param, part) for part in value.split(",")]
+        known = tuple(number for number in numbers if number is not None)
+        if len(set(known)) < len(known):
+            raise click.BadParameter(f"{value!r} names a number twice.")
+        return known
+
+    return read_all
+
+
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the scenario, e.g. dealers.impact_bp_per_bn=1. Repeatable.",
+)
+SEED = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=1,
+    show_default=True,
+    help="Seed of the random numbers; the same seed replays the same paths.",
+)
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Processors to use.  [default: all]",
+)
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "cuda", "native", "numpy"]),
+    default="auto",
+    show_default=True,
+    help="What computes; auto takes the first of the others that is here.",
+)
+DEVICES = click.option(
+    "--devices",
+    metavar="N,…",
+    callback=read_numbers(0),
+    help="GPUs that share the paths, by number; asks for --engine cuda.  [default: 0]",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)
