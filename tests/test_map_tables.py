@@ -8,7 +8,7 @@ import pytest
 from sample_scenario import refusal
 from short_scenarios import prepared_of, scenario_of
 
-from sim import map_tables
+from sim import line_table, map_tables
 from sim.plan_builder import prepare
 
 FOLDING = {"dealers.m_floor": 0.0, "dealers.impact_bp_per_bn": 60.0}
@@ -53,6 +53,15 @@ def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
     assert "so sharply that the tables" in problem.why
+
+
+def test_a_table_with_too_many_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (map_tables, line_table):
+        monkeypatch.setattr(module, "MOST_CELLS", 64)
+    (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
+    assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
+    assert "so sharply that one of its tables outgrows 64 cells" in problem.why
+    assert "larger dealers.m_floor" in problem.hint
 
 
 def test_too_many_steps_for_the_tables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
