@@ -177,6 +177,35 @@ def test_quantlib_prices_its_own_option() -> None:
     assert error < 0.05 * price
 
 
+def test_speeds_are_ratios_within_a_round() -> None:
+    """A machine that is twice as slow in one round changes no speed."""
+    pytest.importorskip("numba")
+    import engines
+
+    def contestant(name: str, seconds: list[float]) -> Any:
+        return engines.Contestant(name, 1, 1000, lambda _: None, "", 0.0, None, seconds)
+
+    ours, base = contestant("ours", [1.0, 2.0, 1.0]), contestant("base", [8.0, 16.0, 9.0])
+    table = engines.table_of([ours, base], 10)
+    assert table["speed"].to_list() == [8.0, 1.0]
+    assert table["lowest_speed"].to_list() == [8.0, 1.0]
+    assert table["highest_speed"].to_list() == [9.0, 1.0]
+    assert table["ns_per_path_step"].to_list() == pytest.approx([1e5, 9e5])
+
+
+def test_every_engine_here_is_a_contestant_and_counts_the_same() -> None:
+    pytest.importorskip("numba")
+    import engines
+
+    plan = prepared_of().plan
+    found = list(engines.our_engines(plan, 300, 200, [1, 2]))
+    assert [one.counts for one in found] == ["first", *["identical"] * (len(found) - 1)]
+    assert {one.name for one in found} == {s.engine for s in engines.engine_states() if s.available}
+    for one in found:
+        one.take_turn()
+        assert one.seconds[0] > 0
+
+
 def test_no_module_of_the_package_needs_numba() -> None:
     code = "import sys; import sim.run, sim.cli, sim.plan_builder; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
