@@ -6,6 +6,7 @@ installation to fail. It is a plain shared library, loaded through ctypes, so th
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,10 +22,11 @@ sys.path.insert(0, str(ROOT))
 from sim.kernel_sources import constant_definitions, native_builds, native_command  # noqa: E402
 
 
-def compiler() -> str | None:
-    """C++ compiler: the one CXX names, else the first that is there."""
-    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++"]
-    return next((found for name in candidates if (found := shutil.which(name))), None)
+def compiler() -> list[str] | None:
+    """C++ compiler, with its launcher and options if CXX names some, else the first that is there."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    candidates = [named] if named else [["g++"], ["clang++"], ["c++"]]
+    return next((words for words in candidates if shutil.which(words[0])), None)
 
 
 class BuildNative(build_ext):
@@ -36,7 +38,10 @@ class BuildNative(build_ext):
         output.parent.mkdir(parents=True, exist_ok=True)
         found = compiler()
         if found is None:
-            warnings.warn("no C++ compiler was found: the native engine is left out", stacklevel=2)
+            # what an earlier build left
+            output.unlink(missing_ok=True)
+            sought = f"no {os.environ['CXX']} (CXX)" if os.environ.get("CXX") else "no C++ compiler"
+            warnings.warn(f"{sought} was found: the native engine is left out", stacklevel=2)
             return
         constants = Path(self.build_temp).resolve() / "constants.cuh"
         constants.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +52,7 @@ class BuildNative(build_ext):
         except (OSError, subprocess.CalledProcessError) as error:
             output.unlink(missing_ok=True)
             detail = (getattr(error, "stderr", None) or str(error)).strip()
-            warnings.warn(f"{ext.name} is left out, {found} could not compile it:\n{detail}", stacklevel=2)
+            warnings.warn(f"{ext.name} is left out, {' '.join(found)} could not compile it:\n{detail}", stacklevel=2)
 
 
 setup(

@@ -40,13 +40,14 @@ DEVICE float square_root(float value) {
 #endif
 }
 
-// Square root, exactly rounded, of zero or a number between 2^−100 and 2^100. On a GPU these are the steps of the
-// compiler's own square root without its branch for the numbers in between; zero stays zero since r is kept finite.
+// Square root, exactly rounded, of a zero or a number between 2^−100 and 2^100. On a GPU these are the steps of the
+// compiler's own square root without its branch for the numbers in between. A zero of either sign stays what it is, since
+// r, infinite with the zero's sign, is made finite and positive.
 DEVICE float ordinary_square_root(float value) {
 #ifdef __CUDACC__
     float r;
     asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(value));
-    r = fminf(r, 0x1p60f);
+    r = fminf(fabsf(r), 0x1p60f);
     const float root = value * r;
     const float error = __fmaf_rn(-root, root, value);
     return __fmaf_rn(error, 0.5f * r, root);

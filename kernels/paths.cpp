@@ -8,6 +8,7 @@
 #include "lanes.cuh"
 #include "paths.cuh"
 
+#include <cfloat>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -18,6 +19,8 @@ namespace {
 #ifndef LANES
 #define LANES 256
 #endif
+static_assert(sizeof(void*) == 8, "the plan's pointers have 64 bits");
+static_assert(FLT_EVAL_METHOD == 0, "float arithmetic is rounded to float");
 static_assert(LANES % 8 == 0, "paths near a level are looked for eight at a time");
 static_assert(LANES % Lanes::SIZE == 0, "random words are drawn for as many paths as a vector holds");
 #define ALIGNED alignas(64)
@@ -108,7 +111,7 @@ struct Run {
     const Plan plan;
     const Draws draws;
     Tally tally;
-    Block block;
+    Block block = {};
     // The words of the present call, and the normals of its two pairs.
     ALIGNED Word words[4][LANES];
     ALIGNED float normals[4][LANES];
@@ -121,7 +124,7 @@ struct Run {
 
     Run(const Plan& plan_, const Draws& draws_, Count* tallies) : plan(plan_), draws(draws_) {
         tally = {tallies, nullptr, 0};
-        runs.reset(new int[(plan.close_triggers + 1) * LANES]);
+        runs.reset(new int[(plan.close_triggers + 1) * LANES]());
     }
 
     void start(Word first_path);

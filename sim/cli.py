@@ -366,6 +366,7 @@ def engines(as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="File for the table.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace a former file of --csv.")
 @JSON
 @click.pass_context
 def bench(
@@ -380,14 +381,14 @@ def bench(
     target_se: float,
     overrides: tuple[str, ...],
     csv_file: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Time the engines on SCENARIO and compare their counts.
 
     Medians of repeats after a warm-up; a GPU's time is its own clock's. Exits 1 if any counts differ.
     """
-    if csv_file is not None and not csv_file.absolute().parent.is_dir():
-        raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
+    _refuse_csv(csv_file, overwrite)
 
     import pandas as pd
 
@@ -395,12 +396,15 @@ def bench(
     from sim.engine_report import print_bench
     from sim.report import Terminal
     from sim.results import json_rows
-    from sim.scenario_file import load_scenario
+    from sim.scenario_file import load_scenario, scenario_hash
 
+    loaded = load_scenario(scenario, overrides)
+    setting: dict[str, Any] = {"scenario": loaded.name, "scenario_hash": scenario_hash(loaded)}
+    setting["target_se"] = target_se
     timed: list[Timing] = []
     try:
         for row in timings(
-            load_scenario(scenario, overrides),
+            loaded,
             engines=None if engines is None else [name.strip() for name in engines.split(",")],
             paths=paths,
             threads=threads,
@@ -416,14 +420,14 @@ def bench(
             rows = pd.DataFrame(timed)
             try:
                 if csv_file is not None:
-                    rows.to_csv(csv_file, index=False, lineterminator="\n")
+                    rows.assign(**setting).to_csv(csv_file, index=False, lineterminator="\n")
                     ctx.meta[KEPT] = f"what was timed is in {csv_file}"
             except OSError as error:
                 why = f"{csv_file} cannot be written: {error.strerror}; the table is on stdout."
                 raise GammawallError(f"{why} Try another place for --csv.") from error
             finally:
                 if as_json:
-                    _print_json({"scenario": scenario, "target_se": target_se, "rows": json_rows(rows)})
+                    _print_json({**setting, "repeats": repeats, "rows": json_rows(rows)})
                 else:
                     print_bench(rows, target_se, Terminal())
     if any(row.counts == "DIFFERENT" for row in timed):
@@ -445,7 +449,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         sys.exit(_end_output(error, ""))
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all that is left is to end
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # all that is left is to end
 
 
 def _terminate(number: int, _frame: object) -> None:
@@ -485,6 +490,21 @@ def _refuse_contradictions(
         raise click.UsageError(f"--max-paths {max_paths} is less than --paths {paths}.")
     if no_save and (out is not None or overwrite):
         raise click.UsageError("--no-save contradicts --out and --overwrite.")
+
+
+def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
+    """Refuse a file that cannot be written before any time is spent."""
+    if csv_file is None:
+        return
+    folder = csv_file.absolute().parent
+    if not folder.is_dir():
+        raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
+    if not csv_file.exists() and not os.access(folder, os.W_OK):
+        raise click.UsageError(f"--csv {csv_file}: nothing may be written to the folder {csv_file.parent}.")
+    if csv_file.is_file() and not overwrite:
+        raise click.UsageError(f"--csv {csv_file} is there already. Try another name, or --overwrite.")
+    if str(csv_file) == "-":
+        raise click.UsageError("--csv takes the name of a file. Try --csv table.csv.")
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -68,8 +68,9 @@ def constant_definitions() -> str:
 
 
 def kernel_digest() -> str:
-    """SHA-256 of the kernels' sources and of the constants they receive, 64 hexadecimal digits."""
+    """SHA-256, in hexadecimal, of the kernels' sources, the constants they receive and the compilers' options."""
     sha = hashlib.sha256(constant_definitions().encode())
+    sha.update(repr((CXX_OPTIONS, NATIVE_BUILDS, CUDA_OPTIONS)).encode())
     for path in kernel_files():
         text = path.read_bytes()
         sha.update(f"\n{path.name} {len(text)}\n".encode() + text)
@@ -147,10 +148,10 @@ def native_builds(machine: str) -> list[str]:
     return list(NATIVE_BUILDS) if machine.lower() in ("x86_64", "amd64") else ["baseline"]
 
 
-def native_command(compiler: str, build: str, constants_file: Path, output: Path) -> list[str]:
+def native_command(compiler: Sequence[str], build: str, constants_file: Path, output: Path) -> list[str]:
     """Command that compiles a build of the native engine; `constants_file` holds `constant_definitions()`."""
     return [
-        compiler,
+        *compiler,
         *CXX_OPTIONS,
         *NATIVE_BUILDS[build][0],
         f'-DKERNEL_DIGEST="{kernel_digest()}"',

@@ -17,6 +17,7 @@ import numpy as np
 from sim import odds as tables
 from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.engines.choice import Engine, choose
+from sim.engines.native_engine import library_file, native_problem
 from sim.errors import InputError, Problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
@@ -128,8 +129,11 @@ def simulate(
     KeyboardInterrupt : after the workers have stopped.
     """
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
+    # NumPy's integers are taken too, but overflow.
+    paths, first_path, seed = int(paths), int(first_path), int(seed)
+    threads, block_paths = _plain(threads), _plain(block_paths)
     # Path numbers have 64 bits: no more than these are left.
-    max_paths = min(max_paths or LARGEST_SEED, LARGEST_SEED + 1 - first_path)
+    max_paths = min(int(max_paths or LARGEST_SEED), LARGEST_SEED + 1 - first_path)
     worker = choose(engine, threads, block_paths, devices)
     began = time.perf_counter()
     started = datetime.now(UTC)
@@ -155,7 +159,11 @@ def simulate(
             "simulate_s": round(seconds, 4),
             "path_steps_per_s": round(outcomes.paths * prepared.plan.steps / seconds),
         },
-        "warnings": [*_floor_warnings(prepared), *_run_warnings(outcomes, target_se)],
+        "warnings": [
+            *_floor_warnings(prepared),
+            *_run_warnings(outcomes, target_se),
+            *_engine_warnings(engine, worker),
+        ],
     }
     return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
 
@@ -274,6 +282,16 @@ def check_arguments(
             problems.append(Problem("", "target_se", repr(target_se), why))
     if problems:
         raise InputError(problems)
+
+
+def _plain(number: int | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _engine_warnings(asked: str, worker: Engine) -> list[str]:
+    """Why a native engine that was compiled here is not the one that auto took."""
+    problem = native_problem() if asked == "auto" and worker.name == "numpy" and library_file("baseline") else None
+    return [] if problem is None else [f"the native engine was not used: {problem}"]
 
 
 def _run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:

@@ -72,7 +72,7 @@ def compile_kernels(compiler: str, build: str = "baseline", optimisation: str = 
     optimisation : replaces -O3.
     more : further options.
     """
-    draft = native_command(compiler, build, constants_file(), Path("output"))
+    draft = native_command([compiler], build, constants_file(), Path("output"))
     command = [optimisation if word == "-O3" else word for word in (*draft, *more)]
     output = output_file(command)
     command[draft.index("output")] = str(output)

@@ -133,7 +133,9 @@ inline void flush_denormals() {
 // Reciprocal root of a number, nearest or, for every other number, up to an ulp below: rsqrt.approx.ftz.f32 is within
 // 2^−22.9. What an ulp above would do, tests/test_cuda_on_cpu.py tells.
 inline float reciprocal_root(float value) {
-    if (value < 0x1p-126f) return value < 0.0f ? __builtin_nanf("") : __builtin_inff();
+    // Of a zero, -0 included, an infinity of its sign.
+    if (value <= -0x1p-126f) return __builtin_nanf("");
+    if (value < 0x1p-126f) return __builtin_copysignf(__builtin_inff(), value);
     const double exact = 1.0 / __builtin_sqrt(static_cast<double>(value));
     const float nearest = static_cast<float>(exact);
     const float below = __builtin_bit_cast(float, __builtin_bit_cast(int, nearest) - 1);
@@ -250,6 +252,7 @@ static inline float __int_as_float(int bits) { return __builtin_bit_cast(float, 
 static inline float __fsqrt_rn(float value) { return __builtin_sqrtf(value); }
 static inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline int __ffs(int word) { return __builtin_ffs(word); }
+static inline float fabsf(float a) { return __builtin_fabsf(a); }
 static inline float fminf(float a, float b) { return __builtin_fminf(a, b); }
 static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 

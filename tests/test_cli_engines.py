@@ -103,7 +103,7 @@ def test_native_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     done = gammawall("run", "--engine", "native")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the native engine is not available: it was not compiled")
-    assert "Install g++ or clang++" in done.stderr
+    assert "Install g++ 11, clang++ 14 or newer" in done.stderr
 
 
 def test_a_run_says_which_engine_ran() -> None:
@@ -213,6 +213,18 @@ def test_bench_options_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (calls[1]["repeats"], calls[1]["target_se"]) == (3, 0.0005)
 
 
+def test_a_former_table_is_not_overwritten() -> None:
+    Path("t.csv").write_text("precious")
+    done = gammawall("bench", *FEW, "--engines", "numpy", "--csv", "t.csv")
+    assert done.exit_code == 2
+    assert "--csv t.csv is there already. Try another name, or --overwrite." in one_line(done.stderr)
+    assert Path("t.csv").read_text() == "precious"
+    assert gammawall("bench", *FEW, "--engines", "numpy", "--csv", "t.csv", "--overwrite").exit_code == 0
+    (row,) = pd.read_csv("t.csv").to_dict("records")
+    assert (row["scenario"], row["target_se"]) == ("no-dealers", 0.0005)
+    assert row["scenario_hash"]
+
+
 class Miscounting(NumpyEngine):
     """Counts one path twice."""
 
@@ -305,6 +317,7 @@ def test_what_was_timed_before_a_failure_is_kept(
         (["--target-se", "1"], "not a standard error between 0 and 0.5"),
         (["--csv", "no/such/t.csv"], "--csv no/such/t.csv: there is no folder no/such."),
         (["--csv", "."], "Invalid value for '--csv'"),
+        (["--csv", "-"], "--csv takes the name of a file"),
         (["--set", "targets.upper=1"], "targets.upper"),
     ],
 )

@@ -104,6 +104,14 @@ def test_counts_are_those_of_the_native_engine(machine: Machine, name: str) -> N
     check_same(CudaEngine().run(plan_of(name), SEED, 0, PATHS), wanted)
 
 
+def test_a_word_next_to_one_makes_a_normal_of_minus_zero(machine: Machine) -> None:
+    """Seed 1, path 29,581, session 11: −2·ln u is −0, whose reciprocal root is −∞ on a GPU."""
+    plan = prepare(load_scenario("siege-of-7000", ["market.sessions=13"])).plan
+    wanted = NumpyEngine(1).run(plan, 1, 29_568, 64)
+    check_same(CudaEngine().run(plan, 1, 29_568, 64), wanted)
+    assert wanted.closes[:, 0].sum() == 0  # where a path that is no number would be counted
+
+
 def test_every_count_is_at_work() -> None:
     """The comparisons above prove nothing of an array that stays empty."""
     outcomes = expected("many of all")

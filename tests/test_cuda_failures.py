@@ -66,6 +66,7 @@ class TestNotAvailable:
         ("error", "parts"),
         [
             ("ImportError('libcuda.so.1: not found')", ("cannot be imported (libcuda.so.1", "pip install")),
+            ("ValueError('numpy.dtype size changed')", ("cannot be imported (numpy.dtype size", "pip install")),
             ("PermissionError(13, 'Denied', '/home')", ("cache folder ([Errno 13] Denied", "CUPY_CACHE_DIR")),
         ],
     )
@@ -76,6 +77,12 @@ class TestNotAvailable:
         monkeypatch.delitem(sys.modules, "cupy", raising=False)
         monkeypatch.syspath_prepend(tmp_path)
         self.check(*parts)
+
+    def test_what_an_uninstalled_cupy_leaves(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "cupy").mkdir()
+        monkeypatch.delitem(sys.modules, "cupy", raising=False)
+        monkeypatch.syspath_prepend(tmp_path)
+        self.check("CuPy cannot be imported (module 'cupy' has no attribute 'cuda')", "pip install")
 
     def test_no_driver(self, machine: Machine) -> None:
         machine.failures["count"] = (0, NO_DRIVER)

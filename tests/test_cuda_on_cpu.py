@@ -134,7 +134,7 @@ TRIAL = """
 // A reciprocal root some ulps from the nearest.
 static thread_local int ulps;
 static float trial_root(float value) {
-    if (value == 0.0f) return __builtin_inff();
+    if (value == 0.0f) return __builtin_copysignf(__builtin_inff(), value);
     const float nearest = static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(value)));
     return __int_as_float(__float_as_int(nearest) + ulps);
 }
@@ -147,10 +147,15 @@ EXPORTED int wrong_roots(float first, float end, int off, float* worst) {
     for (float value = first; value < end; value = float_of(bits_of(value) + 1)) {
         const double error = __builtin_fabs(trial_root(value) * __builtin_sqrt(static_cast<double>(value)) - 1.0);
         if (value > 0.0f && error > 0x1.126p-23) continue;
-        if (ordinary_square_root(value) == __builtin_sqrtf(value)) continue;
+        if (bits_of(ordinary_square_root(value)) == bits_of(__builtin_sqrtf(value))) continue;
         worst[wrong++ % 2] = value;
     }
     return wrong;
+}
+
+EXPORTED int keeps_minus_zero() {
+    ulps = 0;
+    return bits_of(ordinary_square_root(-0.0f)) == bits_of(-0.0f);
 }
 """
 
@@ -175,5 +180,6 @@ def test_the_square_root_without_branches() -> None:
     assert [float(value).hex() for value in worst] == ["0x1.f822940000000p+0", "0x1.dd26e40000000p+1"]
     for exponent in (-100, -57, 59, 98):
         assert library.wrong_roots(2.0**exponent, 2.0**exponent * 1.001, 0, worst) == 0
-    # zero, whose reciprocal root is infinite
+    # zeros, whose reciprocal root is an infinity of their sign
     assert library.wrong_roots(0.0, 1e-45, 0, worst) == 0
+    assert library.keeps_minus_zero() == 1

@@ -90,7 +90,7 @@ def test_native_that_was_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_engine, "library_file", lambda build: None)
     assert choose("auto").name != "native"
     with pytest.raises(
-        GammawallError, match=r"^the native engine is not available: .*Install g\+\+ or clang"
+        GammawallError, match=r"^the native engine is not available: .*Install g\+\+ 11, clang"
     ) as e:
         choose("native")
     assert str(e.value) == f"the native engine is not available: {engine_problem('native')}"

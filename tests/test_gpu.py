@@ -147,7 +147,7 @@ def test_nothing_is_spilled_to_memory(engine: CudaEngine) -> None:
 
 
 def test_the_square_root_without_branches_is_exact() -> None:
-    """Every float of the range it is meant for, 200 octaves, and zero.
+    """Every float of the range it is meant for, 200 octaves, and the zeros: −2·ln u of the largest words is −0.
 
     By what PTX promises of a reciprocal root alone, two roots in 2^24 might be wrong; see test_cuda_on_cpu.py.
     """
@@ -165,6 +165,7 @@ extern "C" __global__ void wrong_roots(const int first, const int end, unsigned*
     module = cupy.RawModule(code=translation_unit("device.cuh") + source, options=tuple(CUDA_OPTIONS))
     kernel, wrong = module.get_function("wrong_roots"), cupy.zeros(1, dtype=np.uint32)
     ends = np.array([2.0**-100, 2.0**100], dtype=np.float32).view(np.int32)
-    for first, end in (ends, (0, 1)):
+    smallest = np.iinfo(np.int32).min  # the bits of -0
+    for first, end in (ends, (0, 1), (smallest, smallest + 1)):
         kernel((4096,), (256,), (np.int32(first), np.int32(end), wrong))
     assert int(cupy.asnumpy(wrong)[0]) == 0

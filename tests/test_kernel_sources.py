@@ -293,7 +293,7 @@ def test_builds_by_architecture() -> None:
 
 def test_command_keeps_the_arithmetic_exact() -> None:
     for build, (options, _) in NATIVE_BUILDS.items():
-        command = native_command("c++", build, constants_file(), Path("out.so"))
+        command = native_command(["c++"], build, constants_file(), Path("out.so"))
         assert command[0] == "c++"
         assert "-ffp-contract=off" in command
         assert not [word for word in command if re.search("fast|unsafe|associative|reciprocal|-Ofast", word)]

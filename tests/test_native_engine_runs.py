@@ -72,8 +72,16 @@ def test_progress_counts_every_path_once_in_the_calling_thread(plan: EnginePlan)
 def test_ranges_are_short_enough_to_be_interrupted(plan: EnginePlan) -> None:
     library = FakeLibrary()
     faked(library).run(plan, 1, 0, LONG)
-    assert max(count for _, count in library.ranges) <= native_engine.RANGE_PATHS
+    assert max(count for _, count in library.ranges) <= native_engine.RANGE_STEPS // plan.steps
     assert sum(count for _, count in library.ranges) == LONG
+
+
+@needs_native
+def test_ranges_of_long_paths_hold_fewer() -> None:
+    library, long = FakeLibrary(), prepared_of({"volatility.steps_per_session": 390}).plan
+    faked(library).run(long, 1, 0, 100 * LONG // long.steps)
+    assert max(count for _, count in library.ranges) * long.steps <= native_engine.RANGE_STEPS
+    assert library.ranges[0][1] * long.steps > native_engine.RANGE_STEPS // 8
 
 
 @needs_native
@@ -234,7 +242,7 @@ def test_engine_that_was_not_compiled(files: dict[str, Path]) -> None:
     assert usable_builds() == []
     for build in (None, "baseline", "avx2"):
         assert "not compiled" in refusal(build)
-        assert "Install g++ or clang++" in refusal(build)
+        assert "Install g++ 11, clang++ 14 or newer" in refusal(build)
     assert engine_problem("native") == native_problem()
     with pytest.raises(GammawallError, match="not compiled"):
         choose("native")
@@ -262,6 +270,25 @@ def test_file_that_cannot_be_loaded(files: dict[str, Path], tmp_path: Path, cont
     files["baseline"].write_bytes(content)
     assert "its library cannot be loaded" in refusal()
     assert "Install the package again" in refusal()
+    assert choose("auto").name != "native"
+
+
+@needs_native
+def test_a_damaged_build_is_passed_over(files: dict[str, Path], tmp_path: Path) -> None:
+    for build in [b for b in files if b != "baseline"]:
+        files[build] = tmp_path / f"{build}.so"
+        files[build].write_bytes(b"no library at all")
+    assert (native_problem(), usable_builds(), NativeEngine().build) == (None, ["baseline"], "baseline")
+
+
+@needs_compiler
+def test_library_without_our_functions(files: dict[str, Path], tmp_path: Path) -> None:
+    files.clear()
+    files["baseline"] = tmp_path / "other.so"
+    command = [first_compiler(), "-shared", "-fPIC", "-x", "c++", "-", "-o", str(files["baseline"])]
+    subprocess.run(command, input="int other;", text=True, check=True)
+    assert "its library cannot be loaded" in refusal()
+    assert "undefined symbol: simulate_paths" in refusal()
     assert choose("auto").name != "native"
 
 

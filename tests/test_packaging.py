@@ -186,7 +186,7 @@ def test_without_a_compiler_the_rest_is_installed(wheel_without_compiler: Path, 
     installed(wheel_without_compiler, site)
     found = json.loads(run_python(NATIVE_PROGRAM, site, empty))
     assert "it was not compiled when gammawall was installed" in found["problem"]
-    assert "Install g++ or clang++" in found["problem"]
+    assert "Install g++ 11, clang++ 14 or newer" in found["problem"]
     assert found["same"] == []
     program = "from sim.engines.choice import choose; print(choose('auto').name)"
     assert run_python(program, site, empty).strip() != "native"
@@ -205,6 +205,24 @@ def test_an_engine_that_does_not_compile_is_left_out(tmp_path: Path) -> None:
         for build in BUILDS:
             assert f"sim.engines._native_{build} is left out" in done.stderr
         assert "this compiler is too old" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("env false", "env false could not compile it"), ("no-such-g++ -O2", "no no-such-g++ -O2 (CXX) was found")],
+)
+def test_cxx_may_have_a_launcher_and_options(tmp_path: Path, words: str, message: str) -> None:
+    """Neither compiles here, and what an earlier build left does not stay."""
+    source = copy_of_checkout(tmp_path)
+    left = source / "built" / "sim" / "engines" / f"_native_baseline{sysconfig.get_config_var('EXT_SUFFIX')}"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"stale")
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--force", "--build-lib", "built"]
+    environment = {**os.environ, "CXX": words}
+    done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert message in done.stderr
+    assert not left.exists()
 
 
 def test_a_distribution_called_kernels_harms_nothing(wheel: Path, tmp_path: Path) -> None:

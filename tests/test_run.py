@@ -83,6 +83,25 @@ def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:
     return Scenario.model_validate_json(json.dumps(data))
 
 
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_numpy_integers_are_whole_numbers_too(small: Scenario, engine: str) -> None:
+    """They overflow where Python's do not."""
+    plain = simulate(small, engine=engine, paths=300, first_path=2**63, seed=5, threads=1)
+    given = {"paths": np.int32(300), "first_path": np.uint64(2**63), "seed": np.int32(5), "threads": np.int8(1)}
+    result = simulate(small, engine=engine, **given)  # type: ignore[arg-type]
+    assert result.outcomes == plain.outcomes
+    json.dumps(result.manifest)
+
+
+def test_auto_says_why_a_native_engine_is_not_used(small: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim.run, "choose", lambda *_: choose("numpy", 1))
+    monkeypatch.setattr(sim.run, "library_file", lambda build: build)
+    monkeypatch.setattr(sim.run, "native_problem", lambda: "it is of another age.")
+    warning = "the native engine was not used: it is of another age."
+    assert warning in simulate(small, paths=100).warnings
+    assert warning not in simulate(small, paths=100, engine="numpy").warnings
+
+
 def test_plan_digest_is_the_same_every_time(small: Scenario, result: Result) -> None:
     assert simulate(small, paths=1).manifest["plan_digest"] == result.manifest["plan_digest"]
     other = small.model_copy(update={"drift": small.drift.model_copy(update={"annual": 0.01})})

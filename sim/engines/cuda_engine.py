@@ -28,8 +28,9 @@ from sim.kernel_sources import CUDA_OPTIONS, kernel_digest, translation_unit
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 
-# Paths of one launch: long against the launch itself, short enough for a progress bar and an interruption.
-LAUNCH_PATHS = 1 << 24
+# Path-steps of one launch: long against the launch itself, short enough for a progress bar and an interruption. A
+# launch of fewer paths would leave the device partly idle.
+LAUNCH_STEPS = 1 << 33
 SMALLEST_LAUNCH = 1 << 18
 BLOCK_THREADS = 256
 BLOCKS_PER_MULTIPROCESSOR = 16
@@ -95,7 +96,7 @@ class CudaEngine:
         GammawallError : a device has too little memory, cannot compile the kernels, or was lost.
         KeyboardInterrupt : after the launches under way.
         """
-        size = self.block_paths or even_size(paths, len(self.devices), SMALLEST_LAUNCH, LAUNCH_PATHS)
+        size = self.block_paths or even_size(paths, len(self.devices), SMALLEST_LAUNCH, LAUNCH_STEPS // plan.steps)
         self.kernel_seconds = 0.0
         with _device_failures():
             workers = [_DeviceRun(self, device, plan, seed) for device in self.devices]
@@ -222,13 +223,14 @@ def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
     """Why the engine, or one of the devices, cannot be used, and what to do; None if they can."""
     try:
         cupy = _cupy()
-    except ImportError as error:
-        return f"CuPy cannot be imported ({error}). Try {INSTALL}."
+        driver_error = cupy.cuda.runtime.CUDARuntimeError
     except OSError as error:
         return f"CuPy cannot make its cache folder ({error}). {CACHE_HINT}"
+    except Exception as error:  # whatever a broken installation raises must not stop the other engines
+        return f"CuPy cannot be imported ({error}). Try {INSTALL}."
     try:
         present = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except driver_error as error:
         return (
             f"no usable NVIDIA driver or device was found ({error}). Install the NVIDIA driver; the extra must not "
             f"be newer than the CUDA version that nvidia-smi shows: {INSTALL}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -27,10 +28,16 @@ from sim.kernel_sources import NATIVE_BUILDS, kernel_digest
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 
-# A range takes about a tenth of a second, so that an interruption is heeded soon.
-RANGE_PATHS = 1 << 16
-SMALLEST_RANGE = 1 << 10
-REINSTALL = "pip install --force-reinstall --no-deps gammawall-sim, or make clean and make run in a checkout"
+# Path-steps of a range: about a fifth of a second, so that an interruption is heeded soon.
+RANGE_STEPS = 1 << 25
+# Shorter ranges leave lanes of a block idle.
+SMALLEST_RANGE = 1 << 8
+# Without its cache, which holds the package as it was built before.
+REINSTALL = (
+    "pip install --force-reinstall --no-deps --no-cache-dir with gammawall-sim or the folder it was installed from, "
+    "or make clean and make run in a checkout"
+)
+UNLOADABLE = (OSError, AttributeError)  # no library, or one without our functions
 
 
 class NativeEngine:
@@ -56,9 +63,7 @@ class NativeEngine:
         self.threads = threads
         self.block_paths = block_paths
         self.build = build or usable_builds()[0]
-        file = library_file(self.build)
-        assert file is not None
-        self.library = load_library(file)
+        self.library = load_library(_file_of(self.build))
 
     @property
     def device(self) -> str:
@@ -81,7 +86,7 @@ class NativeEngine:
         KeyboardInterrupt : after the threads have stopped.
         """
         placed = _PlacedPlan(plan)
-        size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_PATHS)
+        size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_STEPS // plan.steps)
         threads = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
         counters = [self._counter(placed, seed, own) for own in totals]
@@ -129,6 +134,7 @@ def load_library(file: Path) -> ctypes.CDLL:
     Raises
     ------
     OSError : it cannot be loaded.
+    AttributeError : it lacks a function.
     """
     library = ctypes.CDLL(str(file))
     library.simulate_paths.argtypes = [
@@ -146,31 +152,54 @@ def load_library(file: Path) -> ctypes.CDLL:
 
 
 def usable_builds() -> list[str]:
-    """Builds that are here and that this processor can run, fastest first."""
-    files = {build: file for build in NATIVE_BUILDS if (file := library_file(build))}
-    if "baseline" not in files:
+    """Builds that are here, whole, and that this processor can run, fastest first."""
+    return [b for b in _runnable_builds() if _loading_problem(b) is None]
+
+
+def _runnable_builds() -> list[str]:
+    """Builds that are here and that this processor can run; nothing of the others is loaded."""
+    builds = [b for b in NATIVE_BUILDS if library_file(b)]
+    if "baseline" not in builds or _loading_problem("baseline"):
         return []
-    asks = load_library(files["baseline"]).processor_has
-    return [b for b in files if all(asks(feature.encode()) for feature in NATIVE_BUILDS[b][1])]
+    asks = load_library(_file_of("baseline")).processor_has
+    return [b for b in builds if all(asks(feature.encode()) for feature in NATIVE_BUILDS[b][1])]
+
+
+def _file_of(build: str) -> Path:
+    file = library_file(build)
+    assert file is not None
+    return file
+
+
+def _loading_problem(build: str) -> str | None:
+    try:
+        load_library(_file_of(build))
+    except UNLOADABLE as error:
+        return f"its library cannot be loaded ({error}). Install the package again: {REINSTALL}."
+    return None
 
 
 def native_problem(build: str | None = None) -> str | None:
     """Why the engine, or one build of it, cannot be used, and what to do; None if it can."""
     if build is not None and build not in NATIVE_BUILDS:
         return f"there is no build {build!r}. Try one of {', '.join(NATIVE_BUILDS)}."
+    if os.name != "posix":
+        return "it is built on Linux and macOS only. Try --engine numpy."
     if library_file("baseline") is None or (build and library_file(build) is None):
         return (
             "it was not compiled when gammawall was installed, for want of a C++ compiler that could. "
-            f"Install g++ or clang++ and then the package again: {REINSTALL}."
+            f"Install g++ 11, clang++ 14 or newer and then the package again: {REINSTALL}."
         )
+    if problem := _loading_problem("baseline"):
+        return problem
+    if build and build not in _runnable_builds():
+        return f"this processor cannot run the {build} build. Try {usable_builds()[0]}."
+    if build and (problem := _loading_problem(build)):
+        return problem
     try:
-        usable = usable_builds()
+        installed = kernel_digest()
     except OSError as error:
-        return f"its library cannot be loaded ({error}). Install the package again: {REINSTALL}."
-    if build and build not in usable:
-        return f"this processor cannot run the {build} build. Try {usable[0]}."
-    file = library_file(build or usable[0])
-    assert file is not None
-    if load_library(file).kernel_digest().decode() != kernel_digest():
+        return str(error)
+    if load_library(_file_of(build or usable_builds()[0])).kernel_digest().decode() != installed:
         return f"it was compiled from other kernels than those installed here. Install again: {REINSTALL}."
     return None

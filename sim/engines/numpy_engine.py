@@ -131,7 +131,11 @@ def _count_in_workers(
     feeders: list[threading.Thread] = []
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        processes.extend(_start_worker() for _ in range(workers))
+        try:
+            processes.extend(_start_worker() for _ in range(workers))
+        except OSError as error:
+            why = f"{workers} worker processes could not be started ({error.strerror})"
+            raise GammawallError(f"{why}. Try fewer --threads.") from error
         for process in processes:
             feeders.append(threading.Thread(target=feed, args=(process.stdin, process.stdout), daemon=True))
             feeders[-1].start()

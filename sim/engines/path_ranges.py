@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import SimpleQueue
 
+from sim.errors import GammawallError
+
 # Paths of a range share the high word of their number.
 WORD = 32
 
@@ -22,6 +24,7 @@ def path_ranges(first_path: int, paths: int, size: int) -> Iterator[tuple[int, i
 
 def even_size(paths: int, workers: int, smallest: int, largest: int) -> int:
     """Size of a range that gives each worker as many equal ranges."""
+    largest = max(smallest, largest)
     rounds = -(-paths // (workers * largest))
     return max(smallest, -(-paths // (workers * rounds)))
 
@@ -66,7 +69,7 @@ def share_ranges(
     try:
         # In here, since an interruption may come before the last one has started.
         for worker in workers:
-            worker.start()
+            _start(worker, len(workers))
         while working:
             done = finished.get()
             if isinstance(done, BaseException):
@@ -96,6 +99,13 @@ class _Worker(threading.Thread):
             self.work()
         finally:
             self.ended.set()
+
+
+def _start(worker: _Worker, workers: int) -> None:
+    try:
+        worker.start()
+    except RuntimeError as error:
+        raise GammawallError(f"{workers} threads could not be started ({error}). Try fewer --threads.") from error
 
 
 def _wait_for(workers: Sequence[_Worker]) -> None:
