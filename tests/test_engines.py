@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sample_scenario import DELETE, sample
+from short_scenarios import prepared_of
 
+from sim.engines import numpy_engine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
@@ -230,3 +233,19 @@ def children() -> list[int]:
         if parent == os.getpid() and b"numpy_worker" in command and state != "Z":
             mine.append(int(folder.name))
     return mine
+
+
+def test_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message, and the worker that did start is ended."""
+    real, begun = numpy_engine._start_worker, []
+
+    def start_one() -> object:
+        if begun:
+            raise OSError(errno.EMFILE, "Too many open files")
+        begun.append(real())
+        return begun[0]
+
+    monkeypatch.setattr(numpy_engine, "_start_worker", start_one)
+    with pytest.raises(GammawallError, match=r"2 worker processes .*Too many open files.*Try fewer --threads"):
+        NumpyEngine(2, block_paths=100).run(prepared_of().plan, 1, 0, 400)
+    assert begun[0].poll() is not None

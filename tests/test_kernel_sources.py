@@ -234,6 +234,14 @@ def test_translation_unit_is_self_contained(tmp_path: Path) -> None:
     assert f"philox.cuh:{number}:" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["CXX_OPTIONS", "CUDA_OPTIONS"])
+def test_compilers_options_are_in_the_digest(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A library compiled otherwise is another library: fused operations would change counts."""
+    before = kernel_digest()
+    monkeypatch.setattr(kernel_sources, name, [*getattr(kernel_sources, name), "-g"])
+    assert kernel_digest() != before
+
+
 @pytest.mark.parametrize("name", ["paths.cpp", "paths.cu"])
 def test_translation_unit_holds_every_line_once(name: str) -> None:
     """The file and all headers it needs, each after those it includes."""

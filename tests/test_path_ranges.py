@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.engines.path_ranges import even_size, path_ranges, share_ranges
+from sim.errors import GammawallError
 
 WORD = 1 << 32
 
@@ -210,6 +211,23 @@ def test_ctrl_c_is_heeded_while_the_counters_work(delay: float) -> None:
         share_ranges([count] * 20, path_ranges(0, 1 << 40, 1), None)
     finger.join()
     assert ends_as(before)  # a thread that was just being started ends by itself
+
+
+def test_threads_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message, and those that did start have ended."""
+    start, begun = threading.Thread.start, []
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    before = alive()
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with pytest.raises(GammawallError, match=r"3 threads could not be started .*Try fewer --threads"):
+        share_ranges([Counter() for _ in range(3)], path_ranges(0, 1 << 40, 1), None)
+    assert ends_as(before)
 
 
 def test_ctrl_c_again_and_again_waits_for_the_counters() -> None:

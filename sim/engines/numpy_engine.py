@@ -158,6 +158,11 @@ def _count_in_workers(
             process.wait()
         for feeder in feeders:
             feeder.join()
+        # pipes that no feeder has closed
+        for process in processes[len(feeders) :]:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _start_worker() -> subprocess.Popen[bytes]:
