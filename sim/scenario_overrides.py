@@ -1,15 +1,16 @@
-"""Overrides of a scenario's keys, as given on the command line: `key=value`.
+"""Overrides of a scenario's keys, as given on the command line, `key=value`, or in the tables of a batch file.
 
 A key is a dotted path; items of a list are chosen by index, `dealers.position[0].strike`, or by name,
 `regime[breakout].level`, `catalyst[CPI].session`; `dealers.position[wall].iv` is all positions of that group.
-A value is a TOML value; what is none is taken as a bare string.
+With a star behind it, `dealers.position[wall].gex_bn*=0.5`, what stands there is multiplied.
+On the command line a value is a TOML value; what is none is taken as a bare string.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sim.errors import Problem
@@ -42,7 +43,8 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
 
     Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
     """
-    applied, problems = [], []
+    applied: list[str] = []
+    problems: list[Problem] = []
     for text in overrides:
         key, equals, value = (part.strip() for part in text.partition("="))
         try:
@@ -52,14 +54,66 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
                 raise _RefusedError("is no key", _KEY_HINT)
             if not value:
                 raise _RefusedError("states no value", f'Try {key}=... (an empty text is "").')
-            for path in _resolve(data, key):
-                _put(data, path, _value(value))
-                applied.append(_dotted(path))
+            applied += _apply(data, key, _value(value))
         except _RefusedError as refusal:
             named, given = (key, shown(value)) if equals and key else (text.strip(), "")
-            place = named if named.isprintable() and named else shown(named)
-            problems.append(Problem(WHERE, place, given, refusal.why, refusal.hint))
+            problems.append(_refusal(WHERE, named, given, refusal))
     return applied, problems
+
+
+def apply_settings(
+    data: dict[str, Any], settings: Mapping[str, Any], where: str
+) -> tuple[list[str], list[Problem]]:
+    """Values put into a scenario's data, in place and in order; see `apply_overrides`.
+
+    settings : key (a star behind it multiplies) to TOML value.
+    where : what problems name as their place.
+    """
+    applied: list[str] = []
+    problems: list[Problem] = []
+    for key, value in settings.items():
+        try:
+            applied += _apply(data, key.strip(), value)
+        except _RefusedError as refusal:
+            problems.append(_refusal(where, key.strip(), shown(value), refusal))
+    return applied, problems
+
+
+def values_at(data: dict[str, Any], key: str) -> list[Any]:
+    """Values that a key stands for, one for each position of a group; empty where it stands for none."""
+    try:
+        return [_get(data, path) for path in _resolve(data, plain_key(key))]
+    except _RefusedError:
+        return []
+
+
+def plain_key(key: str) -> str:
+    """Key of a setting without the star that multiplies."""
+    return key.strip().removesuffix("*").rstrip()
+
+
+def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
+    """Put a value wherever a key says, or multiply what stands there; the dotted keys that were set."""
+    path_key = plain_key(key)
+    if not path_key or not path_key.isprintable():
+        raise _RefusedError("is no key", _KEY_HINT)
+    for path in _resolve(data, path_key):
+        _put(data, path, value if path_key == key else _product(_get(data, path), path, value))
+        yield _dotted(path)
+
+
+def _product(present: Any, path: Path, factor: Any) -> Any:
+    for number, what in ((present, f"{_dotted(path)} holds"), (factor, "the factor is")):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            stands = "no number" if number is not None else "nothing"
+            raise _RefusedError(f"{what} {stands}, so there is nothing to multiply", f"Try {_dotted(path)}=... .")
+    result = present * factor
+    whole = isinstance(present, int) and float(result).is_integer()
+    return int(result) if whole else result
+
+
+def _refusal(where: str, key: str, value: str, refusal: _RefusedError) -> Problem:
+    return Problem(where, key if key.isprintable() and key else shown(key), value, refusal.why, refusal.hint)
 
 
 def _value(text: str) -> Any:

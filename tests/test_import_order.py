@@ -17,6 +17,8 @@ PACKAGE = Path(sim.__file__).parent
 ORDER = [
     "sim.errors",
     "sim.scenario_values",
+    "sim.toml_file",
+    "sim.key_problems",
     "sim.regime_rules",
     "sim.scenario_rules",
     "sim.scenario",
