@@ -7,18 +7,23 @@ in one step. A full disk, a kill or an interruption leaves nothing under the fin
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import json
 import math
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.errors import GammawallError, InputError, Problem
 
 if TYPE_CHECKING:
@@ -130,22 +135,22 @@ def write_results(
     if not place.numbered:
         _refuse_occupied(place.folder, place.overwrite)
     target = Path(os.path.realpath(place.folder))
-    hidden = _hidden(target.parent, "partial")
+    hidden = hidden_name(target.parent, "partial")
     placed = False
     try:
         os.makedirs(target.parent, exist_ok=True)
         os.mkdir(hidden)
         for name, text in _contents(result):
-            _write_file(hidden / name, text)
-        _flush_folder(hidden)
+            write_file(hidden / name, text)
+        flush_folder(hidden)
         if place.numbered:
             target, former = _rename_to_first_free(hidden, target), None
         else:
             former = _rename_into_place(hidden, target, place)
         placed = True
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
-        raise _cannot_write(place.folder, error) from error
+        raise cannot_write(place.folder, error) from error
     finally:
         if not placed:
             _remove_result(hidden)
@@ -190,9 +195,28 @@ def manifest_json(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def table_csv(table: pd.DataFrame) -> str:
-    """Table as CSV: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF."""
-    return table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
+def table_csv(table: pd.DataFrame, *, heading: bool = True) -> str:
+    """Table as CSV: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
+
+    heading : whether the names of the columns come first.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if heading:
+        writer.writerow(table.columns)
+    writer.writerows(zip(*(_texts(table[name].to_numpy()) for name in table.columns), strict=True))
+    return text.getvalue()
+
+
+def _texts(column: NDArray[Any]) -> list[Any]:
+    """Cells of a column as CSV has them. Long tables repeat their numbers, and each is formatted once."""
+    if column.dtype.kind == "M":
+        column = column.astype("datetime64[D]").astype(str)
+    elif column.dtype.kind == "f":
+        bits, place = np.unique(column.astype(np.float64).view(np.int64), return_inverse=True)
+        texts = ["" if math.isnan(x) else f"{x:.10g}" for x in bits.view(np.float64).tolist()]
+        return np.array(texts, dtype=object)[place].tolist()  # type: ignore[no-any-return]
+    return column.tolist()  # type: ignore[no-any-return]
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
@@ -246,26 +270,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in a manifest")
 
 
-def _write_file(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the folder's entries durable; only POSIX systems can open a folder to do so."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without such a flush
-            raise
-    finally:
-        os.close(descriptor)
-
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
     """Give the hidden folder its final name; return where a replaced folder now is, if there was one."""
@@ -275,7 +279,7 @@ def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path 
         if os.path.lexists(target):
             # checked again, since the target may have changed while the files were written
             _refuse_occupied(place.folder, place.overwrite)
-            former = _hidden(target.parent, "former")
+            former = hidden_name(target.parent, "former")
             os.rename(target, former)
         os.rename(hidden, target)
         placed = True
@@ -324,7 +328,7 @@ def _refuse_occupied(folder: Path, overwrite: bool) -> None:
     try:
         entries = sorted(os.listdir(folder))
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     if not entries:
         return
     foreign = [name for name in entries if name not in FILE_NAMES]
@@ -352,31 +356,20 @@ def _probe(folder: Path) -> None:
     parent = Path(os.path.realpath(folder)).parent
     while not os.path.lexists(parent):
         parent = parent.parent
-    probe = _hidden(parent, "probe")
+    probe = hidden_name(parent, "probe")
     try:
         with contextlib.suppress(FileNotFoundError):
             os.lstat(folder)  # a name that is too long, or lies under a file, shows here
         os.mkdir(probe)
         os.rmdir(probe)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
 
-
-def _cannot_write(folder: Path, error: OSError) -> GammawallError:
-    reason = error.strerror or str(error)
-    hints = {
-        errno.ENOSPC: "Free some space or choose another --out.",
-        errno.EDQUOT: "Free some space or choose another --out.",
-        errno.EFBIG: "The limit on file sizes is too low for the results.",
-        errno.ENAMETOOLONG: "Choose a shorter --out.",
-    }
-    hint = hints.get(error.errno or 0, "Choose another --out.")
-    return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
 
 
 def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:
     if isinstance(error, OSError):
-        error = _cannot_write(folder, error)
+        error = cannot_write(folder, error)
     return str(error) or f"{folder}: the results cannot be written there (out of memory)."
 
 
@@ -391,8 +384,3 @@ def _first_free(folder: Path) -> Path:
 def _folder_name(name: str) -> str:
     """Scenario name as a safe folder name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"
-
-
-def _hidden(parent: Path, what: str) -> Path:
-    """Unused hidden name, for what only a kill can leave behind."""
-    return parent / f".gammawall-{what}-{secrets.token_hex(4)}"

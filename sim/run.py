@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import packages_distributions, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -36,6 +36,21 @@ LARGEST_SHARE_OUTSIDE = 0.001
 LARGEST_SEED = 2**64 - 1
 SMALLEST_TARGET_SE = 1e-6
 Progress = Callable[[int, int], None]
+
+
+class EngineFacts(NamedTuple):
+    """What a manifest tells of the engine: its name, the processor or GPUs, threads or worker processes."""
+
+    name: str
+    device: str
+    threads: int
+
+
+class PlanFacts(NamedTuple):
+    """What a manifest tells of a plan: its digest, and what a reader of the numbers should know of it."""
+
+    digest: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -141,31 +156,69 @@ def simulate(
     ready = time.perf_counter()
     outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
     seconds = time.perf_counter() - ready
-    manifest = {
+    manifest = run_manifest(
+        scenario,
+        plan_facts(prepared),
+        outcomes,
+        EngineFacts(worker.name, worker.device, worker.threads),
+        asked=engine,
+        seed=seed,
+        first_path=first_path,
+        target_se=target_se,
+        versions=installed_versions(worker.name),
+        timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
+    )
+    return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
+
+
+def plan_facts(prepared: Prepared) -> PlanFacts:
+    """What a manifest tells of a plan."""
+    return PlanFacts(prepared.plan.digest, tuple(_floor_warnings(prepared)))
+
+
+def run_timings(path_steps: int, started: datetime, prepare_s: float, simulate_s: float) -> dict[str, Any]:
+    """When a run began and how long it took, for its manifest."""
+    return {
+        "started_utc": started.isoformat(timespec="seconds"),
+        "prepare_s": round(prepare_s, 4),
+        "simulate_s": round(simulate_s, 4),
+        "path_steps_per_s": round(path_steps / max(simulate_s, 1e-9)),
+    }
+
+
+def run_manifest(
+    scenario: Scenario,
+    plan: PlanFacts,
+    outcomes: Outcomes,
+    engine: EngineFacts,
+    *,
+    asked: str,
+    seed: int,
+    first_path: int,
+    target_se: float | None,
+    versions: Mapping[str, str],
+    timings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """How a run came about, ready for JSON; `asked` is the engine that was asked for."""
+    return {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
         "scenario_hash": scenario_hash(scenario),
-        "plan_digest": prepared.plan.digest,
+        "plan_digest": plan.digest,
         "seed": seed,
         "first_path": first_path,
         "paths": outcomes.paths,
         "target_se": target_se,
-        "engine": worker.name,
-        "device": worker.device,
-        "threads": worker.threads,
-        "versions": installed_versions(worker.name),
-        "timings": {
-            "started_utc": started.isoformat(timespec="seconds"),
-            "prepare_s": round(ready - began, 4),
-            "simulate_s": round(seconds, 4),
-            "path_steps_per_s": round(outcomes.paths * prepared.plan.steps / seconds),
-        },
+        "engine": engine.name,
+        "device": engine.device,
+        "threads": engine.threads,
+        "versions": dict(versions),
+        "timings": dict(timings),
         "warnings": [
-            *_floor_warnings(prepared),
+            *plan.warnings,
             *_run_warnings(outcomes, target_se),
-            *_engine_warnings(engine, worker),
+            *_engine_warnings(asked, engine.name),
         ],
     }
-    return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
 
 
 def _run_to_target(
@@ -288,9 +341,9 @@ def _plain(number: int | None) -> int | None:
     return None if number is None else int(number)
 
 
-def _engine_warnings(asked: str, worker: Engine) -> list[str]:
+def _engine_warnings(asked: str, ran: str) -> list[str]:
     """Why a native engine that was compiled here is not the one that auto took."""
-    problem = native_problem() if asked == "auto" and worker.name == "numpy" and library_file("baseline") else None
+    problem = native_problem() if asked == "auto" and ran == "numpy" and library_file("baseline") else None
     return [] if problem is None else [f"the native engine was not used: {problem}"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sim.errors import Problem
@@ -62,16 +62,16 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
 
 
 def apply_settings(
-    data: dict[str, Any], settings: Mapping[str, Any], where: str
+    data: dict[str, Any], settings: Iterable[tuple[str, Any]], where: str
 ) -> tuple[list[str], list[Problem]]:
     """Values put into a scenario's data, in place and in order; see `apply_overrides`.
 
-    settings : key (a star behind it multiplies) to TOML value.
+    settings : keys, a star behind one multiplies, and their TOML values.
     where : what problems name as their place.
     """
     applied: list[str] = []
     problems: list[Problem] = []
-    for key, value in settings.items():
+    for key, value in settings:
         try:
             applied += _apply(data, key.strip(), value)
         except _RefusedError as refusal:

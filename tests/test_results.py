@@ -175,7 +175,7 @@ def test_any_other_failure_leaves_nothing_too(
     run: SampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
 ) -> None:
     written: list[str] = []
-    write_file = results._write_file
+    write_file = results.write_file
 
     def fail_at_the_third(path: Path, text: str) -> None:
         if len(written) == 2:
@@ -183,7 +183,7 @@ def test_any_other_failure_leaves_nothing_too(
         written.append(path.name)
         write_file(path, text)
 
-    monkeypatch.setattr(results, "_write_file", fail_at_the_third)
+    monkeypatch.setattr(results, "write_file", fail_at_the_third)
     with pytest.raises(failure):
         write_results(run, tmp_path / "out")
     assert len(written) == 2
@@ -280,13 +280,13 @@ def test_folder_appears_only_when_complete(
     run: SampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    write_file = results._write_file
+    write_file = results.write_file
 
     def look_then_write(path: Path, text: str) -> None:
         seen.append((tmp_path / "out").exists())
         write_file(path, text)
 
-    monkeypatch.setattr(results, "_write_file", look_then_write)
+    monkeypatch.setattr(results, "write_file", look_then_write)
     write_results(run, tmp_path / "out")
     assert seen == [False] * 6
 

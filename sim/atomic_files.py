@@ -1,0 +1,63 @@
+"""Files and folders that appear whole or not at all, however a command ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from sim.errors import GammawallError
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a new file and flush it to the disk."""
+    data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file beside its place and move it there, over a former one, in one step."""
+    hidden = hidden_name(path.parent, "partial")
+    try:
+        write_file(hidden, content)
+        os.replace(hidden, path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the folder's entries durable; only POSIX systems can open a folder to do so."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems without such a flush
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def hidden_name(parent: Path, what: str) -> Path:
+    """Unused hidden name, for what only a kill can leave behind."""
+    return parent / f".gammawall-{what}-{secrets.token_hex(4)}"
+
+
+def cannot_write(folder: Path, error: OSError) -> GammawallError:
+    """What to tell a user about results that cannot be written to a folder."""
+    reason = error.strerror or str(error)
+    hints = {
+        errno.ENOSPC: "Free some space or choose another --out.",
+        errno.EDQUOT: "Free some space or choose another --out.",
+        errno.EFBIG: "The limit on file sizes is too low for the results.",
+        errno.ENAMETOOLONG: "Choose a shorter --out.",
+    }
+    hint = hints.get(error.errno or 0, "Choose another --out.")
+    return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")

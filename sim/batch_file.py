@@ -1,0 +1,375 @@
+"""Batch files: a family of scenarios, a base varied by a grid and by single cases, in TOML.
+
+    schema = 1
+    name = "impact"
+    base = "siege-of-7000"          # a built-in scenario, or a file beside this one
+    paths = 200_000
+
+    [grid]                          # every combination of the values
+    "dealers.impact_bp_per_bn" = [0.6, 2, 3.5]
+    wall = [
+      { label = "half", set = { "dealers.position[wall].gex_bn*" = 0.5 } },
+      { label = "double", set = { "dealers.position[wall].gex_bn*" = 2 } },
+    ]
+
+    [[case]]
+    name = "no dealers"
+    set = { "dealers.impact_bp_per_bn" = 0 }
+
+The base itself is a case, called "base" unless `baseline` names another one to compare with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, ValidationError
+
+from sim.errors import InputError, Problem
+from sim.key_problems import key_problem
+from sim.scenario import Items, Scenario, ScenarioTable, Title
+from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
+from sim.scenario_overrides import apply_settings, plain_key, values_at
+from sim.scenario_values import shown
+from sim.toml_file import FileKind, is_path
+
+BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
+BASE: Final = "base"
+MOST_CASES: Final = 20_000
+DEFAULT_PATHS: Final = 1_000_000
+LONGEST_NAME: Final = 100
+
+Settings = dict[str, Any]
+# In the order in which they are applied: a key may be multiplied several times.
+SequenceOfSettings = list[tuple[str, Any]]
+
+
+class CaseTable(ScenarioTable):
+    """A single case: `set` states keys of the scenario, with a star behind a key what to multiply it by."""
+
+    name: Annotated[Title, Field(min_length=1)]
+    set: Settings
+
+
+class BatchTable(ScenarioTable):
+    """The keys of a batch file.
+
+    base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
+    baseline : case that the others are compared with.
+    set : settings of every case, the baseline included.
+    grid : scenario key, or any other name with labelled values, to the list of its values.
+    """
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1, le=1)]
+    name: Annotated[Title, Field(min_length=1)]
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    base: Annotated[str, Field(min_length=1)] = "siege-of-7000"
+    baseline: Title = BASE
+    paths: Annotated[int, Field(ge=1, lt=2**64)] = DEFAULT_PATHS
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
+    target_se: Annotated[float, Field(ge=1e-6, lt=0.5)] | None = None
+    max_paths: Annotated[int, Field(ge=1, lt=2**64)] | None = None
+    set: Settings = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    case: Items[CaseTable] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario of a batch.
+
+    Attributes
+    ----------
+    name : its name, the `scenario` column of every table.
+    folder : name of its result folder.
+    scenario : what is simulated.
+    point : grid axis to label of the value there; empty for a case outside the grid.
+    parameters : column of batch.csv to text of the value in this case.
+    """
+
+    name: str
+    folder: str
+    scenario: Scenario
+    point: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Hash of its scenario."""
+        return scenario_hash(self.scenario)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A family of scenarios that share their draws.
+
+    Attributes
+    ----------
+    name, description : as the file states them.
+    base : the base scenario's name.
+    baseline : name of the case that the others are compared with.
+    cases : all of them, in the order of the tables; names are unique.
+    axes : grid axis to the labels of its values.
+    paths, seed, target_se, max_paths : of every case; see `sim.simulate`.
+    """
+
+    name: str
+    description: str
+    base: str
+    baseline: str
+    cases: tuple[Case, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    paths: int
+    seed: int
+    target_se: float | None = None
+    max_paths: int | None = None
+
+    @property
+    def baseline_case(self) -> Case:
+        """The case that the others are compared with."""
+        return next(case for case in self.cases if case.name == self.baseline)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that the results depend on, engine and kernels apart."""
+        cases = [[case.name, case.folder, case.hash] for case in self.cases]
+        how = [self.name, self.baseline, self.paths, self.seed, self.target_se, self.max_paths]
+        return hashlib.sha256(json.dumps([how, cases]).encode("utf-8")).hexdigest()
+
+    def selected(self, pattern: str | None, shard: tuple[int, int] | None) -> tuple[Case, ...]:
+        """Cases to run, the baseline first: those whose name matches, of these every n-th from the i-th on.
+
+        Parameters
+        ----------
+        pattern : shell pattern such as "impact*"; all cases if None.
+        shard : (i, n), 0 ≤ i < n; the baseline belongs to every shard.
+
+        Errors: InputError if the pattern matches nothing.
+        """
+        matching = [case for case in self.cases if pattern is None or fnmatchcase(case.name, pattern)]
+        if not matching:
+            names = ", ".join(case.name for case in self.cases[:4])
+            raise InputError(
+                [Problem("", "--only", shown(pattern), "matches no case", f"Try one of: {names} ...")]
+            )
+        index, shards = shard or (0, 1)
+        others = [case for case in matching if case.name != self.baseline]
+        return self.baseline_case, *others[index::shards]
+
+
+def builtin_batches() -> dict[str, str]:
+    """Names of the built-in batches, each with the first line of its description."""
+    return BATCH_FILE.builtin()
+
+
+def load_batch(
+    source: str | os.PathLike[str],
+    *,
+    base: str | None = None,
+    overrides: Sequence[str] = (),
+    **changes: Any,
+) -> Batch:
+    """Batch read from a file or from the built-in ones, every case validated.
+
+    Parameters
+    ----------
+    source : a path, or the name of a built-in batch.
+    base : scenario to use instead of the one the file names, a built-in name or a path.
+    overrides : "key=value" each, applied to the base before the cases are made of it.
+    changes : paths, seed, target_se or max_paths instead of the file's; None leaves them.
+
+    Raises
+    ------
+    InputError : with every problem of the file, the base and all cases.
+    """
+    where, data = BATCH_FILE.read(source)
+    return batch_from_mapping(data, where, base=base, overrides=overrides, **changes)
+
+
+def batch_from_mapping(
+    data: Mapping[str, Any],
+    where: str,
+    *,
+    base: str | None = None,
+    overrides: Sequence[str] = (),
+    **changes: Any,
+) -> Batch:
+    """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
+
+    where : what problems name as their place, usually the file.
+    """
+    data = {**data, **{key: value for key, value in changes.items() if value is not None}}
+    try:
+        table = BatchTable.model_validate(data)
+    except ValidationError as failure:
+        problems = [key_problem(error, BatchTable) for error in failure.errors(include_url=False)]
+        raise InputError([replace(problem, where=where) for problem in problems]) from failure
+    if table.max_paths is not None and (table.target_se is None or table.max_paths < table.paths):
+        why = "limits target_se, which is not given" if table.target_se is None else "is less than paths"
+        raise InputError([Problem(where, "max_paths", str(table.max_paths), why, "Try leaving it out.")])
+    if base is None:
+        beside = is_path(table.base) and is_path(where) and not os.path.isabs(table.base)
+        base = os.fspath(Path(where).parent / table.base) if beside else table.base
+    scenario = load_scenario(base, overrides)
+    return _Maker(table, scenario, where).batch()
+
+
+class _Maker:
+    """A batch in the making, and what is wrong with it."""
+
+    def __init__(self, table: BatchTable, base: Scenario, where: str):
+        self.table, self.base, self.where = table, base, where
+        self.problems: dict[Problem, list[str]] = {}
+        self.labelled: dict[str, list[Settings]] = {}
+
+    def batch(self) -> Batch:
+        """Return the batch, or raise every problem."""
+        stated = list(self._stated())
+        names = [name for name, _, _ in stated]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
+        if self.table.baseline not in names:
+            why, hint = "is no case", f"Try leaving it out, or one of: {', '.join(names[:5])}."
+            self._refuse("", Problem("", "baseline", shown(self.table.baseline), why, hint))
+        settings = [settings for _, settings, _ in stated]
+        columns = list(dict.fromkeys(plain_key(key) for chosen in settings for key, _ in chosen))
+        axes = {
+            axis: tuple(dict.fromkeys(point[axis] for _, _, point in stated if axis in point))
+            for axis in self.table.grid
+        }
+        cases = []
+        for index, (name, chosen, point) in enumerate(stated):
+            made = self._case(index, name, chosen, point, columns)
+            if made is not None:
+                cases.append(made)
+        if self.problems:
+            raise InputError([self._placed(problem, found) for problem, found in self.problems.items()])
+        table = self.table
+        return Batch(
+            table.name,
+            table.description.strip(),
+            self.base.name,
+            table.baseline,
+            tuple(cases),
+            axes,
+            table.paths,
+            table.seed,
+            table.target_se,
+            table.max_paths,
+        )
+
+    def _stated(self) -> Iterator[tuple[str, SequenceOfSettings, dict[str, str]]]:
+        """Name, settings and grid point of every case: the base, the single cases, the grid."""
+        common = list(self.table.set.items())
+        singles = [(case.name, [*common, *case.set.items()]) for case in self.table.case]
+        if self.table.baseline == BASE and all(name != BASE for name, _ in singles):
+            yield BASE, common, {}
+        for name, settings in singles:
+            yield name, settings, {}
+        axes = [list(self._axis(name, values)) for name, values in self.table.grid.items()]
+        size = 1
+        for axis in axes:
+            size *= len(axis)
+        if size > MOST_CASES:
+            why = f"makes {size:,} cases, at most {MOST_CASES:,} are possible"
+            raise InputError([Problem(self.where, "grid", "", why, "Try fewer values.")])
+        for index, corner in enumerate(itertools.product(*axes) if axes else ()):
+            name = " ".join(part for part, _, _ in corner)
+            settings = [*common, *(pair for _, _, chosen in corner for pair in chosen.items())]
+            point = dict(zip(self.table.grid, (label for _, label, _ in corner), strict=True))
+            yield name if len(name) <= LONGEST_NAME else f"grid {index:05d}", settings, point
+
+    def _axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
+        """Part of the case's name, label and settings of every value of an axis."""
+        labelled = [isinstance(value, dict) and "label" in value for value in values]
+        if any(labelled):
+            yield from self._labelled_axis(name, values)
+            return
+        short = plain_key(name).rpartition(".")[2]
+        sign = "=" if plain_key(name) == name.strip() else "*"
+        for value in values:
+            label = value if isinstance(value, str) else shown(value)
+            yield f"{short}{sign}{_part(label)}", label, {name: value}
+
+    def _labelled_axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
+        for index, value in enumerate(values):
+            keys = set(value) if isinstance(value, dict) else set()
+            if keys != {"label", "set"} or not isinstance(value["set"], dict):
+                why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
+                self._refuse("", Problem("", f"grid.{name}[{index}]", shown(value), why, "Try completing it."))
+                continue
+            label = str(value["label"])
+            yield f"{name}={_part(label)}", label, value["set"]
+
+    def _case(
+        self, index: int, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
+    ) -> Case | None:
+        data = scenario_data(self.base)
+        _, problems = apply_settings(data, settings, "")
+        data["name"] = name
+        try:
+            scenario = validated_scenario(data, "", (), problems)
+        except InputError as failure:
+            for problem in failure.problems:
+                self._refuse(name, problem)
+            return None
+        resolved = scenario_data(scenario)
+        parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
+        parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
+        return Case(name, _folder(index, name), scenario, point, parameters)
+
+    def _is_labelled(self, axis: str) -> bool:
+        first = self.table.grid[axis][0]
+        return isinstance(first, dict) and "label" in first
+
+    def _refuse(self, case: str, problem: Problem) -> None:
+        self.problems.setdefault(problem, []).append(case)
+
+    def _placed(self, problem: Problem, cases: list[str]) -> Problem:
+        """Problem with the file and the cases that have it as its place."""
+        named = [case for case in cases if case]
+        more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
+        return replace(problem, where=f"{self.where}, case {shown(named[0])}{more}" if named else self.where)
+
+
+def scenario_data(scenario: Scenario) -> dict[str, Any]:
+    """Nested tables of a scenario with every default, as a file would state them.
+
+    Left out are keys without a value and those that a regime's kind of trigger does not have.
+    """
+    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True))
+    for regime in data["regime"]:
+        if not regime["when"].startswith("closes_"):
+            regime.pop("closes", None)
+    assert isinstance(data, dict)
+    return data
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _folder(index: int, name: str) -> str:
+    """Name of a case's folder: its place in the batch and as much of its name as every file system takes."""
+    return f"{index:05d}-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name).strip('-.')[:80]}"
+
+
+def _part(text: str) -> str:
+    """Label of a value as a part of a case's name."""
+    kept = "".join("-" if c in "/\\" or not c.isprintable() else c for c in text)
+    return kept.strip()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)
