@@ -163,10 +163,10 @@ void each_distance(int n, const Plan* plan, int number, const float* x, const fl
     }
 }
 
-// Counts of n paths, one after the other as on a GPU.
-void each_path(int n, const Plan* plan, const Draws* draws, Word first, Count* tallies) {
+// Counts and records of n paths, one after the other as on a GPU.
+void each_path(int n, const Plan* plan, const Draws* draws, Word first, Count* tallies, Record* records) {
     unsigned short runs[2 * 32];
     const Tally tally = {tallies, nullptr, 0};
-    for (int i = 0; i < n; ++i) run_path(*plan, *draws, first + static_cast<Word>(i), runs + 1, 2, tally);
+    for (int i = 0; i < n; ++i) records[i] = run_path(*plan, *draws, first + static_cast<Word>(i), runs + 1, 2, tally);
 }
 }
