@@ -69,10 +69,10 @@ class NumpyEngine:
         seed : 64-bit key of the random words.
         first_path, paths : which paths.
         progress : called with the number of paths that each finished block adds.
-        records : C-contiguous (paths,) uint16 to fill, entry i for path `first_path + i` with dealers. Its bits, lowest
-            first: RECORD_FIRST_BITS for the first target (0 neither, 1 upper, 2 lower), then RECORD_RANK_BITS for
-            the number of levels above the start that it touched, which are the nearest ones, then as many for those
-            below. Counts are the same without records. A run that fails leaves some entries as they were.
+        records : C-contiguous (paths,) uint16 to fill, entry i for path `first_path + i` with dealers. The bits of an
+            entry, lowest first: RECORD_FIRST_BITS for the first target (0 neither, 1 upper, 2 lower), then
+            RECORD_RANK_BITS for the number of levels above the start that were touched, which are the nearest, then
+            as many for those below. Counts are the same without records. A run that fails fills some entries or none.
 
         Raises
         ------
