@@ -1,4 +1,4 @@
-// Counts of a range of paths on a processor.
+// Counts of a range of paths on a processor, and their records where asked for.
 //
 // Blocks of LANES paths go through each step together, so that a step's tables are read from cache once a block and
 // the work every path does is vectorised across paths. The few paths near a level are then looked at one by one.
@@ -138,7 +138,7 @@ struct Run {
     void settle(int number, int count);
     void close(int session, int count);
     void change(int lane, int number);
-    void live(Word first_path, int count);
+    void live(Word first_path, int count, Record* records);
 };
 
 // Every lane at the start; lanes beyond the last path go along and are not counted.
@@ -376,8 +376,8 @@ void Run::change(int lane, int number) {
     block.store(lane, path);
 }
 
-// The whole life of a block of paths.
-void Run::live(Word first_path, int count) {
+// The whole life of a block of paths, whose records are kept unless `records` is null.
+void Run::live(Word first_path, int count, Record* records) {
     start(first_path);
     for (int session = 0; session < plan.sessions; ++session) {
         open(session);
@@ -389,20 +389,25 @@ void Run::live(Word first_path, int count) {
         }
         close(session, count);
     }
-    for (int i = 0; i < count; ++i) count_paths(plan, block.load(i), tally);
+    for (int i = 0; i < count; ++i) {
+        const PathState path = block.load(i);
+        count_paths(plan, path, tally);
+        if (records != nullptr) records[i] = record_of(plan, path);
+    }
 }
 
 }  // namespace
 
-// Add the counts of paths first … first + count − 1, whose numbers share their high word, to `tallies`. Returns 0, or
-// 1 for want of memory.
+// Add the counts of paths first … first + count − 1, whose numbers share their high word, to `tallies`, and write
+// their records to `records`, (count,), unless it is null. Returns 0, or 1 for want of memory.
 extern "C" __attribute__((visibility("default"))) int simulate_paths(const Plan* plan, const Draws* draws, Word first,
-                                                                       Word64 count, Count* tallies) {
+                                                                       Word64 count, Count* tallies, Record* records) {
     try {
         const std::unique_ptr<Run> run(new Run(*plan, *draws, tallies));
         for (Word64 done = 0; done < count; done += LANES) {
             const Word64 left = count - done;
-            run->live(first + static_cast<Word>(done), static_cast<int>(left < LANES ? left : LANES));
+            Record* const own = records == nullptr ? nullptr : records + done;
+            run->live(first + static_cast<Word>(done), static_cast<int>(left < LANES ? left : LANES), own);
         }
         return 0;
     } catch (const std::bad_alloc&) {

@@ -1,7 +1,7 @@
-// Counts of a range of paths on a GPU.
+// Counts of a range of paths on a GPU, and their records where asked for.
 //
 // One thread simulates one path at a time, from the start to the last close, and takes the next one a grid further
-// on. Its state stays in registers; no path is ever written to memory.
+// on. Its state stays in registers; of a path only its record is ever written to memory.
 //
 //     plan      by value; its arrays lie in global memory, see plan.cuh
 //     draws     by value; key of each round of Philox, high word of all paths' numbers
@@ -9,6 +9,7 @@
 //     count     number of paths, at most 2^30 so that no 32-bit count can overflow
 //     private_count   leading counts that are privatised in the block's shared memory
 //     totals    (tallies,) uint32, added to
+//     records   (count,) uint16, see record_of; or null: nothing of a single path is kept
 //
 // Shared memory: private_count 32-bit counts, then 16-bit closes in a row, one for each close trigger and thread.
 // Random words: see session.cuh and path_step.cuh. Source: the model in the README; Philox, Salmon et al. (2011).
@@ -24,7 +25,7 @@
 
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
 simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first, const Word count, const int private_count,
-               Count* totals) {
+               Count* totals, Record* const records) {
     SHARED_MEMORY
     for (int i = threadIdx.x; i < private_count; i += blockDim.x) shared[i] = 0;
     __syncthreads();
@@ -33,7 +34,8 @@ simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws 
     unsigned short* runs = reinterpret_cast<unsigned short*>(shared + private_count) + threadIdx.x;
     const Word stride = gridDim.x * blockDim.x;
     for (Word i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
-        run_path(plan, draws, first + i, runs, static_cast<int>(blockDim.x), tally);
+        const Record record = run_path(plan, draws, first + i, runs, static_cast<int>(blockDim.x), tally);
+        if (records != nullptr) records[i] = record;
     }
 
     __syncthreads();

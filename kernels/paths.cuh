@@ -14,6 +14,12 @@ DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& ta
     }
 }
 
+// 18 The record of a finished path with dealers: first target, then levels touched above, then below.
+DEVICE Record record_of(const Plan& plan, const PathState& path) {
+    const int ranks = rank_of(plan, path, UP) | rank_of(plan, path, DOWN) << RECORD_RANK_BITS;
+    return static_cast<Record>((path.first & 3) | ranks << RECORD_FIRST_BITS);
+}
+
 // One trading step, `ahead` steps behind the moment's base; `left` of the session, this one included.
 DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment moment, int ahead, int left, float z, int known,
                        PathState& path, const Tally& tally) {
@@ -48,9 +54,9 @@ DEVICE void trade(const Plan& plan, const Draws& draws, Moment moment, float sin
     } while (left > 0);
 }
 
-// Simulate one path and count it.
+// Simulate one path, count it and return its record.
 template <typename Run>
-DEVICE void run_path(const Plan& plan, const Draws& draws, Word path_low, Run* runs, int stride, const Tally& tally) {
+DEVICE Record run_path(const Plan& plan, const Draws& draws, Word path_low, Run* runs, int stride, const Tally& tally) {
     PathState path;
     start_path(plan, path);
     for (int r = 1; r < plan.regime_count; ++r) {
@@ -69,4 +75,5 @@ DEVICE void run_path(const Plan& plan, const Draws& draws, Word path_low, Run* r
         close_session(plan, session, path, runs, stride, tally);
     }
     count_paths(plan, path, tally);
+    return record_of(plan, path);
 }

@@ -12,6 +12,9 @@
 // A range of paths must be short enough for 32 bits; the totals over ranges have 64.
 using Count = Word;
 
+// A path's record, see record_of.
+using Record = unsigned short;
+
 struct Tally {
     Count* total;
     Count* block;

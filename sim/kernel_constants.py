@@ -69,5 +69,10 @@ BRIDGE_UNIT = 0.34657359027997264 * 2.0**-23
 # The barrier that stands for "no further level on this side".
 NO_LEVEL = float("inf")
 
+# A path's record, 16 bits: from the lowest on its first target, levels touched above, levels touched below, all with
+# dealers. A first target is coded as in sim.outcomes; a rank may be any number of levels that a ladder can have.
+RECORD_FIRST_BITS = 2
+RECORD_RANK_BITS = 7
+
 # What enters a regime.
 NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)

@@ -163,10 +163,23 @@ void each_distance(int n, const Plan* plan, int number, const float* x, const fl
     }
 }
 
-// Counts of n paths, one after the other as on a GPU.
-void each_path(int n, const Plan* plan, const Draws* draws, Word first, Count* tallies) {
+// Records of paths of given first targets, books and levels touched.
+void each_record(int n, const Plan* plan, const int* first, const int* book, const int* rank, Record* out) {
+    for (int i = 0; i < n; ++i) {
+        PathState path = {};
+        path.first = first[i];
+        path.book = book[i];
+        for (int ladder = 0; ladder < LADDERS; ++ladder) {
+            path.place[ladder] = first_place(*plan, ladder, book[i]) + rank[LADDERS * i + ladder];
+        }
+        out[i] = record_of(*plan, path);
+    }
+}
+
+// Counts and records of n paths, one after the other as on a GPU.
+void each_path(int n, const Plan* plan, const Draws* draws, Word first, Count* tallies, Record* records) {
     unsigned short runs[2 * 32];
     const Tally tally = {tallies, nullptr, 0};
-    for (int i = 0; i < n; ++i) run_path(*plan, *draws, first + static_cast<Word>(i), runs + 1, 2, tally);
+    for (int i = 0; i < n; ++i) records[i] = run_path(*plan, *draws, first + static_cast<Word>(i), runs + 1, 2, tally);
 }
 }

@@ -6,6 +6,7 @@ array of another device. What it says of CuPy was compared with CuPy 13.6 and 14
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 import time
@@ -27,6 +28,8 @@ LARGEST_BLOCK = 1024
 # CuPy's pool hands out multiples of this, and no two arrays share one.
 ALLOCATION = 512
 GUARD_BYTE = 0x5A
+# What memory holds that nobody has written to.
+RUBBISH_BYTE = 0xA5
 
 
 class OutOfMemoryError(MemoryError):
@@ -66,8 +69,8 @@ class Machine:
     multiprocessors : of each device.
     memory : bytes of each device.
     launches, compilations : what was done; a compilation is (device, options).
-    failures : what fails: place ("count", "upload", "compile", "launch", "wait") to (after how many times it went
-        well, error).
+    failures : what fails: place ("count", "upload", "compile", "launch", "wait", "download") to (after how many times
+        it went well, error).
     inspect : called before each launch, in its thread.
     """
 
@@ -131,6 +134,14 @@ class DeviceArray:
         """Set every element."""
         assert self.machine.current == self.device, "fill on another device than the current one"
         self.host.fill(value)
+
+    def __getitem__(self, part: slice) -> DeviceArray:
+        """A view of the first elements; like CuPy's it keeps the memory alive."""
+        assert (part.start, part.step) == (None, None)
+        assert 0 <= part.stop <= self.host.size
+        view = copy.copy(self)
+        view.host = self.host[part]
+        return view
 
     def check_guards(self) -> None:
         """Fail if anything was written beside the array."""
@@ -284,9 +295,20 @@ def fake_module(machine: Machine) -> ModuleType:
         assert values.ndim == 1
         return DeviceArray(machine, values)
 
-    def download(array: DeviceArray) -> np.ndarray:
+    def download(array: DeviceArray, out: np.ndarray | None = None) -> np.ndarray:
         assert machine.current == array.device, "an array of another device than the current one"
-        return array.host.copy()
+        if out is None:
+            return array.host.copy()
+        if (array.host.dtype, array.host.shape) != (out.dtype, out.shape):
+            raise TypeError("Shape or dtype mismatch")
+        assert out.flags.c_contiguous
+        machine.reach("download")
+        out[:] = array.host
+        return out
+
+    def empty(length: int, dtype: type) -> DeviceArray:
+        rubbish = np.full(length * np.dtype(dtype).itemsize, RUBBISH_BYTE, dtype=np.uint8)
+        return DeviceArray(machine, rubbish.view(dtype))
 
     cupy = ModuleType("cupy")
     runtime = SimpleNamespace(
@@ -298,6 +320,7 @@ def fake_module(machine: Machine) -> ModuleType:
         "RawModule": bound(RawModule),
         "asarray": upload,
         "zeros": lambda length, dtype: DeviceArray(machine, np.zeros(length, dtype)),
+        "empty": empty,
         "asnumpy": download,
         "cuda": SimpleNamespace(
             Device=bound(Device),

@@ -16,6 +16,7 @@ from sim.engines.kernel_plan import (
     struct_dtype,
 )
 from sim.engines.numpy_engine import NumpyEngine
+from sim.kernels_numpy import paths as whole_paths
 from sim.kernels_numpy import reaction, session
 from sim.kernels_numpy.path_state import LADDERS, PathBlock
 from sim.plan import EnginePlan
@@ -133,6 +134,24 @@ def test_distances_at_the_start_of_a_step() -> None:
         assert (with_dealers == 0).any()
 
 
+def test_records_of_every_first_target_and_rank() -> None:
+    """Whatever the book, the twin's own first target and the levels that it touched."""
+    prepared = with_books()
+    plan, rng = prepared.plan, np.random.default_rng(23)
+    above, below = (int(count) + 1 for count in plan.level_count)
+    each = np.indices((3, 3, plan.books, above, below)).reshape(5, -1).astype(np.int32)
+    first, twin_first, book, up, down = each
+    block, struct, _kept = block_of(prepared, first.size)
+    block.first[:] = first, twin_first
+    block.rank[:] = up, down, rng.integers(0, above, first.size), rng.integers(0, below, first.size)
+    found = np.zeros(first.size, dtype=np.uint16)
+    call("record", struct, first + 4 * twin_first, book, np.ascontiguousarray(block.rank.T), found)
+    np.testing.assert_array_equal(found, first + 4 * up + 512 * down)
+    expected = whole_paths.record_of(block)
+    assert expected.dtype == np.uint16
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("index", range(COUNT))
 def test_paths_one_by_one(index: int) -> None:
     """The order of work of a GPU's thread, four steps a call of the generator, counts what blocks of paths count."""
@@ -140,6 +159,8 @@ def test_paths_one_by_one(index: int) -> None:
     struct, _kept = placed(plan)
     tallies = np.zeros(TallyLayout.of(plan).tallies, dtype=np.uint32)
     first, paths = 4_000_000_000, 1_000
-    call_with_count("path", paths, struct, kernel_draws(index, 0), first, tallies)
+    records, expected = np.zeros((2, paths), dtype=np.uint16)
+    call_with_count("path", paths, struct, kernel_draws(index, 0), first, tallies, records)
     found = outcomes_from_tallies(plan, tallies.astype(np.int64), paths)
-    assert found == NumpyEngine().run(plan, index, first, paths)
+    assert found == NumpyEngine().run(plan, index, first, paths, records=expected)
+    np.testing.assert_array_equal(records, expected)

@@ -24,6 +24,7 @@ from compiled_kernels import (
     needs_compiler,
     runs_here,
 )
+from path_records import Run, counted
 from random_scenarios import features_of, random_scenarios
 
 from sim.engines.numpy_engine import NumpyEngine
@@ -97,8 +98,8 @@ def plans() -> tuple[EnginePlan, ...]:
 
 
 @cache
-def expected() -> tuple[Outcomes, ...]:
-    return tuple(NumpyEngine().run(plan, SEED, 0, PATHS) for plan in plans())
+def expected() -> list[tuple[Outcomes, bytes]]:
+    return counted(NumpyEngine(), [(plan, (SEED, 0, PATHS)) for plan in plans()])
 
 
 def test_short_scenarios_differ() -> None:
@@ -125,9 +126,8 @@ def test_lengths_of_blocks_and_vectors_change_nothing(compiled: dict[Kind, Futur
     assert counted_by(library_of(compiled, other)) == expected()
 
 
-def counted_by(library: Path) -> tuple[Outcomes, ...]:
-    engine = engine_of(library, 2, 301)
-    return tuple(engine.run(plan, SEED, 0, PATHS) for plan in plans())
+def counted_by(library: Path) -> list[tuple[Outcomes, bytes]]:
+    return counted(engine_of(library, 2, 301), [(plan, (SEED, 0, PATHS)) for plan in plans()])
 
 
 def test_fused_operations_would_be_seen() -> None:
@@ -147,14 +147,14 @@ RUN_PROGRAM = """
 import pickle, sys
 from pathlib import Path
 from compiled_kernels import engine_of
-library, plans = pickle.load(sys.stdin.buffer)
-outcomes = tuple(engine_of(library).run(plan, *run) for plan, run in plans)
-pickle.dump(outcomes, sys.stdout.buffer)
+from path_records import counted
+library, runs = pickle.load(sys.stdin.buffer)
+pickle.dump(counted(engine_of(library), runs), sys.stdout.buffer)
 """
 
 
-def run_under(preload: str, library: Path, runs: Sequence[tuple[EnginePlan, tuple[int, int, int]]]) -> bytes:
-    """Pickled outcomes of a process of its own that loads a run-time library first."""
+def run_under(preload: str, library: Path, runs: Sequence[tuple[EnginePlan, Run]]) -> bytes:
+    """Pickled counts and records of a process of its own that loads a run-time library first."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -194,4 +194,4 @@ def test_no_memory_is_misused_and_nothing_undefined(
     plans = [p.plan for p in random_scenarios() if p.plan.steps <= 64]
     runs = [(plan, (SEED, 0, 300)) for plan in plans]
     found = pickle.loads(run_under(preload, library_of(compiled, sanitized), runs))
-    assert found == tuple(NumpyEngine().run(plan, *run) for plan, run in runs)
+    assert found == counted(NumpyEngine(), runs)

@@ -43,7 +43,7 @@ class FakeLibrary:
         self.status = status
         self.ranges: list[tuple[int, int]] = []
 
-    def simulate_paths(self, plan: int, draws: int, first: int, count: int, counts: int) -> int:
+    def simulate_paths(self, plan: int, draws: int, first: int, count: int, counts: int, records: int | None) -> int:
         self.ranges.append((first, count))
         return self.status
 
@@ -326,9 +326,9 @@ def test_counts_are_added_up_over_ranges_in_64_bits(plan: EnginePlan) -> None:
     """Three ranges that each fill a 32-bit count to the brim."""
 
     class Brimful(FakeLibrary):
-        def simulate_paths(self, plan: int, draws: int, first: int, count: int, counts: int) -> int:
+        def simulate_paths(self, plan: int, draws: int, first: int, count: int, counts: int, *rest: Any) -> int:
             ctypes.c_uint32.from_address(counts).value = 0xFFFFFFFF
-            return super().simulate_paths(plan, draws, first, count, counts)
+            return super().simulate_paths(plan, draws, first, count, counts, *rest)
 
     outcomes = faked(Brimful(), 2, 100).run(plan, 1, 0, 300)
     assert outcomes.joint[0, 0] == 3 * 0xFFFFFFFF

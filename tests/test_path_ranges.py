@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.engines.path_ranges import even_size, path_ranges, share_ranges
+from sim.engines.path_ranges import RunRecords, even_size, path_ranges, share_ranges
 from sim.errors import GammawallError
 
 WORD = 1 << 32
@@ -82,6 +83,50 @@ def test_even_size_gives_each_worker_as_many_ranges(
         # as many rounds as the largest size needs, and no range could be smaller
         rounds = -(-paths // (workers * largest))
         assert size * workers * rounds >= paths > (size - 1) * workers * rounds
+
+
+# --- RunRecords
+
+
+@pytest.mark.parametrize("first", [0, 7, WORD - 10, 3 * WORD - 1, (1 << 64) - 25])
+def test_parts_of_the_records_cover_them_once(first: int) -> None:
+    records = np.zeros(25, dtype=np.uint16)
+    kept = RunRecords(records, first, 25)
+    assert kept.wanted
+    for start, count in path_ranges(first, 25, 8):
+        part = kept.of_range(start, count)
+        assert part is not None
+        assert part.shape == (count,)
+        part += np.arange(start - first, start - first + count, dtype=np.uint16)
+    np.testing.assert_array_equal(records, np.arange(25))
+
+
+def test_no_records() -> None:
+    kept = RunRecords(None, 0, 25)
+    assert not kept.wanted
+    assert kept.of_range(3, 4) is None
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        np.zeros(24, dtype=np.uint16),
+        np.zeros((25, 1), dtype=np.uint16),
+        np.zeros(25, dtype=np.int16),
+        np.zeros(25, dtype=">u2"),
+        np.zeros(50, dtype=np.uint16)[::2],
+        frozen(np.zeros(25, dtype=np.uint16)),
+    ],
+    ids=["too few", "two dimensions", "signed", "byte order", "not contiguous", "read-only"],
+)
+def test_arrays_that_kernels_must_not_write_to(records: np.ndarray) -> None:
+    with pytest.raises(AssertionError):
+        RunRecords(records, 0, 25)
 
 
 # --- share_ranges

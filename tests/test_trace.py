@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sample_scenario import sample
 
+from sim.engines.choice import choose
 from sim.errors import InputError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
+from sim.outcomes import LOWER, NEITHER, UPPER
 from sim.plan_builder import prepare
 from sim.run import simulate
 from sim.scenario import Scenario
@@ -58,6 +60,25 @@ def test_traces_add_up_to_the_counts() -> None:
     counted = result.outcomes.touch.reshape(2, len(levels), -1, steps).sum(axis=-1)
     np.testing.assert_array_equal(touches, counted)
     np.testing.assert_array_equal(regimes, result.outcomes.regime)
+
+
+@pytest.mark.parametrize("path", range(90, 100))
+def test_a_path_s_record_is_what_its_trace_shows(path: int) -> None:
+    """Its first target as well, unless both came on one day."""
+    scenario = scenario_from_mapping(sample(), "sample")
+    record = np.zeros(1, dtype=np.uint16)
+    choose().run(prepare(scenario).plan, 9, path, 1, records=record)
+    days = trace_path(scenario, path, seed=9)["touches"].str.split()
+    touched = [float(name) for names in days for name in names]
+    spot, targets = scenario.market.spot, scenario.targets
+    above = sum(level > spot for level in touched)
+    assert int(record[0]) >> 2 == above + 128 * (len(touched) - above)
+    day_of = {float(name): day for day, names in enumerate(days) for name in names}
+    upper, lower = (day_of.get(level, len(days)) for level in (targets.upper, targets.lower))
+    if upper != lower:
+        assert int(record[0]) & 3 == (UPPER if upper < lower else LOWER)
+    elif upper == len(days):
+        assert int(record[0]) & 3 == NEITHER
 
 
 def test_seeds_and_paths_differ(siege: Scenario) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.engines.cuda_engine import CudaEngine, cuda_problem
 from sim.engines.native_engine import NativeEngine, native_problem
 from sim.engines.numpy_engine import NumpyEngine
@@ -17,7 +20,7 @@ ENGINES = ("auto", "cuda", "native", "numpy")
 
 
 class Engine(Protocol):
-    """What turns (plan, seed, range of paths) into counts."""
+    """What turns (plan, seed, range of paths) into counts, and where asked for into a record of each path."""
 
     name: str
 
@@ -36,8 +39,9 @@ class Engine(Protocol):
         first_path: int,
         paths: int,
         progress: Callable[[int], None] | None = None,
+        records: NDArray[np.uint16] | None = None,
     ) -> Outcomes:
-        """Outcomes of paths `first_path` … `first_path + paths − 1`."""
+        """Outcomes of paths `first_path` … `first_path + paths − 1`; see `NumpyEngine.run`."""
 
 
 def engine_problem(name: str) -> str | None:

@@ -22,7 +22,7 @@ from sim.engines.kernel_plan import (
     kernel_plan,
     outcomes_from_tallies,
 )
-from sim.engines.path_ranges import WORD, even_size, path_ranges, share_ranges
+from sim.engines.path_ranges import WORD, RunRecords, even_size, path_ranges, share_ranges
 from sim.errors import GammawallError
 from sim.kernel_sources import CUDA_OPTIONS, kernel_digest, translation_unit
 from sim.outcomes import Outcomes
@@ -32,6 +32,8 @@ from sim.plan import EnginePlan
 # launch of fewer paths would leave the device partly idle.
 LAUNCH_STEPS = 1 << 33
 SMALLEST_LAUNCH = 1 << 18
+# Paths of a launch whose records are kept: they take 128 MB of a device's memory.
+MOST_RECORDS = 1 << 26
 BLOCK_THREADS = 256
 BLOCKS_PER_MULTIPROCESSOR = 16
 # Shared memory of a block that every device grants without being asked.
@@ -88,6 +90,7 @@ class CudaEngine:
         first_path: int,
         paths: int,
         progress: Callable[[int], None] | None = None,
+        records: NDArray[np.uint16] | None = None,
     ) -> Outcomes:
         """Outcomes of paths `first_path` … `first_path + paths − 1`; see `NumpyEngine.run`.
 
@@ -97,10 +100,12 @@ class CudaEngine:
         KeyboardInterrupt : after the launches under way.
         """
         size = self.block_paths or even_size(paths, len(self.devices), SMALLEST_LAUNCH, LAUNCH_STEPS // plan.steps)
+        size = min(size, MOST_PATHS if records is None else MOST_RECORDS)
+        kept = RunRecords(records, first_path, paths)
         self.kernel_seconds = 0.0
         with _device_failures():
-            workers = [_DeviceRun(self, device, plan, seed) for device in self.devices]
-            ranges = path_ranges(first_path, paths, min(size, MOST_PATHS))
+            workers = [_DeviceRun(self, device, plan, seed, kept, min(size, paths)) for device in self.devices]
+            ranges = path_ranges(first_path, paths, size)
             share_ranges([worker.count_paths for worker in workers], ranges, progress)
         self.kernel_seconds = max(worker.kernel_seconds for worker in workers)
         return outcomes_from_tallies(plan, np.sum([w.total for w in workers], axis=0), paths)
@@ -126,11 +131,13 @@ class CudaEngine:
 
 
 class _DeviceRun:
-    """One device's share of a run: the plan in its memory, its counts."""
+    """One device's share of a run: the plan in its memory, its counts, the records of a launch if they are wanted."""
 
-    def __init__(self, engine: CudaEngine, device: int, plan: EnginePlan, seed: int):
+    def __init__(
+        self, engine: CudaEngine, device: int, plan: EnginePlan, seed: int, kept: RunRecords, capacity: int
+    ):
         cupy = _cupy()
-        self.device, self.seed = device, seed
+        self.device, self.seed, self.kept = device, seed, kept
         self.kernel_seconds = 0.0
         self.arrays: dict[str, Any] = {}
         layout = TallyLayout.of(plan)
@@ -139,6 +146,8 @@ class _DeviceRun:
             self.plan = kernel_plan(plan, self._place)
             self.kernel = engine.kernel(device, int(self.plan["step_bytes"]))
             self.counts = cupy.zeros(layout.tallies, dtype=np.uint32)
+            # A null pointer is passed as a number of its size.
+            self.records: Any = cupy.empty(capacity, dtype=np.uint16) if kept.wanted else np.uint64(0)
             self.blocks = BLOCKS_PER_MULTIPROCESSOR * int(current.attributes["MultiProcessorCount"])
             # Launches come from another thread, which has a stream of its own where CuPy is told to give it one.
             current.synchronize()
@@ -152,7 +161,7 @@ class _DeviceRun:
         return int(self.arrays[name].data.ptr)
 
     def count_paths(self, first: int, count: int) -> None:
-        """Count a range of paths."""
+        """Count a range of paths and keep their records."""
         cupy = _cupy()
         with cupy.cuda.Device(self.device):
             start, end = cupy.cuda.Event(), cupy.cuda.Event()
@@ -168,6 +177,7 @@ class _DeviceRun:
                     np.uint32(count),
                     np.int32(self.private_count),
                     self.counts,
+                    self.records,
                 ),
                 shared_mem=self.shared_bytes,
             )
@@ -175,6 +185,9 @@ class _DeviceRun:
             end.synchronize()
             self.kernel_seconds += cupy.cuda.get_elapsed_time(start, end) / 1000
             self.total += cupy.asnumpy(self.counts)
+            records = self.kept.of_range(first, count)
+            if records is not None:
+                cupy.asnumpy(self.records[:count], out=records)
 
 
 def _cupy() -> Any:

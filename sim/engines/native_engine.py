@@ -21,7 +21,7 @@ from sim.engines.kernel_plan import (
     kernel_plan,
     outcomes_from_tallies,
 )
-from sim.engines.path_ranges import WORD, even_size, path_ranges, share_ranges
+from sim.engines.path_ranges import WORD, RunRecords, even_size, path_ranges, share_ranges
 from sim.engines.processor import processor_name
 from sim.errors import GammawallError
 from sim.kernel_sources import NATIVE_BUILDS, kernel_digest
@@ -77,6 +77,7 @@ class NativeEngine:
         first_path: int,
         paths: int,
         progress: Callable[[int], None] | None = None,
+        records: NDArray[np.uint16] | None = None,
     ) -> Outcomes:
         """Outcomes of paths `first_path` … `first_path + paths − 1`; see `NumpyEngine.run`.
 
@@ -85,23 +86,27 @@ class NativeEngine:
         MemoryError : there is none left.
         KeyboardInterrupt : after the threads have stopped.
         """
-        placed = _PlacedPlan(plan)
+        placed, kept = _PlacedPlan(plan), RunRecords(records, first_path, paths)
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_STEPS // plan.steps)
         threads = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
-        counters = [self._counter(placed, seed, own) for own in totals]
+        counters = [self._counter(placed, seed, own, kept) for own in totals]
         share_ranges(counters, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)
         return outcomes_from_tallies(plan, totals.sum(axis=0), paths)
 
-    def _counter(self, placed: _PlacedPlan, seed: int, total: NDArray[np.int64]) -> Callable[[int, int], None]:
+    def _counter(
+        self, placed: _PlacedPlan, seed: int, total: NDArray[np.int64], kept: RunRecords
+    ) -> Callable[[int, int], None]:
         """Counter of ranges into a total of its own, which keeps alive all that the library reads and writes."""
         counts = np.empty(total.size, dtype=np.uint32)
 
         def count_paths(first: int, count: int) -> None:
             counts.fill(0)
             draws = kernel_draws(seed, first >> WORD)
-            addresses = (placed.struct.ctypes.data, draws.ctypes.data)
-            if self.library.simulate_paths(*addresses, first & WORD_MASK, count, counts.ctypes.data):
+            records = kept.of_range(first, count)
+            inputs = (placed.struct.ctypes.data, draws.ctypes.data, first & WORD_MASK, count)
+            outputs = (counts.ctypes.data, None if records is None else records.ctypes.data)
+            if self.library.simulate_paths(*inputs, *outputs):
                 raise MemoryError("no memory for a block of paths")
             np.add(total, counts, out=total)
 
@@ -142,6 +147,7 @@ def load_library(file: Path) -> ctypes.CDLL:
         ctypes.c_void_p,
         ctypes.c_uint32,
         ctypes.c_uint64,
+        ctypes.c_void_p,
         ctypes.c_void_p,
     ]
     library.simulate_paths.restype = ctypes.c_int

@@ -16,11 +16,14 @@ from contextlib import closing, suppress
 from queue import SimpleQueue
 from typing import IO
 
-from sim.engines.path_ranges import even_size, path_ranges
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engines.path_ranges import RunRecords, even_size, path_ranges
 from sim.engines.processor import processor_name
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
-from sim.kernels_numpy.paths import run_block
+from sim.kernels_numpy.paths import record_of, run_block
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 
@@ -56,6 +59,7 @@ class NumpyEngine:
         first_path: int,
         paths: int,
         progress: Callable[[int], None] | None = None,
+        records: NDArray[np.uint16] | None = None,
     ) -> Outcomes:
         """Outcomes of paths `first_path` … `first_path + paths − 1`.
 
@@ -65,6 +69,10 @@ class NumpyEngine:
         seed : 64-bit key of the random words.
         first_path, paths : which paths.
         progress : called with the number of paths that each finished block adds.
+        records : C-contiguous (paths,) uint16 to fill, entry i for path `first_path + i` with dealers. The bits of an
+            entry, lowest first: RECORD_FIRST_BITS for the first target (0 neither, 1 upper, 2 lower), then
+            RECORD_RANK_BITS for the number of levels above the start that were touched, which are the nearest, then
+            as many for those below. Counts are the same without records. A run that fails fills some entries or none.
 
         Raises
         ------
@@ -76,10 +84,11 @@ class NumpyEngine:
         ranges = path_ranges(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
         capacity = min(size, paths)
+        kept = RunRecords(records, first_path, paths)
         finished = (
-            _count_here(plan, seed, capacity, ranges)
+            _count_here(plan, seed, capacity, ranges, kept)
             if workers == 1
-            else _count_in_workers(plan, seed, capacity, ranges, workers)
+            else _count_in_workers(plan, seed, capacity, ranges, kept, workers)
         )
         with closing(finished):
             for outcomes in finished:
@@ -91,24 +100,32 @@ class NumpyEngine:
 
 
 def _count_here(
-    plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]]
+    plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]], kept: RunRecords
 ) -> Generator[Outcomes, None, None]:
     block = PathBlock(plan, seed, capacity)
     for first, count in ranges:
         block.outcomes = Outcomes.zeros(plan.outcome_shape)
         run_block(block, first, count)
+        records = kept.of_range(first, count)
+        if records is not None:
+            records[:] = record_of(block)
         yield block.outcomes
 
 
 def _count_in_workers(
-    plan: EnginePlan, seed: int, capacity: int, ranges: Iterator[tuple[int, int]], workers: int
+    plan: EnginePlan,
+    seed: int,
+    capacity: int,
+    ranges: Iterator[tuple[int, int]],
+    kept: RunRecords,
+    workers: int,
 ) -> Generator[Outcomes, None, None]:
-    job = pickle.dumps((plan, seed, capacity), pickle.HIGHEST_PROTOCOL)
+    job = pickle.dumps((plan, seed, capacity, kept.wanted), pickle.HIGHEST_PROTOCOL)
     finished: SimpleQueue[Outcomes | Exception | None] = SimpleQueue()
     taking = threading.Lock()
 
     def feed(jobs: IO[bytes], counts: IO[bytes]) -> None:
-        """Hand a worker its ranges one by one, then None to the queue, or what went wrong."""
+        """Hand a worker its ranges one by one and keep their records, then None to the queue, or what went wrong."""
         try:
             jobs.write(job)
             while True:
@@ -118,7 +135,11 @@ def _count_in_workers(
                     break
                 pickle.dump(here, jobs)
                 jobs.flush()
-                finished.put(pickle.load(counts))
+                outcomes, found = pickle.load(counts)
+                records = kept.of_range(*here)
+                if records is not None:
+                    records[:] = found
+                finished.put(outcomes)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             finished.put(error)
         else:

@@ -1,4 +1,4 @@
-"""A worker process of the NumPy engine: ranges of paths come on stdin, counts go out on stdout, both pickled.
+"""A worker process of the NumPy engine: ranges of paths come on stdin, counts and records go out on stdout, pickled.
 
 It ends when stdin does, so it never outlives the main process for longer than a range takes, however that one ended.
 """
@@ -11,13 +11,16 @@ import sys
 from typing import BinaryIO
 
 from sim.kernels_numpy.path_state import PathBlock
-from sim.kernels_numpy.paths import run_block
+from sim.kernels_numpy.paths import record_of, run_block
 from sim.outcomes import Outcomes
 
 
 def work(ranges: BinaryIO, counts: BinaryIO) -> None:
-    """Counts of each range (first path, number of paths) that follows the plan, the seed and the block size."""
-    plan, seed, capacity = pickle.load(ranges)
+    """Counts of each range (first path, number of paths) that follows the job, and its records or None.
+
+    The job is the plan, the seed, the block size, and whether records are wanted.
+    """
+    plan, seed, capacity, wanted = pickle.load(ranges)
     block = PathBlock(plan, seed, capacity)
     while True:
         try:
@@ -26,7 +29,8 @@ def work(ranges: BinaryIO, counts: BinaryIO) -> None:
             return
         block.outcomes = Outcomes.zeros(plan.outcome_shape)
         run_block(block, first, paths)
-        pickle.dump(block.outcomes, counts, pickle.HIGHEST_PROTOCOL)
+        records = record_of(block) if wanted else None
+        pickle.dump((block.outcomes, records), counts, pickle.HIGHEST_PROTOCOL)
         counts.flush()
 
 

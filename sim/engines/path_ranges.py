@@ -1,4 +1,4 @@
-"""The paths of a run, cut into ranges that workers take one by one."""
+"""The paths of a run, cut into ranges that workers take one by one, and where the records of a range go."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sim.errors import GammawallError
 
@@ -27,6 +30,38 @@ def even_size(paths: int, workers: int, smallest: int, largest: int) -> int:
     largest = max(smallest, largest)
     rounds = -(-paths // (workers * largest))
     return max(smallest, -(-paths // (workers * rounds)))
+
+
+class RunRecords:
+    """The array that takes the records of a run's paths, if one was given.
+
+    Parameters
+    ----------
+    records : C-contiguous (paths,) uint16, entry i for path `first_path + i`; or None.
+    first_path, paths : which paths the run simulates.
+    """
+
+    def __init__(self, records: NDArray[np.uint16] | None, first_path: int, paths: int):
+        if records is not None:
+            assert records.shape == (paths,)
+            assert records.dtype == np.uint16
+            # Kernels write to its memory as it lies.
+            assert records.flags.c_contiguous
+            assert records.flags.writeable
+        self.records = records
+        self.first_path = first_path
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is an array."""
+        return self.records is not None
+
+    def of_range(self, first: int, count: int) -> NDArray[np.uint16] | None:
+        """The part that paths `first` … `first + count − 1` go to, (count,), or None."""
+        if self.records is None:
+            return None
+        start = first - self.first_path
+        return self.records[start : start + count]
 
 
 def share_ranges(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sim.kernel_constants import RECORD_FIRST_BITS, RECORD_RANK_BITS
 from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
 from sim.kernels_numpy.path_step import take_step
 from sim.kernels_numpy.session import close_session, open_session, settle_open
@@ -52,3 +54,10 @@ def count_paths(block: PathBlock) -> None:
             outcomes.touch_both[below:] += at_least
         else:
             outcomes.touch_both[:below] += at_least[::-1]
+
+
+def record_of(block: PathBlock) -> NDArray[np.uint16]:
+    """18 The records of finished paths with dealers, (n,): first target, then levels touched above, then below."""
+    ranks = block.rank[UP] | block.rank[DOWN] << RECORD_RANK_BITS
+    records: NDArray[np.int32] = block.first[WITH] | ranks << RECORD_FIRST_BITS
+    return records.astype(np.uint16)

@@ -12,13 +12,21 @@ from sample_scenario import DELETE, sample
 from scalar_twin import ScalarPath, scalar_paths
 
 from sim.engines.numpy_engine import NumpyEngine
-from sim.kernel_constants import CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW
+from sim.kernel_constants import (
+    CLOSES_ABOVE,
+    CLOSES_BELOW,
+    RECORD_FIRST_BITS,
+    RECORD_RANK_BITS,
+    TOUCHES_ABOVE,
+    TOUCHES_BELOW,
+)
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
-from sim.outcomes import LOWER, UPPER, WITH, WITHOUT, Outcomes
+from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, Outcomes
 from sim.plan import EnginePlan
 from sim.plan_builder import prepare
 from sim.scenario_file import scenario_from_mapping
+from sim.scenario_rules import MAX_LADDER
 
 SPOT = 6941.81
 SHORT = {
@@ -139,6 +147,24 @@ def test_counts_are_those_of_the_scalar_twin(case: Any) -> None:
     for name in ("joint", "first", "touch", "touch_both", "regime", "closes"):
         np.testing.assert_array_equal(getattr(counted, name), getattr(engine, name), name)
     assert counted == engine
+
+
+def test_records_are_those_of_the_scalar_twin(case: Any) -> None:
+    plan, seed, paths, twins = case
+    found = np.full(len(paths), 0xFFFF, dtype=np.uint16)
+    NumpyEngine(1, block_paths=64).run(plan, seed, paths.start, len(paths), records=found)
+    expected = []
+    for twin in twins:
+        first, _ = twin.first.get(WITH, (NEITHER, 0))
+        above, below, _, _ = twin.closes[-1].ranks
+        expected.append(first + 4 * above + 512 * below)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_record_has_room_for_every_ladder() -> None:
+    assert max(NEITHER, UPPER, LOWER) < 1 << RECORD_FIRST_BITS
+    assert MAX_LADDER < 1 << RECORD_RANK_BITS
+    assert RECORD_FIRST_BITS + 2 * RECORD_RANK_BITS <= 16
 
 
 BOTH = "both targets in a step, nearer one"
