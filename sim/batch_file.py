@@ -91,22 +91,18 @@ class Case:
     ----------
     name : its name, the `scenario` column of every table.
     folder : name of its result folder.
-    scenario : what is simulated.
+    hash : of its scenario.
+    scenario : what is simulated; None in a batch known from its results alone.
     point : grid axis to label of the value there; empty for a case outside the grid.
     parameters : column of batch.csv to text of the value in this case.
     """
 
     name: str
     folder: str
-    scenario: Scenario
+    hash: str
+    scenario: Scenario | None
     point: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def hash(self) -> str:
-        """Hash of its scenario."""
-        return scenario_hash(self.scenario)
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -137,6 +133,11 @@ class Batch:
     def baseline_case(self) -> Case:
         """The case that the others are compared with."""
         return next(case for case in self.cases if case.name == self.baseline)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Columns of batch.csv that tell the cases apart."""
+        return tuple(dict.fromkeys(name for case in self.cases for name in case.parameters))
 
     @property
     def digest(self) -> str:
@@ -325,7 +326,7 @@ class _Maker:
         resolved = scenario_data(scenario)
         parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
         parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
-        return Case(name, _folder(index, name), scenario, point, parameters)
+        return Case(name, _folder(index, name), scenario_hash(scenario), scenario, point, parameters)
 
     def _is_labelled(self, axis: str) -> bool:
         first = self.table.grid[axis][0]

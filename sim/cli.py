@@ -1,43 +1,44 @@
 """The command `gammawall`: parse, call, print.
 
 Everything heavier than click is imported by the command that needs it. Data goes to stdout, progress and messages to
-stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 130 interrupted, 143 terminated.
+stderr. Exit codes: 0, 1 failed, 2 usage or bad input, 3 a batch partly failed, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sim.cli_batch import BATCH_COMMANDS
 from sim.cli_options import (
     ADDRESSES,
     DEFAULT_SCENARIO,
     DEVICES,
     ENGINE,
     JSON,
+    KEPT,
     SCENARIO,
     SEED,
     SET,
     THREADS,
     count_from,
+    print_json,
     read_numbers,
     read_standard_error,
+    tell,
 )
 from sim.errors import GammawallError
 
 DEFAULT_PATHS = "1_000_000"
 DEFAULT_CHECK_PATHS = "1_000_000"
 INTERRUPTED = 130
-KEPT = "gammawall.kept"  # what a run has written so far, for the message of an interruption
 
 
 class Commands(click.Group):
@@ -54,13 +55,13 @@ class Commands(click.Group):
             sys.stdout.flush()
         except GammawallError as error:
             for line in str(error).splitlines():
-                _tell(f"error: {line}")
+                tell(f"error: {line}")
             ctx.exit(error.exit_code)
         except MemoryError:
-            _tell("error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.")
+            tell("error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.")
             ctx.exit(1)
         except KeyboardInterrupt:
-            _tell(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}")
+            tell(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}")
             ctx.exit(INTERRUPTED)
         except OSError as error:
             ctx.exit(_end_output(error, ctx.meta.get(KEPT, "")))
@@ -172,13 +173,13 @@ def run(
         ctx.meta[KEPT] = f"the results are in {folder}"
 
     if as_json:
-        _print_json(run_document(result, folder))
+        print_json(run_document(result, folder))
     elif not quiet or (failures and folder is None):  # the numbers must not be lost
         print_report(result, Terminal())
     elif folder is not None:
         click.echo(str(folder))
     if folder is not None and not quiet:
-        _tell(f"results: {folder}")
+        tell(f"results: {folder}")
     if failures:
         raise GammawallError("\n".join(failures))
 
@@ -246,7 +247,7 @@ def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_js
     loaded = load_scenario(scenario, overrides)
     days = trace_path(loaded, path, seed=seed, where=scenario)
     if as_json:
-        _print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
+        print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
         return
     from sim.report import Terminal, print_view, trace_view
 
@@ -300,7 +301,7 @@ def check(
         fields = ("name", "expected", "simulated", "std_error", "z", "ok")
         rows = [{name: getattr(c, name) for name in fields} for c in checks]
         document = {"scenario": loaded.name, "seed": seed, "paths": paths, **ran}
-        _print_json({**document, "ok": not failed, "checks": rows})
+        print_json({**document, "ok": not failed, "checks": rows})
     else:
         from sim.report import Terminal, check_view, engine_line, print_view
 
@@ -322,7 +323,7 @@ def engines(as_json: bool) -> None:
     states = engine_states()
     if as_json:
         auto = next(state.engine for state in states if state.available)
-        _print_json({"auto": auto, "engines": [asdict(state) for state in states]})
+        print_json({"auto": auto, "engines": [asdict(state) for state in states]})
         return
     from sim.engine_report import print_engines
     from sim.report import Terminal
@@ -427,11 +428,15 @@ def bench(
                 raise GammawallError(f"{why} Try another place for --csv.") from error
             finally:
                 if as_json:
-                    _print_json({**setting, "repeats": repeats, "rows": json_rows(rows)})
+                    print_json({**setting, "repeats": repeats, "rows": json_rows(rows)})
                 else:
                     print_bench(rows, target_se, Terminal())
     if any(row.counts == "DIFFERENT" for row in timed):
         raise GammawallError("the counts differ between engines. Please report this with the table.")
+
+
+for command in BATCH_COMMANDS:
+    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -457,11 +462,6 @@ def _terminate(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _tell(message: str) -> None:
-    with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        click.echo(message, err=True)
-
-
 def _end_output(error: OSError, kept: str) -> int:
     """Exit code after stdout could not be written, or something else failed in the system."""
     # what is still buffered must not fail again at exit
@@ -469,7 +469,7 @@ def _end_output(error: OSError, kept: str) -> int:
     if isinstance(error, BrokenPipeError):
         return 0  # the reader has seen enough
     place = os.fsdecode(error.filename) if error.filename else "the output cannot be written"
-    _tell(f"error: {place}: {error.strerror or error}" + (f"; {kept}" if kept else ""))
+    tell(f"error: {place}: {error.strerror or error}" + (f"; {kept}" if kept else ""))
     return 1
 
 
@@ -505,10 +505,6 @@ def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
         raise click.UsageError(f"--csv {csv_file} is there already. Try another name, or --overwrite.")
     if str(csv_file) == "-":
         raise click.UsageError("--csv takes the name of a file. Try --csv table.csv.")
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 if __name__ == "__main__":

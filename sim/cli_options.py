@@ -1,16 +1,20 @@
-"""The options that several commands share, and the readers of what users type."""
+"""The options that several commands share, the readers of what users type, and how commands answer."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 import click
 
 DEFAULT_SCENARIO = "siege-of-7000"
 ADDRESSES = 2**64  # path numbers are 64 bit
 SMALLEST_TARGET_SE = 1e-6
+KEPT = "gammawall.kept"  # what a command has written so far, for the message of an interruption
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -72,6 +76,17 @@ def read_numbers(
         return known
 
     return read_all
+
+
+def tell(message: str) -> None:
+    """Print a message on stderr."""
+    with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
+        click.echo(message, err=True)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 SET = click.option(

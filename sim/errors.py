@@ -12,6 +12,12 @@ class GammawallError(Exception):
     exit_code = 1
 
 
+class PartlyFailedError(GammawallError):
+    """Some of the cases of a batch failed; the others are filed."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with an input: where it stands, which key, its value, why it is refused, what to try."""

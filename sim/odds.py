@@ -6,6 +6,7 @@ set of counts. Probabilities are shares of all paths.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -303,3 +304,13 @@ def _joined_bins(edges: FloatArray, width: float) -> NDArray[np.intp]:
     nearest = np.where(multiples - edges[above - 1] <= edges[above] - multiples, above - 1, above)
     starts = np.unique(np.concatenate([[0], nearest]))
     return starts[starts < edges.size - 1]
+
+
+# Name of a table, and of its file, to what makes it of counts and their labels.
+TABLES: dict[str, Callable[[Outcomes, OutcomeAxes], pd.DataFrame]] = {
+    "odds": odds_table,
+    "first_passage": first_passage_table,
+    "distribution": distribution_table,
+    "quantiles": quantile_table,
+    "regimes": regime_table,
+}

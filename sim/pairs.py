@@ -77,6 +77,6 @@ class PairCounts:
 
 def unpacked(records: Records) -> tuple[Records, Records, Records]:
     """First target, number of levels touched above and below, (n,) each; see `Engine.run`."""
-    first, ranks = (1 << RECORD_FIRST_BITS) - 1, (1 << RECORD_RANK_BITS) - 1
-    above = records >> RECORD_FIRST_BITS & ranks
-    return records & first, above, records >> (RECORD_FIRST_BITS + RECORD_RANK_BITS) & ranks
+    first, ranks = np.uint16((1 << RECORD_FIRST_BITS) - 1), np.uint16((1 << RECORD_RANK_BITS) - 1)
+    above = records >> np.uint16(RECORD_FIRST_BITS) & ranks
+    return records & first, above, records >> np.uint16(RECORD_FIRST_BITS + RECORD_RANK_BITS) & ranks

@@ -32,6 +32,10 @@ MODEL_RISK = (
     "These intervals hold the sampling error only. The dealers' positions, their sign and their price impact "
     "are assumptions, and changing them moves the odds much further: try --set dealers.impact_bp_per_bn=1."
 )
+MODEL_RISK_OF_BATCH = (
+    "None of these cases is the truth: what dealers hold and how hard their hedging pushes cannot be observed. The "
+    "band is the answer."
+)
 
 
 class Terminal(Console):
@@ -58,7 +62,7 @@ def print_report(result: Result, console: Console) -> None:
         Text.assemble(
             (axes.scenario, "bold"),
             f": {_price(axes.spot)} at the close of {axes.as_of}, "
-            f"{_plural(len(axes.sessions), 'session')} to {axes.sessions[-1]}",
+            f"{plural(len(axes.sessions), 'session')} to {axes.sessions[-1]}",
         )
     )
     console.print()
@@ -108,7 +112,7 @@ def odds_view(result: Result) -> Table:
         e["std_error"] for (_, _, dealers), e in estimates.items() if dealers == "difference"
     )
 
-    table = _table()
+    table = new_table()
     table.add_column("event", no_wrap=True)
     table.add_column("with\ndealers", justify="right", no_wrap=True, style="bold")
     table.add_column("without\ndealers", justify="right", no_wrap=True)
@@ -138,7 +142,7 @@ def odds_view(result: Result) -> Table:
 def times_view(result: Result) -> Table:
     """Table of the sessions it takes to reach each target, among the paths that do."""
     times = sessions_to_target(result.outcomes, result.axes)
-    table = _table()
+    table = new_table()
     table.add_column("sessions to reach", no_wrap=True)
     for heading in ("with dealers\nmedian", "\n90% range", "without dealers\nmedian", "\n90% range"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -164,7 +168,7 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
     ]
     rate = manifest["timings"].get("path_steps_per_s")
     if rate:
-        parts.append(f"{_magnitude(rate)} path-steps/s")
+        parts.append(f"{short_number(rate)} path-steps/s")
     return Text(", ".join(parts), "dim")
 
 
@@ -172,13 +176,13 @@ def engine_line(manifest: Mapping[str, Any]) -> Text:
     """Line that says what computed: engine, device and, on a processor, how many threads or worker processes."""
     parts = [f"{manifest['engine']} engine", str(manifest["device"])]
     if manifest["engine"] != "cuda":
-        parts.append(_plural(int(manifest["threads"]), "thread"))
+        parts.append(plural(int(manifest["threads"]), "thread"))
     return Text(", ".join(parts), "dim")
 
 
 def trace_view(days: pd.DataFrame) -> Table:
     """Table of one path's days."""
-    table = _table(gap=0)
+    table = new_table(gap=0)
     for name in days.columns:
         if name in ("touches", "twin_touches"):
             prices = " ".join(_cell(value) for value in days[name]).split()
@@ -196,7 +200,7 @@ def trace_view(days: pd.DataFrame) -> Table:
 
 def check_view(checks: Sequence[Check]) -> Table:
     """Table of the oracles against the simulation, with z-scores."""
-    table = _table()
+    table = new_table()
     table.add_column("check", overflow="fold")
     for heading in ("expected", "simulated", "std error", "z"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -259,8 +263,8 @@ class _PathsColumn(ProgressColumn):
     """Paths done of paths wanted."""
 
     def render(self, task: Task) -> Text:
-        total = "?" if task.total is None else _magnitude(task.total)
-        return Text(f"{_magnitude(task.completed)}/{total} paths")
+        total = "?" if task.total is None else short_number(task.total)
+        return Text(f"{short_number(task.completed)}/{total} paths")
 
 
 class _RateColumn(ProgressColumn):
@@ -272,10 +276,11 @@ class _RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{_magnitude(speed * self.steps_per_path)} path-steps/s" if speed else "")
+        return Text(f"{short_number(speed * self.steps_per_path)} path-steps/s" if speed else "")
 
 
-def _table(gap: int = 1) -> Table:
+def new_table(gap: int = 1) -> Table:
+    """Empty table in the style of all of them."""
     return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
 
 
@@ -313,11 +318,13 @@ def _price(price: float) -> str:
     return f"{price:,.2f}".rstrip("0").rstrip(".")
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """Count with its noun."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def _magnitude(number: float) -> str:
+def short_number(number: float) -> str:
+    """Number with three digits and k, M or G."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g}{suffix}"

@@ -99,7 +99,7 @@ def prepare_output(
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
     if out is None:
-        folder = Path(DEFAULT_PARENT, _folder_name(name))
+        folder = Path(DEFAULT_PARENT, folder_name(name))
         if not overwrite:
             folder = _first_free(folder)
     else:
@@ -109,7 +109,7 @@ def prepare_output(
                 [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
             )
     _refuse_occupied(folder, overwrite)
-    _probe(folder)
+    probe(folder)
     return OutputFolder(folder, overwrite=overwrite, numbered=out is None and not overwrite)
 
 
@@ -186,9 +186,12 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
 
 
-def manifest_json(manifest: Mapping[str, Any]) -> str:
-    """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity."""
-    document = {**manifest, "format": FORMAT}
+def manifest_json(manifest: Mapping[str, Any], form: str = FORMAT) -> str:
+    """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity.
+
+    form : what the document says it is.
+    """
+    document = {**manifest, "format": form}
     return (
         json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
         + "\n"
@@ -351,7 +354,7 @@ def _is_manifest(path: Path) -> bool:
     return isinstance(document, dict) and str(document.get("format", "")).startswith("gammawall-results/")
 
 
-def _probe(folder: Path) -> None:
+def probe(folder: Path) -> None:
     """Make and remove a folder where the results will be made, or in the nearest parent that exists."""
     parent = Path(os.path.realpath(folder)).parent
     while not os.path.lexists(parent):
@@ -381,6 +384,6 @@ def _first_free(folder: Path) -> Path:
     return candidate
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """Scenario name as a safe folder name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"

@@ -55,6 +55,16 @@ class FileKind:
         content = self._read_file(name, where) if is_path(source) else self._read_builtin(name, where)
         return where, self._parse(content, where)
 
+    def text(self, source: str | os.PathLike[str]) -> str:
+        """Text of a file, comments and all, or of a built-in one; it is checked to be TOML.
+
+        Errors: `InputError`.
+        """
+        self.read(source)
+        name = os.fspath(source)
+        content = self._read_file(name, name) if is_path(source) else self._read_builtin(name, name)
+        return content.decode("utf-8-sig")
+
     def _read_builtin(self, name: str, where: str) -> bytes:
         names = list(self.builtin())
         if name in names:

@@ -1,0 +1,195 @@
+"""Running a batch: which cases are left to do, who counts them, and filing them as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sim.batch_file import Batch, Case
+from sim.batch_folder import BatchFolder
+from sim.batch_tables import FAILED, FINISHED, NOT_RUN, Row
+from sim.case_counter import Baseline, CountedCase, FailedCase
+from sim.errors import InputError, Problem
+from sim.plan_builder import prepare
+from sim.run import installed_versions, run_manifest
+from sim.scenario_values import shown
+
+# Finished cases that may wait to be filed while the next one is counted.
+MOST_WAITING = 2
+
+
+class Counter(Protocol):
+    """What counts cases: `count_locally` on an engine, or a cluster."""
+
+    def __call__(
+        self,
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ) -> Iterator[CountedCase | FailedCase]:
+        """Cases in any order, each as soon as it is counted or has failed."""
+
+
+class BatchProgress:
+    """What is told of a batch under way; does nothing."""
+
+    def start(self, cases: int, finished: int, paths: int) -> None:
+        """Cases to run, cases finished before, paths that each will take at least."""
+
+    def advance(self, paths: int, steps: int) -> None:
+        """Paths just counted, of so many steps each."""
+
+    def case_ended(self, name: str, error: str | None) -> None:
+        """A case has finished, or failed with an error."""
+
+    def tables(self, done: int, cases: int) -> None:
+        """Cases whose tables are written."""
+
+
+@dataclass
+class BatchRun:
+    """How a run of a batch ended.
+
+    Attributes
+    ----------
+    finished, failed : names of the cases that ended so in this run.
+    kept : cases that were finished before.
+    failed_before : cases that had failed before and were not tried again.
+    rows : of batch.csv.
+    """
+
+    finished: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed_before: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+
+def check_cases(cases: Sequence[Case]) -> None:
+    """Check that every case can be run, its reaction map included.
+
+    Errors: InputError with the problems of all cases.
+    """
+    problems: list[Problem] = []
+    for case in cases:
+        assert case.scenario is not None
+        try:
+            prepare(case.scenario, f"case {shown(case.name)}")
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+
+
+def run_batch(
+    batch: Batch,
+    folder: BatchFolder,
+    cases: Sequence[Case],
+    counter: Counter,
+    *,
+    asked: str = "auto",
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    progress: BatchProgress | None = None,
+) -> BatchRun:
+    """Count the cases that are not finished yet, file each as it is, and write the tables.
+
+    The results depend on the batch alone: not on the counter, nor on what was finished before.
+
+    Parameters
+    ----------
+    batch, folder : what to run, and its open folder.
+    cases : those wanted, the baseline first.
+    counter : who counts.
+    asked : engine that was asked for.
+    retry_failed : try cases again that failed before.
+    fail_fast : end after the first case that fails.
+
+    Raises
+    ------
+    GammawallError : the results cannot be written, or a cluster was lost. Cases finished until then are filed.
+    KeyboardInterrupt : likewise.
+    """
+    told = progress or BatchProgress()
+    run = BatchRun()
+    wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
+    todo = [case for case in cases if folder.status(case) in wanted]
+    run.kept = [case.name for case in cases if folder.status(case) == FINISHED]
+    run.failed_before = [case.name for case in cases if case not in todo and folder.status(case) == FAILED]
+    records = folder.baseline_records()
+    if todo and records is None and folder.status(batch.baseline_case) == FINISHED:
+        # The records are gone, and only they are wanted again.
+        folder.forget([batch.baseline_case])
+        todo.insert(0, batch.baseline_case)
+    told.start(len(todo), len(run.kept), batch.paths)
+    others = [case for case in todo if case.name != batch.baseline]
+    versions: dict[str, dict[str, str]] = {}
+
+    def file(ended: CountedCase | FailedCase) -> None:
+        if isinstance(ended, FailedCase):
+            folder.save_failure(*ended)
+            return
+        engine, scenario = ended.engine.name, ended.case.scenario
+        assert scenario is not None
+        if engine not in versions:
+            versions[engine] = installed_versions(engine)
+        manifest = run_manifest(
+            scenario,
+            ended.plan,
+            ended.counts.outcomes,
+            ended.engine,
+            asked=asked,
+            seed=batch.seed,
+            first_path=0,
+            target_se=batch.target_se,
+            versions=versions[engine],
+            timings=ended.timings,
+        )
+        folder.save_case(ended.case, ended.counts, manifest, ended.records)
+
+    def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
+        found = None
+        for ended in _filed(counter(batch, chosen, baseline, told.advance), file):
+            if isinstance(ended, FailedCase):
+                run.failed.append(ended.case.name)
+                told.case_ended(ended.case.name, ended.error)
+                if fail_fast:
+                    break
+            else:
+                run.finished.append(ended.case.name)
+                told.case_ended(ended.case.name, None)
+                if ended.records is not None:
+                    found = Baseline(ended.counts.axes, ended.records)
+        return found
+
+    baseline = None
+    if len(others) < len(todo):
+        baseline = count([batch.baseline_case], None)
+    elif records is not None and others:
+        counts = folder.counts(batch.baseline_case)
+        assert counts is not None
+        baseline = Baseline(counts.axes, records)
+    if others and not (fail_fast and run.failed):
+        count(others, baseline)
+    run.rows = folder.save_tables(told.tables)
+    return run
+
+
+def _filed(
+    ended: Iterable[CountedCase | FailedCase], file: Callable[[CountedCase | FailedCase], None]
+) -> Iterator[CountedCase | FailedCase]:
+    """Cases as they end, each once it is filed, which happens while the next are counted."""
+    with ThreadPoolExecutor(1, thread_name_prefix="files") as clerk:
+        waiting: list[tuple[CountedCase | FailedCase, Future[None]]] = []
+        for one in ended:
+            waiting.append((one, clerk.submit(file, one)))
+            while len(waiting) > MOST_WAITING or (waiting and waiting[0][1].done()):
+                filed, future = waiting.pop(0)
+                future.result()
+                yield filed
+        for filed, future in waiting:
+            future.result()
+            yield filed

@@ -1,0 +1,53 @@
+"""Who counts a batch: an engine in this process, worker processes on this machine, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sim.batch import Counter
+from sim.batch_file import Batch, Case
+from sim.case_counter import Baseline, CountedCase, FailedCase, count_locally
+from sim.engines.choice import choose
+
+
+@contextmanager
+def choose_counter(
+    engine: str = "auto",
+    devices: Sequence[int] | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[Counter]:
+    """What counts the cases of a batch.
+
+    Parameters
+    ----------
+    engine : name of the engine, here or on the workers.
+    devices : GPUs; with several, or with workers, each has a worker of its own.
+    threads : processors to use in this process.
+    workers : worker processes to start on this machine.
+    scheduler : address of a running dask cluster.
+
+    Raises
+    ------
+    InputError, GammawallError : the engine is not available, or the workers are not.
+    """
+    pinned = devices is not None and len(devices) > 1
+    if workers is not None or scheduler is not None or pinned:
+        from sim.batch_cluster import cluster_counter
+
+        with cluster_counter(engine, devices=devices, workers=workers, scheduler=scheduler) as counter:
+            yield counter
+        return
+    here = choose(engine, threads, devices=devices)
+
+    def count(
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ) -> Iterator[CountedCase | FailedCase]:
+        return count_locally(batch, cases, here, baseline, progress)
+
+    yield count

@@ -1,0 +1,451 @@
+"""The result folder of a batch: cases as they finish, each whole or not at all, and the tables of all of them.
+
+    batch.json                 what was asked for, and how far it is
+    batch.csv                  a row a case
+    odds.csv …                 the tables of a run, for all finished cases
+    differences.csv            every case minus the baseline
+    cases/<case>/manifest.json how the case came about
+    cases/<case>/counts.npz    its counts, from which every table can be made again
+    cases/<baseline>/records.npz  what each path of the baseline did, for cases still to come
+    cases/<case>/traceback.txt of a case that failed
+
+A lock keeps a second process out. What a kill leaves behind is hidden, and removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from sim.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
+from sim.batch_file import Batch, Case
+from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row, differences_table
+from sim.case_files import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.errors import GammawallError, InputError, Problem
+from sim.kernel_sources import kernel_digest
+from sim.odds import TABLES
+from sim.pairs import Records
+from sim.results import DEFAULT_PARENT, folder_name, manifest_json, probe
+from sim.table_files import TableFile, table_file_names
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+FORMAT = "gammawall-batch/1"
+BATCH = "batch.json"
+ROWS, DIFFERENCES = "batch", "differences"
+CASES, LOCK = "cases", ".lock"
+MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
+OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, "sensitivity", *TABLES)}
+# Seconds between two looks at a batch under way that its folder offers.
+REFRESH_S = 5.0
+
+
+@dataclass
+class BatchFolder:
+    """A batch's folder, locked by this process until `close`.
+
+    Attributes
+    ----------
+    path : the folder.
+    batch : what it holds the results of.
+    lock : keeps other processes out.
+    parquet : whether tables are written as .parquet too.
+    """
+
+    path: Path
+    batch: Batch
+    lock: FileLock
+    parquet: bool = False
+    _states: dict[str, CaseState] = field(default_factory=dict)
+    _rows: dict[str, Row] = field(default_factory=dict)
+    _refreshed: float = field(default_factory=time.monotonic)
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self.lock.release()
+
+    def __enter__(self) -> BatchFolder:
+        """Return the folder."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let other processes in."""
+        self.close()
+
+    def case_path(self, case: Case) -> Path:
+        """Folder of a case."""
+        return self.path / CASES / case.folder
+
+    def status(self, case: Case) -> str:
+        """Whether a case is finished, failed or not run."""
+        return self._state(case).status
+
+    def _state(self, case: Case) -> CaseState:
+        """Status and manifest of a case."""
+        if case.name not in self._states:
+            manifest = read_json(self.case_path(case) / MANIFEST) or {}
+            if manifest.get("case_key") != case_key(self.batch, case):
+                self._states[case.name] = CaseState(NOT_RUN, {})
+            else:
+                self._states[case.name] = CaseState(FAILED if "error" in manifest else FINISHED, manifest)
+        return self._states[case.name]
+
+    def counts(self, case: Case) -> CaseCounts | None:
+        """Counts of a case; None if it is not finished."""
+        return read_counts(self.case_path(case) / COUNTS) if self.status(case) == FINISHED else None
+
+    def baseline_records(self) -> Records | None:
+        """Records of the finished baseline; None if it is not."""
+        case = self.batch.baseline_case
+        file = self.case_path(case) / RECORDS
+        return read_records(file) if self.status(case) == FINISHED and file.exists() else None
+
+    def save_case(
+        self, case: Case, counts: CaseCounts, manifest: Mapping[str, Any], records: Records | None = None
+    ) -> None:
+        """File a finished case, whole or not at all.
+
+        Errors: GammawallError if it cannot be written.
+        """
+        files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
+        if records is not None:
+            files[RECORDS] = records_bytes(records)
+        self._place(case, FINISHED, files, manifest)
+        self._rows[case.name] = case_row(case, self._state(case), counts)
+        self._refresh()
+
+    def save_failure(self, case: Case, error: str, trace: str) -> None:
+        """File why a case failed."""
+        assert case.scenario is not None
+        manifest = {"error": error, "scenario": case.scenario.model_dump(mode="json", by_alias=True)}
+        self._place(case, FAILED, {TRACEBACK: trace}, manifest)
+        self._refresh()
+
+    def _place(
+        self, case: Case, status: str, files: dict[str, str | bytes], manifest: Mapping[str, Any]
+    ) -> None:
+        """Put a case's files into its folder in one step."""
+        identity = {
+            "batch": self.batch.name,
+            "case": case.name,
+            "baseline": self.batch.baseline,
+            "parameters": dict(case.parameters),
+            "case_key": case_key(self.batch, case),
+        }
+        files[MANIFEST] = manifest_json({**manifest, **identity})
+        target = self.case_path(case)
+        hidden = hidden_name(target.parent, "partial")
+        try:
+            os.makedirs(target.parent, exist_ok=True)
+            os.mkdir(hidden)
+            for name, content in files.items():
+                write_file(hidden / name, content)
+            flush_folder(hidden)
+            if target.exists():
+                shutil.rmtree(target)
+            os.rename(hidden, target)
+            flush_folder(target.parent)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+        self._states[case.name] = CaseState(status, {**manifest, **identity})
+
+    def forget(self, cases: Sequence[Case]) -> None:
+        """Remove what is filed of cases, so that they run again."""
+        for case in cases:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.case_path(case))
+            self._states.pop(case.name, None)
+            self._rows.pop(case.name, None)
+
+    def _refresh(self) -> None:
+        """Bring batch.csv and batch.json up to date now and then."""
+        if time.monotonic() - self._refreshed > REFRESH_S:
+            self._save_rows()
+            self.save_state()
+            self._refreshed = time.monotonic()
+
+    def rows(self) -> list[Row]:
+        """Rows of batch.csv, the cases in their order."""
+        for case in self.batch.cases:
+            if case.name not in self._rows:
+                state = self._state(case)
+                row = case_row(case, state, self.counts(case))
+                if state.status == NOT_RUN:
+                    continue
+                self._rows[case.name] = row
+        unknown = CaseState(NOT_RUN, {})
+        return [self._rows.get(case.name) or case_row(case, unknown, None) for case in self.batch.cases]
+
+    def _save_rows(self) -> list[Row]:
+        import pandas as pd
+
+        rows = self.rows()
+        frame = pd.DataFrame(rows)
+        with self._errors(), TableFile(self.path, ROWS, self.parquet) as table:
+            table.add(frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters}))
+        return rows
+
+    def save_state(self) -> None:
+        """Write batch.json: what was asked for, and how far it is."""
+        with self._errors():
+            replace_file(self.path / BATCH, manifest_json(self._document(), FORMAT))
+
+    def _document(self) -> dict[str, Any]:
+        batch = self.batch
+        states = [self._state(case) for case in batch.cases]
+        seconds = [state.manifest.get("timings", {}).get("simulate_s", 0.0) for state in states]
+        cases = [
+            {
+                "name": case.name,
+                "folder": case.folder,
+                "scenario_hash": case.hash,
+                "status": state.status,
+                "point": dict(case.point),
+                "parameters": dict(case.parameters),
+            }
+            for case, state in zip(batch.cases, states, strict=True)
+        ]
+        return {
+            "name": batch.name,
+            "description": batch.description,
+            "base": batch.base,
+            "baseline": batch.baseline,
+            "axes": {axis: list(labels) for axis, labels in batch.axes.items()},
+            "paths": batch.paths,
+            "seed": batch.seed,
+            "target_se": batch.target_se,
+            "max_paths": batch.max_paths,
+            "digest": batch.digest,
+            "code": code_digest(),
+            "cases": cases,
+            "timings": {"simulate_s": round(sum(seconds), 4)},
+        }
+
+    def save_tables(self, progress: Callable[[int, int], None] | None = None) -> list[Row]:
+        """Write the tables of all finished cases, batch.csv and batch.json; return the rows of batch.csv.
+
+        progress : called with (cases done, cases).
+
+        Errors: GammawallError if they cannot be written; former tables then stay as they are.
+        """
+        finished = [case for case in self.batch.cases if self.status(case) == FINISHED]
+        baseline = self.counts(self.batch.baseline_case)
+        with self._errors(), contextlib.ExitStack() as stack:
+            files = {
+                name: stack.enter_context(TableFile(self.path, name, self.parquet))
+                for name in (*TABLES, DIFFERENCES)
+            }
+            for number, case in enumerate(finished, start=1):
+                counts = self.counts(case)
+                assert counts is not None
+                self._rows[case.name] = case_row(case, self._state(case), counts)
+                for name, table in TABLES.items():
+                    files[name].add(table(counts.outcomes, counts.axes))
+                if counts.pairs is not None and baseline is not None:
+                    files[DIFFERENCES].add(
+                        differences_table(counts.pairs, counts.axes, baseline.axes, self.batch.baseline)
+                    )
+                if progress is not None:
+                    progress(number, len(finished))
+        rows = self._save_rows()
+        self.save_state()
+        return rows
+
+    @contextlib.contextmanager
+    def _errors(self) -> Any:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+
+def open_batch_folder(
+    batch: Batch,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    accept_changes: bool = False,
+    overwrite: bool = False,
+    parquet: bool = False,
+) -> BatchFolder:
+    """Folder of a batch, locked, new or with the cases finished so far.
+
+    Parameters
+    ----------
+    batch : what will be run.
+    out : the folder; ``results/<name>`` if None.
+    resume : go on with what is there. A folder that does not exist is made.
+    accept_changes : resume although the batch or the code differs; cases that are still the same are kept.
+    overwrite : remove a former batch's results.
+    parquet : write tables as .parquet too.
+
+    Raises
+    ------
+    InputError : the folder may not be used as it is, or holds another batch.
+    GammawallError : another process is at work there, or it cannot be written.
+    """
+    path = Path(DEFAULT_PARENT, folder_name(batch.name)) if out is None else Path(out)
+    if not path.name:
+        raise InputError([Problem("", "--out", os.fspath(path), "not the name of a folder to make")])
+    _refuse_foreign(path, resume=resume, overwrite=overwrite)
+    if not path.exists():
+        probe(path)
+    lock = lock_folder(path)
+    try:
+        folder = BatchFolder(path, batch, lock, parquet)
+        _refuse_foreign(path, resume=resume, overwrite=overwrite)
+        former = read_json(path / BATCH)
+        if former is not None and overwrite and not resume:
+            _remove_contents(path)
+        elif former is not None:
+            changes = _changes(former, folder._document())
+            if changes and not accept_changes:
+                hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
+                raise InputError([Problem("", "--resume", str(path), f"the batch has changed: {changes}", hint)])
+        _remove_leftovers(folder)
+        folder.save_state()
+    except OSError as error:
+        lock.release()
+        raise cannot_write(path, error) from error
+    except BaseException:
+        lock.release()
+        raise
+    return folder
+
+
+def lock_folder(path: Path) -> FileLock:
+    """Lock of a folder, which is made if it is not there.
+
+    Errors: GammawallError if another process holds it, or the folder cannot be written.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        lock = FileLock(path / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise GammawallError(
+            f"{path}: another process is at work there. Wait until it has ended, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return lock
+
+
+def case_key(batch: Batch, case: Case) -> str:
+    """SHA-256 (hex) of all that a case's counts and its pairs depend on."""
+    baseline = batch.baseline_case.hash
+    how = [case.name, case.hash, baseline, batch.paths, batch.seed, batch.target_se, batch.max_paths, code_digest()]
+    return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
+
+
+def code_digest() -> str:
+    """Version of the package and digest of its kernels: results of others are not mixed with theirs."""
+    return f"{version('gammawall-sim')} {kernel_digest()}"
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """JSON object of a file; None if there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def is_batch_folder(path: Path) -> bool:
+    """Whether a folder holds a batch's results."""
+    document = read_json(path / BATCH)
+    return document is not None and str(document.get("format", "")).startswith("gammawall-batch/")
+
+
+def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise InputError if there is something at the path that may not be gone on with or replaced."""
+
+    def refused(why: str, hint: str) -> InputError:
+        return InputError([Problem("", "--out", str(path), why, hint)])
+
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise refused("exists and is not a folder", "Choose another --out.")
+    try:
+        entries = set(os.listdir(path)) - {LOCK}
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if not entries:
+        return
+    if not is_batch_folder(path):
+        raise refused("exists and holds no batch's results", "Choose another --out.")
+    if not resume and not overwrite:
+        hint = "Add --resume to go on with it, --overwrite to start anew, or choose another --out."
+        raise refused("exists already", hint)
+    foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(".gammawall-"))
+    if overwrite and not resume and foreign:
+        raise refused(f"holds files that no batch wrote: {', '.join(foreign[:3])}", "Choose another --out.")
+
+
+def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
+    """What differs between two batch.json, in words; empty if nothing that matters."""
+    found = [
+        f"{key} was {former.get(key)}, is {present[key]}"
+        for key in ("name", "baseline", "paths", "seed", "target_se", "max_paths")
+        if former.get(key) != present[key]
+    ]
+    if former.get("code") != present["code"]:
+        found.append("gammawall or its kernels are of another version")
+    if former.get("digest") != present["digest"] and not found:
+        before, now = (
+            {case["name"]: case["scenario_hash"] for case in document.get("cases", [])}
+            for document in (former, present)
+        )
+        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+        found.append(f"other scenarios: {shown}" if names else "other cases")
+    return "; ".join(found)
+
+
+def _remove_contents(path: Path) -> None:
+    """Remove a former batch, batch.json last, so that an interrupted removal can be done again."""
+    for name in sorted(OWN_NAMES - {LOCK}, key=lambda name: name == BATCH):
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+        else:
+            (path / name).unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: BatchFolder) -> None:
+    """Remove what a kill has left, and cases that do not belong to the batch as it is now."""
+    for parent in (folder.path, folder.path / CASES):
+        if parent.is_dir():
+            for entry in parent.iterdir():
+                if entry.name.startswith(".gammawall-"):
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    present = {case.folder for case in folder.batch.cases if folder.status(case) != NOT_RUN}
+    if (folder.path / CASES).is_dir():
+        for entry in (folder.path / CASES).iterdir():
+            if entry.name not in present and entry.is_dir():
+                shutil.rmtree(entry)
+
+
+def _numbers(column: Any) -> Any:
+    """Column as numbers if all its texts are."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.where(column != ""), errors="coerce")
+    return column if bool((numbers.isna() & (column != "")).any()) else numbers

@@ -1,0 +1,187 @@
+"""A batch on the terminal: progress, the cases, the band of odds and what drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from sim.batch import BatchProgress, BatchRun
+from sim.batch_file import Batch
+from sim.batch_tables import FAILED, FINISHED, FIRST_TARGETS, Row, bands, drivers
+from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
+
+# Batches of more cases are shown by their band alone.
+MOST_ROWS = 24
+# Drivers that explain less of the variance are not worth a line.
+SMALLEST_SHARE = 0.005
+
+
+def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
+    """Print a batch: its cases if they are few, the band of odds, what drives it, and how the run went."""
+    names = _event_names(batch)
+    finished = [row for row in run.rows if row["status"] == FINISHED]
+    console.print(
+        Text.assemble(
+            (batch.name, "bold"),
+            f": {plural(len(batch.cases), 'case')} of {batch.base}, "
+            f"{plural(batch.paths, 'path')} each, seed {batch.seed}",
+        )
+    )
+    console.print()
+    if finished and len(finished) <= MOST_ROWS:
+        print_view(cases_view(batch, finished, names), console)
+        console.print()
+    if len(finished) > 1:
+        print_view(band_view(run.rows, names), console)
+        console.print()
+        for event in ("first_upper", "first_lower"):
+            table = drivers_view(batch, run.rows, event, names[event])
+            if table is not None:
+                print_view(table, console)
+                console.print()
+        console.print(Text(MODEL_RISK_OF_BATCH, "italic"))
+    for row in run.rows:
+        if row["status"] == FAILED:
+            console.print(Text.assemble(("failed: ", "bold red"), f"{row['scenario']}: {row['error']}"))
+
+
+def cases_view(batch: Batch, rows: Sequence[Row], names: Mapping[str, str]) -> Table:
+    """Table of the cases: odds with dealers, and the differences to the baseline in points."""
+    table = new_table()
+    table.add_column("case", overflow="fold")
+    for event, name in names.items():
+        table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
+        if event != "neither":
+            table.add_column(f"less {batch.baseline}\nin points, 95%", justify="right", no_wrap=True)
+    for row in rows:
+        cells = [str(row["scenario"])]
+        for event in names:
+            cells.append(f"{100 * row[event]:.1f}%")
+            if event != "neither":
+                cells.append(_difference(row, event))
+        table.add_row(*cells)
+    return table
+
+
+def _difference(row: Row, event: str) -> str:
+    value, low, high = (row[f"{event}_vs_baseline{end}"] for end in ("", "_ci_low", "_ci_high"))
+    return "-" if value is None else f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def band_view(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
+    """Table of the lowest, the median and the highest odds of every event, and in which cases."""
+    table = new_table()
+    table.add_column("odds over all cases", no_wrap=True)
+    for heading in ("lowest", "median", "highest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("lowest in", overflow="fold")
+    table.add_column("highest in", overflow="fold")
+    for band in bands(rows):
+        odds = (f"{100 * share:.1f}%" for share in (band.lowest, band.median, band.highest))
+        table.add_row(names[band.event], *odds, band.lowest_case, band.highest_case)
+    return table
+
+
+def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Table | None:
+    """Table of what drives an event's odds over a whole grid, the strongest first; None without a grid."""
+    found = [driver for driver in drivers(batch, rows, event) if driver.share >= SMALLEST_SHARE]
+    if not found:
+        return None
+    table = new_table()
+    table.add_column(f"what drives {name}", overflow="fold")
+    table.add_column("lowest mean", justify="right")
+    table.add_column("at", overflow="fold")
+    table.add_column("highest mean", justify="right")
+    table.add_column("at", overflow="fold")
+    table.add_column("share of\nthe variance", justify="right", no_wrap=True)
+    for driver in found:
+        low, high = f"{100 * driver.low:.1f}%", f"{100 * driver.high:.1f}%"
+        table.add_row(driver.axis, low, driver.low_label, high, driver.high_label, f"{100 * driver.share:.0f}%")
+    return table
+
+
+def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
+    """Table of the cases as they would run, with the parameters that tell them apart."""
+    table = new_table()
+    table.add_column("case", overflow="fold")
+    for name in batch.parameters:
+        table.add_column(name, overflow="fold", justify="right")
+    table.add_column("status", no_wrap=True)
+    for case in batch.cases:
+        cells = (case.parameters.get(name, "") for name in batch.parameters)
+        table.add_row(case.name, *cells, statuses.get(case.name, "left out"))
+    return table
+
+
+def _event_names(batch: Batch) -> dict[str, str]:
+    """What to call each event: by its level where all cases share it."""
+    found = {}
+    for event in FIRST_TARGETS:
+        end = event.removeprefix("first_")
+        levels = {getattr(case.scenario.targets, end) for case in batch.cases if case.scenario and end != event}
+        found[event] = f"{levels.pop():,.10g} first" if len(levels) == 1 else f"{end} first"
+    return {**found, "neither": "neither"}
+
+
+@contextmanager
+def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
+    """Progress on stderr: cases done, path-steps a second, time left, failures; nothing unless it is a terminal."""
+    console = Terminal(stderr=True)
+    if not (shown and console.is_terminal):
+        yield BatchProgress()
+        return
+    columns: Any = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[cases]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[failed]}", style="bold red"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _Bar(progress)
+
+
+class _Bar(BatchProgress):
+    """Progress bar of a batch, by paths."""
+
+    def __init__(self, progress: Progress):
+        self.progress = progress
+        self.task: TaskID = progress.add_task("simulating", total=None, cases="", rate="", failed="")
+        self.cases = self.ended = self.kept = self.failed = 0
+        self.steps = 0
+        self.began = progress.get_time()
+
+    def start(self, cases: int, finished: int, paths: int) -> None:
+        self.cases, self.kept = cases, finished
+        self.began = self.progress.get_time()
+        self.progress.update(self.task, total=cases * paths)
+        self._show()
+
+    def advance(self, paths: int, steps: int) -> None:
+        self.steps += paths * steps
+        self.progress.advance(self.task, paths)
+        self._show()
+
+    def case_ended(self, name: str, error: str | None) -> None:
+        self.ended += 1
+        if error is not None:
+            self.failed += 1
+            self.progress.console.print(Text.assemble(("failed: ", "bold red"), f"{name}: {error}"))
+        self._show()
+
+    def tables(self, done: int, cases: int) -> None:
+        self.progress.update(self.task, description="writing tables", completed=done, total=cases, rate="")
+
+    def _show(self) -> None:
+        seconds = self.progress.get_time() - self.began
+        rate = f"{short_number(self.steps / seconds)} path-steps/s" if seconds > 0.5 and self.steps else ""
+        cases = f"{self.kept + self.ended}/{self.kept + self.cases} cases"
+        failed = f"{self.failed} failed" if self.failed else ""
+        self.progress.update(self.task, cases=cases, rate=rate, failed=failed)

@@ -1,0 +1,239 @@
+"""Tables of a batch: a row a case, differences to the baseline, the band of odds, and what drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.batch_file import Batch, Case
+from sim.case_files import CaseCounts
+from sim.odds import EVENTS, Estimate, odds_table, paired_difference_estimate
+from sim.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes
+from sim.pairs import PairCounts
+
+FIRST_TARGETS = {"first_upper": UPPER, "first_lower": LOWER, "neither": NEITHER}
+Row = dict[str, Any]
+FINISHED, FAILED, NOT_RUN = "finished", "failed", "not run"
+DIFFERENCE_COLUMNS = (
+    "scenario",
+    "baseline",
+    "event",
+    "level",
+    "difference",
+    "std_error",
+    "ci_low",
+    "ci_high",
+    "paths",
+)
+
+
+@dataclass(frozen=True)
+class CaseState:
+    """How far a case has come.
+
+    Attributes
+    ----------
+    status : "finished", "failed" or "not run".
+    manifest : of a finished or failed case.
+    """
+
+    status: str
+    manifest: Mapping[str, Any]
+
+
+def differences_table(
+    pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, baseline_name: str
+) -> pd.DataFrame:
+    """Odds of a case minus those of the baseline, both with dealers, on the same paths.
+
+    Events: ``first_upper``, ``first_lower``, ``neither``, and ``touch`` for each level that both ladders have on the
+    same side of the start. `level` is the case's.
+
+    Columns: scenario, baseline, event, level, difference, std_error, ci_low, ci_high (paired, 95%), paths (those that
+    both have).
+    """
+    rows: list[tuple[str, float, int, int]] = []
+    for event, target in FIRST_TARGETS.items():
+        both = int(pairs.first[target, target])
+        only_case = int(pairs.first[target].sum()) - both
+        only_baseline = int(pairs.first[:, target].sum()) - both
+        level = {UPPER: axes.upper, LOWER: axes.lower}.get(target, np.nan)
+        rows.append((event, float(level), only_case, only_baseline))
+    for level in axes.levels:
+        found = _touch_pair(pairs, axes, baseline, level)
+        if found is not None:
+            rows.append(("touch", float(level), *found))
+    estimate = paired_difference_estimate(
+        np.array([row[2] for row in rows]), np.array([row[3] for row in rows]), pairs.paths
+    )
+    return pd.DataFrame(
+        {
+            "scenario": axes.scenario,
+            "baseline": baseline_name,
+            "event": [row[0] for row in rows],
+            "level": [row[1] for row in rows],
+            **dict(zip(DIFFERENCE_COLUMNS[4:8], estimate, strict=True)),
+            "paths": pairs.paths,
+        }
+    )
+
+
+def _touch_pair(
+    pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, level: float
+) -> tuple[int, int] | None:
+    """Paths that touch a level in the case only and in the baseline only; None if only one has it on that side."""
+    for counts, sign in ((pairs.above, 1), (pairs.below, -1)):
+        mine, theirs = (
+            sorted((x for x in a.levels if sign * x > sign * a.spot), key=lambda x: sign * x)
+            for a in (axes, baseline)
+        )
+        if level in mine and level in theirs:
+            i, j = mine.index(level) + 1, theirs.index(level) + 1
+            return int(counts[i:, :j].sum()), int(counts[:i, j:].sum())
+    return None
+
+
+def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
+    """One row of batch.csv: parameters, status, odds, differences to the baseline, seconds, error.
+
+    Columns: scenario, one for each parameter that differs, status, paths; for each event of `FIRST_TARGETS` its odds
+    with dealers, with ci_low and ci_high, without, and the difference to the baseline with ci_low and ci_high; then
+    seconds, engine and error.
+    """
+    row: Row = {"scenario": case.name, **case.parameters, "status": state.status}
+    row["paths"] = None if counts is None else counts.outcomes.paths
+    estimates = {} if counts is None else _first_targets(counts)
+    versus = {}
+    if counts is not None and counts.pairs is not None and counts.pairs.paths > 0:
+        versus = _first_differences(counts.pairs)
+    for event in FIRST_TARGETS:
+        found = estimates.get(event, {})
+        for name in ("", "_ci_low", "_ci_high", "_without"):
+            row[event + name] = found.get(name)
+        difference = versus.get(event, {})
+        for name in ("", "_ci_low", "_ci_high"):
+            row[f"{event}_vs_baseline{name}"] = difference.get(name)
+    timings = state.manifest.get("timings", {})
+    seconds = [timings[name] for name in ("prepare_s", "simulate_s") if name in timings]
+    row["seconds"] = round(sum(seconds), 4) if seconds else None
+    row["engine"] = state.manifest.get("engine", "")
+    row["error"] = " ".join(str(state.manifest.get("error", "")).split())
+    return row
+
+
+def _first_targets(counts: CaseCounts) -> dict[str, dict[str, float]]:
+    table = odds_table(counts.outcomes, counts.axes)
+    found: dict[str, dict[str, float]] = {}
+    for row in table[table["event"].isin(EVENTS)].to_dict("records"):
+        names = found.setdefault(str(row["event"]), {})
+        if row["dealers"] == "with":
+            names |= {"": row["probability"], "_ci_low": row["ci_low"], "_ci_high": row["ci_high"]}
+        elif row["dealers"] == "without":
+            names["_without"] = row["probability"]
+    return found
+
+
+def _first_differences(pairs: PairCounts) -> dict[str, dict[str, float]]:
+    found = {}
+    for event, target in FIRST_TARGETS.items():
+        estimate = first_difference(pairs, target)
+        low, high = float(estimate.ci_low), float(estimate.ci_high)
+        found[event] = {"": float(estimate.probability), "_ci_low": low, "_ci_high": high}
+    return found
+
+
+def first_difference(pairs: PairCounts, target: int) -> Estimate:
+    """Odds that a target comes first in the case minus those in the baseline."""
+    both = pairs.first[target, target]
+    only_case, only_baseline = pairs.first[target].sum() - both, pairs.first[:, target].sum() - both
+    return paired_difference_estimate(only_case, only_baseline, pairs.paths)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Range of an event's odds over the cases of a batch.
+
+    Attributes
+    ----------
+    event : first_upper, first_lower or neither.
+    lowest, median, highest : odds with dealers; the median may lie between two cases.
+    lowest_case, highest_case : names of the cases.
+    """
+
+    event: str
+    lowest: float
+    median: float
+    highest: float
+    lowest_case: str
+    highest_case: str
+
+
+def bands(rows: Sequence[Row]) -> list[Band]:
+    """Band of every event over the finished rows of batch.csv; empty if there are none."""
+    finished = _finished(rows)
+    if not finished:
+        return []
+    found = []
+    for event in FIRST_TARGETS:
+        ordered = sorted(finished, key=lambda row: float(row[event]))
+        lowest, highest = ordered[0], ordered[-1]
+        middle = float(np.median([float(row[event]) for row in ordered]))
+        ends = float(lowest[event]), middle, float(highest[event])
+        found.append(Band(event, *ends, str(lowest["scenario"]), str(highest["scenario"])))
+    return found
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What one axis of a grid does to an event's odds, averaged over the other axes.
+
+    Attributes
+    ----------
+    axis : the axis.
+    event : first_upper, first_lower or neither.
+    low_label, high_label : its values with the lowest and the highest mean odds.
+    low, high : those means.
+    share : share of the variance over the grid that the axis alone explains (first-order Sobol index of a full grid).
+    """
+
+    axis: str
+    event: str
+    low_label: str
+    high_label: str
+    low: float
+    high: float
+    share: float
+
+
+def drivers(batch: Batch, rows: Sequence[Row], event: str) -> list[Driver]:
+    """Axes of the grid by what they do to an event's odds, the largest share of the variance first.
+
+    Only a whole grid is told apart into axes: empty if a case of it is not finished.
+    """
+    points = [case.point for case in batch.cases if case.point]
+    names = [case.name for case in batch.cases if case.point]
+    odds_of = {str(row["scenario"]): row[event] for row in _finished(rows)}
+    if not points or any(name not in odds_of for name in names):
+        return []
+    odds = np.array([float(odds_of[name]) for name in names])
+    variance = float(odds.var())
+    found = []
+    for axis, labels in batch.axes.items():
+        here = np.array([point[axis] for point in points])
+        present = [label for label in labels if bool(np.any(here == label))]
+        if len(present) < 2:
+            continue
+        means = {label: float(odds[here == label].mean()) for label in present}
+        between = float(np.mean([(means[label] - odds.mean()) ** 2 for label in here.tolist()]))
+        low, high = min(present, key=means.__getitem__), max(present, key=means.__getitem__)
+        share = between / variance if variance > 0 else 0.0
+        found.append(Driver(axis, event, low, high, means[low], means[high], share))
+    return sorted(found, key=lambda driver: -driver.share)
+
+
+def _finished(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == FINISHED]

@@ -1,0 +1,177 @@
+"""Counting the cases of a batch: in this process here, on dask workers in `sim.batch_cluster`."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.batch_file import Batch, Case
+from sim.case_files import CaseCounts
+from sim.engines.choice import Engine
+from sim.errors import GammawallError
+from sim.outcomes import OutcomeAxes, Outcomes
+from sim.pairs import PairCounts, Records
+from sim.plan_builder import Prepared, prepare
+from sim.run import EngineFacts, PlanFacts, paths_wanting, plan_facts, run_timings
+
+# Most paths whose records are held at once, the baseline's apart.
+MOST_RECORDS = 1 << 24
+# Plans made ahead of the one that is running.
+PLANS_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class CountedCase:
+    """A case that has been counted.
+
+    Attributes
+    ----------
+    case : which one.
+    counts : its counts and, path by path with the baseline, its pairs.
+    records : (paths,) of the baseline; None for other cases.
+    plan, engine, timings : for its manifest.
+    """
+
+    case: Case
+    counts: CaseCounts
+    records: Records | None
+    plan: PlanFacts
+    engine: EngineFacts
+    timings: dict[str, Any]
+
+
+class FailedCase(NamedTuple):
+    """A case that could not be counted: why, in a sentence, and where, as a traceback."""
+
+    case: Case
+    error: str
+    trace: str
+
+
+class Baseline(NamedTuple):
+    """What cases are paired with: the baseline's labels and its records, path by path."""
+
+    axes: OutcomeAxes
+    records: Records
+
+
+def failed_case(case: Case, error: BaseException) -> FailedCase:
+    """Account of an exception that ended a case."""
+    reason = str(error) or ("out of memory" if isinstance(error, MemoryError) else "")
+    if not isinstance(error, GammawallError):
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return FailedCase(case, reason, "".join(traceback.format_exception(error)))
+
+
+def levels_by_side(axes: OutcomeAxes) -> tuple[int, int]:
+    """Number of levels above and below the start."""
+    above = sum(level > axes.spot for level in axes.levels)
+    return above, len(axes.levels) - above
+
+
+def new_pairs(axes: OutcomeAxes, baseline: Baseline | None) -> PairCounts | None:
+    """Pairs of a case with the baseline, none counted yet."""
+    return None if baseline is None else PairCounts.zeros(levels_by_side(axes), levels_by_side(baseline.axes))
+
+
+def count_pairs(pairs: PairCounts | None, baseline: Baseline | None, first: int, records: Records) -> None:
+    """Count the pairs of paths from `first` on, as far as the baseline goes."""
+    if pairs is not None and baseline is not None:
+        theirs = baseline.records[first : first + records.size]
+        pairs.count(records[: theirs.size], theirs)
+
+
+def count_locally(
+    batch: Batch,
+    cases: Sequence[Case],
+    engine: Engine,
+    baseline: Baseline | None,
+    progress: Callable[[int, int], None],
+) -> Iterator[CountedCase | FailedCase]:
+    """Count cases one after another on one engine, while the plans of the next are made.
+
+    Parameters
+    ----------
+    batch : how many paths, which seed.
+    cases : what to count; the baseline, if it is among them, keeps its records.
+    engine : what computes.
+    baseline : what the cases are paired with; None for no pairs.
+    progress : called with (paths done, their steps) now and then.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
+        waiting = list(cases)
+        plans: list[tuple[Case, Future[tuple[Prepared, float]]]] = []
+        try:
+            while waiting or plans:
+                while waiting and len(plans) < PLANS_AHEAD:
+                    case = waiting.pop(0)
+                    plans.append((case, planner.submit(_timed_plan, case)))
+                case, plan = plans.pop(0)
+                try:
+                    prepared, prepare_s = plan.result()
+                    yield _count_case(batch, case, prepared, prepare_s, engine, baseline, progress)
+                except (Exception, MemoryError) as error:
+                    yield failed_case(case, error)
+        finally:
+            for _, plan in plans:
+                plan.cancel()
+
+
+def _timed_plan(case: Case) -> tuple[Prepared, float]:
+    began = time.perf_counter()
+    assert case.scenario is not None
+    return prepare(case.scenario), time.perf_counter() - began
+
+
+def _count_case(
+    batch: Batch,
+    case: Case,
+    prepared: Prepared,
+    prepare_s: float,
+    engine: Engine,
+    baseline: Baseline | None,
+    progress: Callable[[int, int], None],
+) -> CountedCase:
+    plan, started, began = prepared.plan, datetime.now(UTC), time.perf_counter()
+    outcomes = Outcomes.zeros(plan.outcome_shape)
+    pairs = new_pairs(prepared.axes, baseline)
+    is_baseline = case.name == batch.baseline
+    kept: list[Records] = []
+    more = batch.paths
+    while more > 0:
+        records = None
+        if pairs is not None or is_baseline:
+            records = np.empty(more if is_baseline else min(more, MOST_RECORDS), dtype=np.uint16)
+        count = more if records is None else records.size
+        first = outcomes.paths
+        outcomes.add(
+            engine.run(plan, batch.seed, first, count, lambda paths: progress(paths, plan.steps), records)
+        )
+        if records is not None:
+            count_pairs(pairs, baseline, first, records)
+            if is_baseline:
+                kept.append(records)
+        more = paths_left(batch, outcomes, more - count)
+    seconds = time.perf_counter() - began
+    return CountedCase(
+        case,
+        CaseCounts(prepared.axes, outcomes, pairs),
+        np.concatenate(kept) if kept else None,
+        plan_facts(prepared),
+        EngineFacts(engine.name, engine.device, engine.threads),
+        run_timings(outcomes.paths * plan.steps, started, prepare_s, seconds),
+    )
+
+
+def paths_left(batch: Batch, outcomes: Outcomes, planned: int) -> int:
+    """Paths still to count: those planned, then what the target standard error asks for."""
+    if planned > 0 or batch.target_se is None:
+        return planned
+    return paths_wanting(outcomes, batch.target_se, batch.max_paths)

@@ -1,0 +1,316 @@
+"""The commands on families of scenarios: batch and merge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim.cli_options import (
+    DEVICES,
+    ENGINE,
+    JSON,
+    KEPT,
+    SET,
+    THREADS,
+    count_from,
+    print_json,
+    read_standard_error,
+    tell,
+)
+from sim.errors import GammawallError, PartlyFailedError
+
+if TYPE_CHECKING:
+    from sim.batch import BatchRun
+    from sim.batch_file import Batch, Case
+    from sim.batch_folder import BatchFolder
+
+Command = Callable[..., Any]
+
+
+def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Reader of a share of a batch, i/n."""
+    if value is None:
+        return None
+    index, slash, count = value.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
+    return int(index), int(count)
+
+
+RUN_OPTIONS = (
+    click.option(
+        "--paths", metavar="N", callback=count_from(1), help="Paths of every case.  [default: as stated]"
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of every case.  [default: as stated]"),
+    click.option(
+        "--target-se",
+        metavar="SE",
+        callback=read_standard_error,
+        help="Go on past --paths until both first-target odds of a case have this standard error.",
+    ),
+    click.option(
+        "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+    ),
+    ENGINE,
+    DEVICES,
+    THREADS,
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Worker processes, started here by dask.distributed."
+    ),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a running dask cluster."),
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
+    ),
+    click.option("--resume", is_flag=True, help="Go on with what is in the folder, if anything is."),
+    click.option(
+        "--accept-changes", is_flag=True, help="Resume a changed batch; cases still the same are kept."
+    ),
+    click.option("--retry-failed", is_flag=True, help="Try cases again that failed before."),
+    click.option("--fail-fast", is_flag=True, help="End after the first case that fails."),
+    click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder."),
+    click.option("--parquet", is_flag=True, help="Write each table as .parquet too."),
+    JSON,
+    click.option("--quiet", is_flag=True, help="Print only where the results are."),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Add the options of commands that run a family of scenarios."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--list", "as_list", is_flag=True, help="List the built-in batches.")
+@click.option("--show", is_flag=True, help="Print the batch FILE, to start an own one from.")
+@click.option("--base", metavar="SCENARIO", help="Scenario to vary instead of the one that FILE names.")
+@SET
+@click.option("--only", metavar="GLOB", help="Run only the cases whose names match; the baseline always.")
+@click.option("--shard", metavar="I/N", callback=read_shard, help="Run one share of N; see gammawall merge.")
+@click.option("--dry-run", is_flag=True, help="Check every case and list them; simulate nothing.")
+@run_options
+@click.pass_context
+def batch(
+    ctx: click.Context,
+    file: str | None,
+    *,
+    as_list: bool,
+    show: bool,
+    base: str | None,
+    overrides: tuple[str, ...],
+    only: str | None,
+    shard: tuple[int, int] | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Simulate a family of scenarios: the batch FILE, or a built-in batch.
+
+    Every case is checked before any runs. Finished cases are filed at once, so that --resume can go on after a kill.
+    Exits 3 if some cases failed.
+    """
+    from sim.batch_file import BATCH_FILE, builtin_batches, load_batch
+
+    if as_list:
+        found = builtin_batches()
+        width = max(map(len, found))
+        for name, description in found.items():
+            click.echo(f"{name:<{width}}  {description}")
+        return
+    if file is None:
+        raise click.UsageError("Which batch? Name a file or a built-in batch; gammawall batch --list shows those.")
+    if show:
+        click.echo(BATCH_FILE.text(file), nl=False)
+        return
+    numbers = {name: options[name] for name in ("paths", "seed", "target_se", "max_paths")}
+    loaded = load_batch(file, base=base, overrides=overrides, **numbers)
+    run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
+
+
+def run_family(
+    ctx: click.Context,
+    loaded: Batch,
+    cases: Sequence[Case],
+    *,
+    dry_run: bool = False,
+    finish: Callable[[BatchFolder, BatchRun], None] | None = None,
+    report: Callable[[BatchRun], None] | None = None,
+    engine: str,
+    devices: tuple[int, ...] | None,
+    threads: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    resume: bool,
+    accept_changes: bool,
+    retry_failed: bool,
+    fail_fast: bool,
+    overwrite: bool,
+    parquet: bool,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
+    """Run the cases of a batch as the options say, file and print the results.
+
+    finish : what else to write into the folder.
+    report : how to print the results instead of a batch's own way.
+    """
+    if accept_changes and not resume:
+        raise click.UsageError("--accept-changes goes with --resume.")
+    if resume and overwrite:
+        raise click.UsageError("--resume contradicts --overwrite.")
+    if scheduler is not None and (workers is not None or devices is not None):
+        raise click.UsageError("--scheduler brings its own workers: leave out --workers and --devices.")
+    if threads is not None and (workers is not None or scheduler is not None):
+        raise click.UsageError("--threads is for one process. Workers have one thread each.")
+
+    from sim.batch import check_cases, run_batch
+    from sim.batch_folder import open_batch_folder
+    from sim.table_files import refuse_parquet_without_pyarrow
+
+    if parquet:
+        refuse_parquet_without_pyarrow()
+    check_cases(cases)
+    if dry_run:
+        _print_dry_run(loaded, cases, as_json)
+        return
+
+    from sim.batch_report import batch_progress, print_batch
+    from sim.report import Terminal
+
+    folder = open_batch_folder(
+        loaded, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
+    )
+    with folder, batch_progress(shown=not quiet) as progress:
+        ctx.meta[KEPT] = f"finished cases are in {folder.path}; go on with --resume"
+        with _counter(engine, devices, threads, workers, scheduler) as counter:
+            run = run_batch(
+                loaded,
+                folder,
+                cases,
+                counter,
+                asked=engine,
+                retry_failed=retry_failed,
+                fail_fast=fail_fast,
+                progress=progress,
+            )
+        if finish is not None:
+            finish(folder, run)
+    ctx.meta[KEPT] = f"the results are in {folder.path}"
+    if as_json:
+        print_json(_document(loaded, run, folder.path))
+    elif quiet:
+        click.echo(str(folder.path))
+    elif report is not None:
+        report(run)
+    else:
+        print_batch(loaded, run, Terminal())
+    if not quiet:
+        tell(_summary(run, folder.path))
+    failed = len(run.failed) + len(run.failed_before)
+    if failed:
+        raise PartlyFailedError(
+            f"{failed} of {len(cases)} cases failed; their tracebacks are in {folder.path / 'cases'}. "
+            "Try --resume --retry-failed."
+        )
+
+
+def _counter(*asked: Any) -> Any:
+    from sim.batch_counters import choose_counter
+
+    return choose_counter(*asked)
+
+
+def _summary(run: BatchRun, folder: Path) -> str:
+    parts = [f"{len(run.finished)} cases finished"]
+    if run.kept:
+        parts.append(f"{len(run.kept)} were finished before")
+    if run.failed_before:
+        parts.append(f"{len(run.failed_before)} had failed before (--retry-failed tries them again)")
+    return f"{', '.join(parts)}; results: {folder}"
+
+
+def _document(loaded: Batch, run: BatchRun, folder: Path) -> dict[str, Any]:
+    """Batch as one JSON document."""
+    from dataclasses import asdict
+
+    from sim.batch_tables import FIRST_TARGETS, bands, drivers
+
+    found = [driver for event in FIRST_TARGETS for driver in drivers(loaded, run.rows, event)]
+    return {
+        "batch": loaded.name,
+        "baseline": loaded.baseline,
+        "cases": run.rows,
+        "bands": [asdict(band) for band in bands(run.rows)],
+        "drivers": [asdict(driver) for driver in found],
+        "results": str(folder),
+    }
+
+
+def _print_dry_run(loaded: Batch, cases: Sequence[Case], as_json: bool) -> None:
+    chosen = {case.name: "to run" for case in cases}
+    if as_json:
+        rows = [
+            {"scenario": case.name, "parameters": dict(case.parameters), "runs": case.name in chosen}
+            for case in loaded.cases
+        ]
+        print_json({"batch": loaded.name, "baseline": loaded.baseline, "paths": loaded.paths, "cases": rows})
+        return
+    from sim.batch_report import dry_run_view
+    from sim.report import Terminal, plural, print_view
+
+    print_view(dry_run_view(loaded, chosen), Terminal())
+    click.echo(f"{plural(len(cases), 'case')} to run, {plural(loaded.paths, 'path')} each. All are in order.")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the whole batch.")
+@click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder.")
+@click.option("--parquet", is_flag=True, help="Write each table as .parquet too.")
+@JSON
+@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.pass_context
+def merge(
+    ctx: click.Context,
+    folders: tuple[Path, ...],
+    *,
+    out: Path,
+    overwrite: bool,
+    parquet: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Join the shares of a batch that were run with --shard, FOLDERS, into one.
+
+    The result is what one run of the whole batch gives. Exits 3 if cases failed or are missing.
+    """
+    from sim.batch_merge import merge_folders
+    from sim.table_files import refuse_parquet_without_pyarrow
+
+    if parquet:
+        refuse_parquet_without_pyarrow()
+    loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
+    ctx.meta[KEPT] = f"the results are in {out}"
+    if as_json:
+        print_json(_document(loaded, run, out))
+    elif quiet:
+        click.echo(str(out))
+    else:
+        from sim.batch_report import print_batch
+        from sim.report import Terminal
+
+        print_batch(loaded, run, Terminal())
+        tell(f"{len(run.finished)} cases joined; results: {out}")
+    missing = len(loaded.cases) - len(run.finished)
+    if missing:
+        raise PartlyFailedError(f"{missing} of {len(loaded.cases)} cases failed or have not run in any share.")
+
+
+BATCH_COMMANDS = (batch, merge)
+__all__ = ["BATCH_COMMANDS", "GammawallError", "run_family"]

@@ -1,0 +1,97 @@
+"""Tables of many cases as files, written piece by piece and put into place in one step.
+
+The only module that imports pyarrow.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sim.atomic_files import flush_folder, hidden_name
+from sim.errors import GammawallError
+from sim.results import table_csv
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pandas as pd
+
+INSTALL_PARQUET = "pip install 'gammawall-sim[parquet]'"
+
+
+def table_file_names(*names: str) -> list[str]:
+    """Files of tables, in both formats."""
+    return [f"{name}.{suffix}" for name in names for suffix in ("csv", "parquet")]
+
+
+def refuse_parquet_without_pyarrow() -> None:
+    """Raise GammawallError where Parquet files cannot be written, before any time is spent."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise GammawallError(f"--parquet needs pyarrow ({error}). Try {INSTALL_PARQUET}.") from error
+
+
+class TableFile:
+    """A table under way: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
+
+    Leaving the context puts the files into place; an exception leaves what was there before. Without any piece there
+    is no file.
+    """
+
+    def __init__(self, folder: Path, name: str, parquet: bool):
+        self.folder, self.name, self.parquet = folder, name, parquet
+        self.hidden = {suffix: hidden_name(folder, f"{name}.{suffix}") for suffix in ("csv", "parquet")}
+        self.text: Any = None
+        self.pieces: Any = None
+
+    def __enter__(self) -> Self:
+        """Return the table."""
+        return self
+
+    def add(self, piece: pd.DataFrame) -> None:
+        """Append rows; all pieces have the same columns."""
+        if self.text is None:
+            place = self.hidden["csv"]
+            self.text = open(place, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+            self.text.write(table_csv(piece))
+        else:
+            self.text.write(table_csv(piece, heading=False))
+        if self.parquet:
+            self._add_parquet(piece)
+
+    def _add_parquet(self, piece: pd.DataFrame) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        if self.pieces is None:
+            rows = pyarrow.Table.from_pandas(piece, preserve_index=False)
+            self.pieces = pyarrow.parquet.ParquetWriter(self.hidden["parquet"], rows.schema)
+        else:
+            rows = pyarrow.Table.from_pandas(piece, schema=self.pieces.schema, preserve_index=False)
+        self.pieces.write_table(rows)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the files into place, or remove them if something went wrong."""
+        try:
+            if self.pieces is not None:
+                self.pieces.close()
+            if self.text is not None:
+                with self.text as text:
+                    text.flush()
+                    os.fsync(text.fileno())
+            if kind is None:
+                for suffix, hidden in self.hidden.items():
+                    final = self.folder / f"{self.name}.{suffix}"
+                    if hidden.exists():
+                        os.replace(hidden, final)
+                    else:
+                        final.unlink(missing_ok=True)
+                flush_folder(self.folder)
+        finally:
+            for hidden in self.hidden.values():
+                hidden.unlink(missing_ok=True)
