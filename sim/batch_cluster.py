@@ -9,38 +9,19 @@ The only module that imports dask.distributed.
 from __future__ import annotations
 
 import logging
-import threading
-import time
-import zlib
-from collections import OrderedDict
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from sim.batch import Counter
 from sim.batch_file import Batch, Case
 from sim.batch_folder import code_digest
-from sim.case_counter import (
-    Baseline,
-    CountedCase,
-    FailedCase,
-    count_pairs,
-    failed_case,
-    levels_by_side,
-    paths_left,
-)
-from sim.case_files import CaseCounts
-from sim.engines.choice import choose
+from sim.batch_units import OTHER_VERSION, CaseUnderWay, PackedBaseline, Unit, count_unit, pack, worker_state
+from sim.case_counter import Baseline, CountedCase, FailedCase, failed_case, paths_left
 from sim.errors import GammawallError
-from sim.outcomes import OutcomeAxes, Outcomes
-from sim.pairs import PairCounts, Records
-from sim.plan_builder import Prepared, prepare
-from sim.run import EngineFacts, PlanFacts, plan_facts, run_timings
-from sim.scenario import Scenario
+from sim.timegrid import build_time_grid
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
 # Path-steps of a unit: a second or two, and on a GPU a tenth of one.
@@ -52,114 +33,266 @@ UNITS_AHEAD = 3
 # Deaths of workers that a unit survives.
 ALLOWED_DEATHS = 5
 JOIN_TIMEOUT_S = 60
+GO_ON = "Finished cases are filed; go on with --resume."
 
 
-class Unit(NamedTuple):
-    """A range of a case's paths."""
-
-    case: int
-    first: int
-    count: int
-
-
-class UnitCounts(NamedTuple):
-    """What a worker counted of a unit."""
-
-    axes: OutcomeAxes
-    outcomes: Outcomes
-    pairs: PairCounts | None
-    records: bytes | None
-    plan: PlanFacts
-    engine: EngineFacts
-    prepare_s: float
-    simulate_s: float
-
-
-class PackedBaseline(NamedTuple):
-    """Baseline's records of a range of paths, on their way to workers."""
-
-    axes: OutcomeAxes
-    first: int
-    records: bytes
-
-
-def pack(records: Records) -> bytes:
-    """Records compressed; they repeat themselves."""
-    return zlib.compress(records.tobytes(), 1)
-
-
-def unpack(data: bytes) -> Records:
-    """Records as they were before `pack`."""
-    return np.frombuffer(zlib.decompress(data), dtype=np.uint16)
-
-
-# Plans of the cases that a worker saw last: units of one case follow one another.
-_PLANS: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
-_PLANS_LOCK = threading.Lock()
-MOST_PLANS = 4
-
-
-def _prepared(scenario: Scenario, key: tuple[str, str]) -> Prepared:
-    with _PLANS_LOCK:
-        if key in _PLANS:
-            _PLANS.move_to_end(key)
-            return _PLANS[key]
-    made = prepare(scenario)
-    with _PLANS_LOCK:
-        _PLANS[key] = made
-        while len(_PLANS) > MOST_PLANS:
-            _PLANS.popitem(last=False)
-    return made
-
-
-def count_unit(
-    scenario: Scenario,
-    key: tuple[str, str],
-    seed: int,
-    first: int,
-    count: int,
+@contextmanager
+def cluster_counter(
     engine: str,
-    code: str,
-    keep_records: bool,
-    baseline: PackedBaseline | None,
-) -> UnitCounts:
-    """Counts of a range of a case's paths, on a worker.
+    *,
+    devices: Sequence[int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[Counter]:
+    """Counter that shares the work among dask workers.
 
     Parameters
     ----------
-    scenario, seed, first, count : what to count.
-    key : name and hash of the case.
-    engine : name of the engine to use.
-    code : version of the package and its kernels that the batch is counted with.
-    keep_records : whether the paths' records are wanted.
-    baseline : what the paths are paired with.
+    engine : name of the engine that workers use.
+    devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
+    workers : worker processes to start here; one a device, or one, if None.
+    scheduler : address of a running cluster to use instead.
 
     Raises
     ------
-    GammawallError : this worker has another version, or the engine is not available.
+    GammawallError : dask.distributed is not installed, no worker is there, or one cannot do the work.
     """
-    if code != code_digest():
-        raise GammawallError("a worker has another version of gammawall or its kernels. Install the same one everywhere.")
-    began = time.perf_counter()
-    prepared = _prepared(scenario, key)
-    ready = time.perf_counter()
-    worker = choose(engine, 1)
-    records = np.empty(count, dtype=np.uint16) if keep_records or baseline is not None else None
-    outcomes = worker.run(prepared.plan, seed, first, count, None, records)
-    pairs = None
-    if baseline is not None and records is not None:
-        pairs = PairCounts.zeros(levels_by_side(prepared.axes), levels_by_side(baseline.axes))
-        theirs = unpack(baseline.records)
-        assert baseline.first <= first
-        theirs = theirs[first - baseline.first :]
-        pairs.count(records[: theirs.size], theirs[: records.size])
-    return UnitCounts(
-        prepared.axes,
-        outcomes,
-        pairs,
-        pack(records) if keep_records and records is not None else None,
-        plan_facts(prepared),
-        EngineFacts(worker.name, worker.device, worker.threads),
-        ready - began,
-        time.perf_counter() - ready,
-    )
+    try:
+        import distributed
+    except ImportError as error:
+        raise GammawallError(f"several workers need dask.distributed ({error}). Try {INSTALL}.") from error
+    if devices is not None:
+        if engine not in ("auto", "cuda"):
+            raise GammawallError(f"the {engine} engine runs on the processor. Leave out --devices.")
+        engine = "cuda"
+    with ExitStack() as stack:
+        stack.enter_context(_quiet_logs())
+        try:
+            where = scheduler or stack.enter_context(_local_cluster(workers, devices))
+            client = stack.enter_context(distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False))
+            client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
+        except (OSError, TimeoutError, ValueError) as error:
+            why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
+            raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
+        yield _ClusterCounter(client, _engine_of(client, engine), engine)
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Keep dask's accounts of workers that come and go off the terminal: what matters is an error of ours."""
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
+    """Worker processes on this machine, one thread each, with a GPU each if devices are given."""
+    import dask
+    import distributed
+
+    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS})
+    chosen = None if devices is None else visible_devices(devices)
+    count = workers or (1 if chosen is None else len(chosen))
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL + 1}
+    spec = {
+        number: {
+            "cls": distributed.Nanny,
+            "options": {
+                **options,
+                **({"env": {"CUDA_VISIBLE_DEVICES": chosen[number % len(chosen)]}} if chosen else {}),
+            },
+        }
+        for number in range(count)
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    return distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1, shutdown_on_close=True)
+
+
+def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES must be for each device, numbered as this process sees them.
+
+    Parameters
+    ----------
+    devices : numbers.
+    mask : CUDA_VISIBLE_DEVICES of this process; read from the environment if None.
+    """
+    mask = os.environ.get("CUDA_VISIBLE_DEVICES", "") if mask is None else mask
+    names = [name.strip() for name in mask.split(",") if name.strip()]
+    if not names:
+        return [str(device) for device in devices]
+    if max(devices) >= len(names):
+        raise GammawallError(f"there is no device {max(devices)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}.")
+    return [names[device] for device in devices]
+
+
+def _engine_of(client: Any, engine: str) -> str:
+    """Engine that the workers take, once all of them are known to be able to do the work."""
+    states = client.run(worker_state, engine)
+    for address, (code, _, problem) in states.items():
+        if problem:
+            raise GammawallError(f"worker {address}: {problem}")
+        if code != code_digest():
+            raise GammawallError(f"worker {address} has {OTHER_VERSION}")
+    names: list[str] = [name for _, name, _ in states.values()]
+    return min(names)
+
+
+class _ClusterCounter:
+    """Shares units among the workers of a client and puts the cases together again."""
+
+    def __init__(self, client: Any, engine: str, asked: str):
+        self.client = client
+        self.unit_steps = UNIT_STEPS.get(engine, USUAL_UNIT_STEPS)
+        self.asked = asked
+
+    def __call__(
+        self,
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ) -> Iterator[CountedCase | FailedCase]:
+        """Cases as they end; see `count_locally`."""
+        return _Sharing(self, batch, cases, baseline, progress).cases_ended()
+
+    @property
+    def threads(self) -> int:
+        """Threads of all workers."""
+        return max(1, sum(int(threads) for threads in self.client.nthreads().values()))
+
+
+class _Sharing:
+    """One batch's units, waiting and at work."""
+
+    def __init__(
+        self,
+        counter: _ClusterCounter,
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ):
+        import distributed
+
+        self.counter, self.batch, self.baseline, self.progress = counter, batch, baseline, progress
+        self.client = counter.client
+        self.waiting = list(reversed(cases))
+        self.cases = len(cases)
+        self.threads = counter.threads
+        self.units: list[Unit] = []  # the next one last
+        self.under_way: dict[int, CaseUnderWay] = {}
+        self.at_work: dict[Any, Unit] = {}
+        self.completed = distributed.as_completed(loop=self.client.loop)
+        self.sent: dict[tuple[int, int], Any] = {}
+        self.code = code_digest()
+
+    def cases_ended(self) -> Iterator[CountedCase | FailedCase]:
+        """Cases as they end."""
+        try:
+            self._submit()
+            while self.at_work:
+                future = next(self.completed)
+                unit = self.at_work.pop(future)
+                ended = self._take(unit, future)
+                self._submit()
+                if ended is not None:
+                    yield ended
+        except (OSError, TimeoutError) as error:
+            raise GammawallError(f"the connection to the dask scheduler was lost ({error}). {GO_ON}") from error
+        finally:
+            self.client.cancel(list(self.at_work), force=True)
+
+    def _submit(self) -> None:
+        """Keep the scheduler in units."""
+        while len(self.at_work) < UNITS_AHEAD * self.threads and (self.units or self.waiting):
+            if not self.units:
+                self._plan_case(len(self.under_way), self.waiting.pop())
+            unit = self.units.pop()
+            case = self.under_way[unit.case].case
+            future = self.client.submit(
+                count_unit,
+                case.scenario,
+                (case.name, case.hash),
+                self.batch.seed,
+                unit.first,
+                unit.paths,
+                self.counter.asked,
+                self.code,
+                case.name == self.batch.baseline,
+                self._baseline_of(unit),
+                pure=False,
+            )
+            self.at_work[future] = unit
+            self.completed.add(future)
+
+    def _plan_case(self, number: int, case: Case) -> None:
+        assert case.scenario is not None
+        steps = build_time_grid(case.scenario).n_steps
+        self.under_way[number] = CaseUnderWay(case, steps, datetime.now(UTC))
+        self._plan_paths(number, 0, self.batch.paths)
+
+    def _plan_paths(self, number: int, first: int, paths: int) -> None:
+        """Cut paths of a case into units, small enough that all workers have some."""
+        state = self.under_way[number]
+        even = -(-paths * self.cases // self.threads)
+        size = max(SMALLEST_UNIT, min(self.counter.unit_steps // state.steps, even))
+        units = [Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)]
+        state.planned += paths
+        state.out += len(units)
+        self.units += reversed(units)
+
+    def _baseline_of(self, unit: Unit) -> Any:
+        """The baseline's records of a unit's paths, as a task, so that they outlive the worker that holds them."""
+        if self.baseline is None or unit.first >= self.baseline.records.size:
+            return None
+        key = unit.first, unit.paths
+        if key not in self.sent:
+            records = self.baseline.records[unit.first : unit.first + unit.paths]
+            packed = PackedBaseline(self.baseline.axes, unit.first, pack(records))
+            self.sent[key] = self.client.submit(_same, packed, pure=False)
+        return self.sent[key]
+
+    def _take(self, unit: Unit, future: Any) -> CountedCase | FailedCase | None:
+        """Take a unit's result; return its case if that has ended with it."""
+        state = self.under_way[unit.case]
+        if state.out == 0:
+            return None  # the case has failed already
+        if future.status != "finished":
+            return self._failed(unit.case, future)
+        state.add(unit, future.result())
+        state.out -= 1
+        self.progress(unit.paths, state.steps)
+        if state.out:
+            return None
+        assert state.outcomes is not None
+        more = paths_left(self.batch, state.outcomes, 0)
+        if more:
+            self._plan_paths(unit.case, state.planned, more)
+            return None
+        ended = state.ended(self.threads)
+        state.outcomes = state.pairs = state.counted = None
+        state.records.clear()
+        return ended
+
+    def _failed(self, number: int, future: Any) -> FailedCase:
+        """Account of a case whose unit has failed; its other units are taken back."""
+        import distributed
+
+        state = self.under_way[number]
+        state.out = 0
+        self.units = [unit for unit in self.units if unit.case != number]
+        error = future.exception() if future.status == "error" else None
+        if error is None:
+            raise GammawallError(f"the dask scheduler has lost the work ({future.status}). {GO_ON}")
+        if isinstance(error, distributed.KilledWorker):
+            deaths = f"workers died {ALLOWED_DEATHS} times at this case, for want of memory perhaps"
+            return failed_case(state.case, GammawallError(f"{deaths}. Try fewer workers."))
+        return failed_case(state.case, error.with_traceback(future.traceback()))
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -170,8 +170,12 @@ class BatchFolder:
         for case in cases:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.case_path(case))
-            self._states.pop(case.name, None)
-            self._rows.pop(case.name, None)
+            self.forget_state(case)
+
+    def forget_state(self, case: Case) -> None:
+        """Look at a case's folder again before it is next spoken of."""
+        self._states.pop(case.name, None)
+        self._rows.pop(case.name, None)
 
     def _refresh(self) -> None:
         """Bring batch.csv and batch.json up to date now and then."""

@@ -20,7 +20,7 @@ from sim.cli_options import (
     read_standard_error,
     tell,
 )
-from sim.errors import GammawallError, PartlyFailedError
+from sim.errors import PartlyFailedError
 
 if TYPE_CHECKING:
     from sim.batch import BatchRun
@@ -97,6 +97,7 @@ def run_options(command: Command) -> Command:
 @click.pass_context
 def batch(
     ctx: click.Context,
+    /,
     file: str | None,
     *,
     as_list: bool,
@@ -313,4 +314,3 @@ def merge(
 
 
 BATCH_COMMANDS = (batch, merge)
-__all__ = ["BATCH_COMMANDS", "GammawallError", "run_family"]

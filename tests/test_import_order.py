@@ -56,6 +56,7 @@ ORDER = [
     "sim.batch_folder",
     "sim.case_counter",
     "sim.batch",
+    "sim.batch_units",
     "sim.batch_cluster",
     "sim.batch_counters",
     "sim.batch_merge",
