@@ -30,12 +30,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
 from sim.errors import InputError, Problem
 from sim.key_problems import key_problem
+from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
 from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
 from sim.scenario_overrides import apply_settings, plain_key, values_at
@@ -65,6 +66,8 @@ class BatchTable(ScenarioTable):
 
     base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
     baseline : case that the others are compared with.
+    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", so that each case
+        infers its own fundamental volatility from it, for what is not known; or "fundamental", for what might happen.
     set : settings of every case, the baseline included.
     grid : scenario key, or any other name with labelled values, to the list of its values.
     """
@@ -74,6 +77,7 @@ class BatchTable(ScenarioTable):
     description: Annotated[str, Field(max_length=10_000)] = ""
     base: Annotated[str, Field(min_length=1)] = "siege-of-7000"
     baseline: Title = BASE
+    volatility_held: Literal["observed", "fundamental"] = "observed"
     paths: Annotated[int, Field(ge=1, lt=2**64)] = DEFAULT_PATHS
     seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
     target_se: Annotated[float, Field(ge=1e-6, lt=0.5)] | None = None
@@ -208,6 +212,22 @@ def batch_from_mapping(
 
     where : what problems name as their place, usually the file.
     """
+    table = _batch_table(data, where, changes)
+    if base is None:
+        beside = is_path(table.base) and is_path(where) and not os.path.isabs(table.base)
+        base = os.fspath(Path(where).parent / table.base) if beside else table.base
+    scenario = load_scenario(base, overrides)
+    if table.volatility_held == "fundamental":
+        scenario = with_fundamental_volatility(scenario)
+    return _Maker(table, scenario, where).batch()
+
+
+def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:
+    """Batch of a scenario at hand; `base` and `volatility_held` of the data do not matter."""
+    return _Maker(_batch_table(data, where, {}), scenario, where).batch()
+
+
+def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]) -> BatchTable:
     data = {**data, **{key: value for key, value in changes.items() if value is not None}}
     try:
         table = BatchTable.model_validate(data)
@@ -217,11 +237,7 @@ def batch_from_mapping(
     if table.max_paths is not None and (table.target_se is None or table.max_paths < table.paths):
         why = "limits target_se, which is not given" if table.target_se is None else "is less than paths"
         raise InputError([Problem(where, "max_paths", str(table.max_paths), why, "Try leaving it out.")])
-    if base is None:
-        beside = is_path(table.base) and is_path(where) and not os.path.isabs(table.base)
-        base = os.fspath(Path(where).parent / table.base) if beside else table.base
-    scenario = load_scenario(base, overrides)
-    return _Maker(table, scenario, where).batch()
+    return table
 
 
 class _Maker:
@@ -340,6 +356,17 @@ class _Maker:
         named = [case for case in cases if case]
         more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
         return replace(problem, where=f"{self.where}, case {shown(named[0])}{more}" if named else self.where)
+
+
+def with_fundamental_volatility(scenario: Scenario) -> Scenario:
+    """Scenario whose volatilities are stated as the fundamental's, as its own dealers make it out of the observed."""
+    stated = scenario.volatility
+    if stated.quoted == "fundamental":
+        return scenario
+    feedback = initial_feedback(scenario)
+    long_run = None if stated.long_run_annual is None else stated.long_run_annual * feedback
+    changes = {"quoted": "fundamental", "annual": stated.annual * feedback, "long_run_annual": long_run}
+    return scenario.model_copy(update={"volatility": stated.model_copy(update=changes)})
 
 
 def scenario_data(scenario: Scenario) -> dict[str, Any]:

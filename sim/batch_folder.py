@@ -42,6 +42,8 @@ from sim.table_files import TableFile, table_file_names
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import pandas as pd
+
 FORMAT = "gammawall-batch/1"
 BATCH = "batch.json"
 ROWS, DIFFERENCES = "batch", "differences"
@@ -201,8 +203,7 @@ class BatchFolder:
 
         rows = self.rows()
         frame = pd.DataFrame(rows)
-        with self._errors(), TableFile(self.path, ROWS, self.parquet) as table:
-            table.add(frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters}))
+        self.save_table(ROWS, frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters}))
         return rows
 
     def save_state(self) -> None:
@@ -270,6 +271,11 @@ class BatchFolder:
         rows = self._save_rows()
         self.save_state()
         return rows
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table beside the others."""
+        with self._errors(), TableFile(self.path, name, self.parquet) as file:
+            file.add(table)
 
     @contextlib.contextmanager
     def _errors(self) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,6 +17,9 @@ from sim.batch_file import Batch
 from sim.batch_tables import FAILED, FINISHED, FIRST_TARGETS, Row, bands, drivers
 from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Batches of more cases are shown by their band alone.
 MOST_ROWS = 24
 # Drivers that explain less of the variance are not worth a line.
@@ -24,7 +28,7 @@ SMALLEST_SHARE = 0.005
 
 def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
     """Print a batch: its cases if they are few, the band of odds, what drives it, and how the run went."""
-    names = _event_names(batch)
+    names = event_names(batch)
     finished = [row for row in run.rows if row["status"] == FINISHED]
     console.print(
         Text.assemble(
@@ -106,6 +110,42 @@ def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Ta
     return table
 
 
+def print_sensitivity(
+    scenario: str, table: pd.DataFrame, names: Mapping[str, str], most: int, console: Console
+) -> None:
+    """Print the inputs that move the first-target odds most: a tornado for each of them."""
+    for event in ("first_upper", "first_lower"):
+        rows = table[table["event"] == event].sort_values("swing", ascending=False, kind="stable")
+        console.print(Text.assemble((scenario, "bold"), f": what moves {names[event]}, in points, 95%"))
+        print_view(tornado_view(rows.head(most)), console)
+        if len(rows) > most:
+            console.print(Text(f"{len(rows) - most} inputs move it less; all are in sensitivity.csv.", "dim"))
+        console.print()
+
+
+def tornado_view(rows: pd.DataFrame) -> Table:
+    """Table of inputs, their bumps, and the change in an event's odds at each with its paired interval."""
+    table = new_table()
+    table.add_column("input", overflow="fold")
+    table.add_column("from", justify="right", overflow="fold")
+    table.add_column("to", justify="right", overflow="fold")
+    table.add_column("change\nat the lower", justify="right", no_wrap=True)
+    table.add_column("change\nat the upper", justify="right", no_wrap=True)
+    for row in rows.to_dict("records"):
+        changes = [
+            _points(row[f"change_{way}"], row[f"change_{way}_ci_low"], row[f"change_{way}_ci_high"])
+            for way in ("down", "up")
+        ]
+        table.add_row(str(row["input"]), str(row["down_value"]), str(row["up_value"]), *changes)
+    return table
+
+
+def _points(value: float | None, low: float, high: float) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{100 * value:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
 def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
     """Table of the cases as they would run, with the parameters that tell them apart."""
     table = new_table()
@@ -119,7 +159,7 @@ def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
     return table
 
 
-def _event_names(batch: Batch) -> dict[str, str]:
+def event_names(batch: Batch) -> dict[str, str]:
     """What to call each event: by its level where all cases share it."""
     found = {}
     for event in FIRST_TARGETS:

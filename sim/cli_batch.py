@@ -1,4 +1,4 @@
-"""The commands on families of scenarios: batch and merge."""
+"""The commands on families of scenarios: batch, merge and sensitivity."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sim.cli_options import (
     ENGINE,
     JSON,
     KEPT,
+    SCENARIO,
     SET,
     THREADS,
     count_from,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sim.batch import BatchRun
     from sim.batch_file import Batch, Case
     from sim.batch_folder import BatchFolder
+
+DEFAULT_SENSITIVITY_PATHS = 200_000
 
 Command = Callable[..., Any]
 
@@ -140,6 +143,7 @@ def run_family(
     dry_run: bool = False,
     finish: Callable[[BatchFolder, BatchRun], None] | None = None,
     report: Callable[[BatchRun], None] | None = None,
+    document: Callable[[BatchRun], dict[str, Any]] | None = None,
     engine: str,
     devices: tuple[int, ...] | None,
     threads: int | None,
@@ -159,7 +163,7 @@ def run_family(
     """Run the cases of a batch as the options say, file and print the results.
 
     finish : what else to write into the folder.
-    report : how to print the results instead of a batch's own way.
+    report, document : how to print the results instead of a batch's own way, and with --json.
     """
     if accept_changes and not resume:
         raise click.UsageError("--accept-changes goes with --resume.")
@@ -204,7 +208,8 @@ def run_family(
             finish(folder, run)
     ctx.meta[KEPT] = f"the results are in {folder.path}"
     if as_json:
-        print_json(_document(loaded, run, folder.path))
+        made = _document(loaded, run) if document is None else document(run)
+        print_json({**made, "results": str(folder.path)})
     elif quiet:
         click.echo(str(folder.path))
     elif report is not None:
@@ -236,7 +241,7 @@ def _summary(run: BatchRun, folder: Path) -> str:
     return f"{', '.join(parts)}; results: {folder}"
 
 
-def _document(loaded: Batch, run: BatchRun, folder: Path) -> dict[str, Any]:
+def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
     """Batch as one JSON document."""
     from dataclasses import asdict
 
@@ -249,7 +254,6 @@ def _document(loaded: Batch, run: BatchRun, folder: Path) -> dict[str, Any]:
         "cases": run.rows,
         "bands": [asdict(band) for band in bands(run.rows)],
         "drivers": [asdict(driver) for driver in found],
-        "results": str(folder),
     }
 
 
@@ -299,7 +303,7 @@ def merge(
     loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
     ctx.meta[KEPT] = f"the results are in {out}"
     if as_json:
-        print_json(_document(loaded, run, out))
+        print_json({**_document(loaded, run), "results": str(out)})
     elif quiet:
         click.echo(str(out))
     else:
@@ -313,4 +317,68 @@ def merge(
         raise PartlyFailedError(f"{missing} of {len(loaded.cases)} cases failed or have not run in any share.")
 
 
-BATCH_COMMANDS = (batch, merge)
+def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a relative bump, 0.1 or 10%."""
+    try:
+        number = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1:
+        raise click.BadParameter(f"{value!r} is no share between 0 and 1, such as 0.1 or 10%.")
+    return number
+
+
+@click.command()
+@SCENARIO
+@SET
+@click.option(
+    "--bump", metavar="SHARE", callback=read_bump, default="10%", show_default=True, help="Size of the bumps."
+)
+@click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
+@click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
+@run_options
+@click.pass_context
+def sensitivity(
+    ctx: click.Context,
+    /,
+    scenario: str,
+    *,
+    overrides: tuple[str, ...],
+    bump: float,
+    only: str | None,
+    top: int,
+    **options: Any,
+) -> None:
+    """Bump each input of SCENARIO down and up, and say what that does to the odds.
+
+    All cases share their draws, so that changes far below the odds' own error show. The results are those of a batch,
+    and sensitivity.csv.
+    """
+    from sim.scenario_file import load_scenario
+    from sim.sensitivity import sensitivity_batch, sensitivity_table
+
+    loaded = load_scenario(scenario, overrides)
+    numbers = {name: options[name] for name in ("paths", "seed", "target_se", "max_paths")}
+    numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
+    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
+    tables: list[Any] = []
+
+    def finish(folder: BatchFolder, _run: BatchRun) -> None:
+        tables.append(sensitivity_table(folder, bumps))
+        folder.save_table("sensitivity", tables[0])
+
+    def report(_run: BatchRun) -> None:
+        from sim.batch_report import event_names, print_sensitivity
+        from sim.report import Terminal
+
+        print_sensitivity(loaded.name, tables[0], event_names(family), top, Terminal())
+
+    def document(_run: BatchRun) -> dict[str, Any]:
+        from sim.results import json_rows
+
+        return {"scenario": loaded.name, "bump": bump, "sensitivity": json_rows(tables[0])}
+
+    run_family(ctx, family, family.cases, finish=finish, report=report, document=document, **options)
+
+
+BATCH_COMMANDS = (batch, merge, sensitivity)

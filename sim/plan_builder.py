@@ -125,6 +125,15 @@ def feedback_at_start(start: MapSlice) -> float:
     return float(np.interp(0.0, start.nodes, start.slopes[0]))
 
 
+def initial_feedback(scenario: Scenario) -> float:
+    """Feedback factor m_0(0,0) of a scenario: fundamental volatility over observed volatility at the start."""
+    grid = build_time_grid(scenario)
+    reaction_map = _reaction_map(scenario, grid)
+    if reaction_map.is_identity:
+        return 1.0
+    return feedback_at_start(reaction_map.at(grid.start_minute, after_settlement=True))
+
+
 def impact_per_bn(scenario: Scenario) -> float:
     """Log price move for $1bn traded: impact_bp_per_bn · 1e-4."""
     return scenario.dealers.impact_bp_per_bn * 1e-4

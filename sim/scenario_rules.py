@@ -179,11 +179,6 @@ def _positions(scenario: Any) -> Iterator[Problem]:
                 "gex_bn states the size already",
                 "Try keeping only one of both.",
             )
-        for name in ("gex_bn", "contracts"):
-            if getattr(position, name) == 0:
-                yield problem(
-                    f"{key}.{name}", 0, "a position of size zero has no effect", "Try leaving it out."
-                )
         if position.expiry <= as_of:
             yield problem(
                 f"{key}.expiry",

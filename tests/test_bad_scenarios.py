@@ -231,8 +231,6 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "expiry a string": ({"dealers.position[0].expiry": "2026-02-20"}, {"dealers.position[0].expiry": "date"}),
     "no size": ({"dealers.position[0].gex_bn": DELETE}, {"dealers.position[0].gex_bn": "neither"}),
     "two sizes": ({"dealers.position[0].contracts": 5}, {"dealers.position[0].contracts": "gex_bn states"}),
-    "size zero": ({"dealers.position[0].gex_bn": 0.0}, {"dealers.position[0].gex_bn": "size zero"}),
-    "contracts zero": ({"dealers.position[1].contracts": 0}, {"dealers.position[1].contracts": "size zero"}),
     "size infinite": ({"dealers.position[0].gex_bn": -INF}, {"dealers.position[0].gex_bn": "finite"}),
     "carry too large": ({"dealers.position[0].carry": 1.1}, {"dealers.position[0].carry": "at most 1"}),
     "too many positions": (
