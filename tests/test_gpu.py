@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from path_records import check_counts, recorded
 from random_scenarios import COUNT, random_scenarios
 
 from sim.engines.cuda_engine import BLOCK_THREADS, CudaEngine, cuda_problem, device_names
@@ -101,6 +102,26 @@ def test_odd_sizes(paths: int, block_paths: int | None) -> None:
 def test_path_numbers_of_more_than_32_bits(engine: CudaEngine, first: int) -> None:
     plan = random_scenarios()[1].plan
     check_same(engine.run(plan, SEED, first, 3_000), NumpyEngine(1).run(plan, SEED, first, 3_000))
+
+
+@pytest.mark.parametrize("index", range(COUNT))
+def test_records(engine: CudaEngine, index: int) -> None:
+    """Across 2^32, with blocks that are cut."""
+    plan = random_scenarios()[index].plan
+    found, wanted = (recorded(e, plan, index, (1 << 32) - 1_001, 5_003) for e in (engine, NumpyEngine(1)))
+    check_same(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
+@pytest.mark.parametrize("block_paths", [None, 65_537])
+def test_records_of_many_paths(native: NativeEngine, block_paths: int | None) -> None:
+    """Each thread takes several, and all devices several launches."""
+    plan = plan_of("siege-of-7000")
+    together = CudaEngine(range(len(device_names())), block_paths)
+    found, wanted = (recorded(e, plan, SEED, 7, PATHS_WITH_NATIVE) for e in (together, native))
+    check_same(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
+    check_counts(plan, found[1], found[0])
 
 
 def test_all_devices_together(engine: CudaEngine) -> None:

@@ -204,6 +204,15 @@ class TestDevices:
         CudaEngine().run(richest(), SEED, 0, PATHS)
         assert seen[4:] == [PATHS]
 
+    def test_a_copy_that_fails_is_one_message(self, machine: Machine) -> None:
+        """After the second launch of five; the first one's records are where they belong."""
+        machine.failures["download"] = 1, fake_cupy.CUDARuntimeError("cudaErrorIllegalAddress")
+        records = np.full(PATHS, UNTOUCHED, dtype=np.uint16)
+        with pytest.raises(GammawallError, match="the GPU failed during the run"):
+            CudaEngine(block_paths=300).run(richest(), SEED, 0, PATHS, records=records)
+        np.testing.assert_array_equal(records[:300], expected("richest")[1][:300])
+        assert (records[300:] == UNTOUCHED).all()
+
     def test_too_little_memory_is_one_message(self, machine: Machine) -> None:
         used: list[int] = []
 
