@@ -14,21 +14,25 @@ from rich.text import Text
 
 from sim.batch import BatchProgress, BatchRun
 from sim.batch_file import Batch
-from sim.batch_tables import FAILED, FINISHED, FIRST_TARGETS, Row, bands, drivers
+from sim.batch_tables import FAILED, FINISHED, Row, bands, drivers
 from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.scenario import Scenario
+
 # Batches of more cases are shown by their band alone.
 MOST_ROWS = 24
 # Drivers that explain less of the variance are not worth a line.
 SMALLEST_SHARE = 0.005
+# Keys from which a table's line is broken before the last part.
+LONG_LABEL = 30
 
 
 def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
     """Print a batch: its cases if they are few, the band of odds, what drives it, and how the run went."""
-    names = event_names(batch)
+    names = event_names([case.scenario for case in batch.cases if case.scenario])
     finished = [row for row in run.rows if row["status"] == FINISHED]
     console.print(
         Text.assemble(
@@ -126,24 +130,36 @@ def print_sensitivity(
 def tornado_view(rows: pd.DataFrame) -> Table:
     """Table of inputs, their bumps, and the change in an event's odds at each with its paired interval."""
     table = new_table()
-    table.add_column("input", overflow="fold")
-    table.add_column("from", justify="right", overflow="fold")
-    table.add_column("to", justify="right", overflow="fold")
-    table.add_column("change\nat the lower", justify="right", no_wrap=True)
-    table.add_column("change\nat the upper", justify="right", no_wrap=True)
+    table.add_column("input", no_wrap=True)
+    table.add_column("lower", justify="right", no_wrap=True)
+    table.add_column("upper", justify="right", no_wrap=True)
+    table.add_column("change at\nthe lower", justify="right", no_wrap=True)
+    table.add_column("change at\nthe upper", justify="right", no_wrap=True)
     for row in rows.to_dict("records"):
+        head, dot, key = str(row["input"]).rpartition(".")
+        label = str(row["input"]) if len(str(row["input"])) < LONG_LABEL else f"{head}\n  {dot}{key}"
+        values = [_bumped(str(row["base_value"]), str(row[f"{way}_value"])) for way in ("down", "up")]
         changes = [
             _points(row[f"change_{way}"], row[f"change_{way}_ci_low"], row[f"change_{way}_ci_high"])
             for way in ("down", "up")
         ]
-        table.add_row(str(row["input"]), str(row["down_value"]), str(row["up_value"]), *changes)
+        table.add_row(label, *values, *changes)
     return table
 
 
+def _bumped(base: str, bumped: str) -> str:
+    """A bumped value; of several, by what they were scaled."""
+    if " " not in base or bumped == "-":
+        return bumped
+    scaled = [(float(to), float(of)) for to, of in zip(bumped.split(), base.split(), strict=True) if float(of)]
+    return f"x {scaled[0][0] / scaled[0][1]:.4g}"
+
+
 def _points(value: float | None, low: float, high: float) -> str:
+    """Change in points and half the width of its interval."""
     if value is None or math.isnan(value):
         return "-"
-    return f"{100 * value:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+    return f"{100 * value:+.2f} ±{100 * (high - low) / 2:.2f}"
 
 
 def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
@@ -159,13 +175,12 @@ def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
     return table
 
 
-def event_names(batch: Batch) -> dict[str, str]:
-    """What to call each event: by its level where all cases share it."""
+def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
+    """What to call each event: by its level where all scenarios share it."""
     found = {}
-    for event in FIRST_TARGETS:
-        end = event.removeprefix("first_")
-        levels = {getattr(case.scenario.targets, end) for case in batch.cases if case.scenario and end != event}
-        found[event] = f"{levels.pop():,.10g} first" if len(levels) == 1 else f"{end} first"
+    for end in ("upper", "lower"):
+        levels = {getattr(scenario.targets, end) for scenario in scenarios}
+        found[f"first_{end}"] = f"{levels.pop():,.10g} first" if len(levels) == 1 else f"{end} first"
     return {**found, "neither": "neither"}
 
 

@@ -371,7 +371,7 @@ def sensitivity(
         from sim.batch_report import event_names, print_sensitivity
         from sim.report import Terminal
 
-        print_sensitivity(loaded.name, tables[0], event_names(family), top, Terminal())
+        print_sensitivity(loaded.name, tables[0], event_names([loaded]), top, Terminal())
 
     def document(_run: BatchRun) -> dict[str, Any]:
         from sim.results import json_rows
