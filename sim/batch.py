@@ -117,7 +117,11 @@ def run_batch(
     run = BatchRun()
     wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
     todo = [case for case in cases if folder.status(case) in wanted]
-    run.kept = [case.name for case in cases if folder.status(case) == FINISHED]
+    if batch.baseline_case in todo or folder.status(batch.baseline_case) == FINISHED:
+        # Counted when there was no baseline to pair them with.
+        alone = [case for case in cases if folder.status(case) == FINISHED and not folder.is_paired(case)]
+        todo += [case for case in alone if case.name != batch.baseline]
+    run.kept = [case.name for case in cases if folder.status(case) == FINISHED and case not in todo]
     run.failed_before = [case.name for case in cases if case not in todo and folder.status(case) == FAILED]
     records = folder.baseline_records()
     if todo and records is None and folder.status(batch.baseline_case) == FINISHED:

@@ -106,6 +106,10 @@ class BatchFolder:
                 self._states[case.name] = CaseState(FAILED if "error" in manifest else FINISHED, manifest)
         return self._states[case.name]
 
+    def is_paired(self, case: Case) -> bool:
+        """Whether a finished case was counted path by path with the baseline."""
+        return bool(self._state(case).manifest.get("paired"))
+
     def counts(self, case: Case) -> CaseCounts | None:
         """Counts of a case; None if it is not finished."""
         return read_counts(self.case_path(case) / COUNTS) if self.status(case) == FINISHED else None
@@ -126,7 +130,7 @@ class BatchFolder:
         files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
         if records is not None:
             files[RECORDS] = records_bytes(records)
-        self._place(case, FINISHED, files, manifest)
+        self._place(case, FINISHED, files, {**manifest, "paired": counts.pairs is not None})
         self._rows[case.name] = case_row(case, self._state(case), counts)
         self._refresh()
 
