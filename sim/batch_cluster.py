@@ -97,7 +97,9 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
     dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS})
     chosen = None if devices is None else visible_devices(devices)
     count = workers or (1 if chosen is None else len(chosen))
-    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL + 1}
+    # Nothing of it is to be seen from other machines.
+    private = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL + 1, **private}
     spec = {
         number: {
             "cls": distributed.Nanny,
@@ -108,7 +110,7 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
         }
         for number in range(count)
     }
-    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False, "host": "127.0.0.1", "port": 0}}
+    scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
     return distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1, shutdown_on_close=True)
 
 

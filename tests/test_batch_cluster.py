@@ -1,0 +1,223 @@
+"""Batches on dask workers: the same files whatever the workers do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_results import IMPOSSIBLE, SINGLES, contents, small_batch
+from test_batch import rows
+
+from sim.batch import BatchProgress, BatchRun, run_batch
+from sim.batch_counters import choose_counter
+from sim.batch_file import Batch
+from sim.batch_folder import open_batch_folder
+from sim.batch_tables import FAILED, FINISHED
+from sim.errors import GammawallError
+
+distributed = pytest.importorskip("distributed")
+batch_cluster = pytest.importorskip("sim.batch_cluster")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the small batch, run in this process."""
+    out = tmp_path_factory.mktemp("whole") / "b"
+    batch = small_batch()
+    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+        run_batch(batch, folder, batch.cases, counter)
+    return out
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two workers that come back when they die."""
+    with batch_cluster._quiet_logs(), batch_cluster._local_cluster(2, None) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of 500 paths: six a case."""
+    monkeypatch.setattr(batch_cluster, "SMALLEST_UNIT", 500)
+    monkeypatch.setattr(batch_cluster, "USUAL_UNIT_STEPS", 500 * 12)
+
+
+def run(batch: Batch, out: Path, cluster: Any, progress: BatchProgress | None = None, **options: Any) -> BatchRun:
+    with (
+        open_batch_folder(batch, out, resume=True) as folder,
+        choose_counter("numpy", scheduler=cluster.scheduler_address) as counter,
+    ):
+        return run_batch(batch, folder, batch.cases, counter, progress=progress, **options)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_same_files_as_in_one_process(whole: Path, cluster: Any, tmp_path: Path) -> None:
+    done = run(small_batch(), tmp_path / "b", cluster)
+    assert len(done.finished) == 9
+    assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
+
+
+def test_units_of_whole_cases(whole: Path, cluster: Any, tmp_path: Path) -> None:
+    run(small_batch(), tmp_path / "b", cluster)
+    assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
+
+
+class Kill(BatchProgress):
+    """Kills a worker process whenever so many paths have been counted."""
+
+    def __init__(self, client: Any, every: int):
+        self.client, self.every, self.paths, self.killed = client, every, 0, 0
+
+    def advance(self, paths: int, steps: int) -> None:
+        self.paths += paths
+        if self.paths >= (self.killed + 1) * self.every and self.killed < 3:
+            self.killed += 1
+            pids = self.client.run(os.getpid)
+            os.kill(sorted(pids.values())[self.killed % len(pids)], signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_killed_workers_change_nothing(whole: Path, cluster: Any, tmp_path: Path) -> None:
+    """Three workers die, the first while the baseline is counted."""
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        killer = Kill(client, 1_500)
+        done = run(small_batch(), tmp_path / "b", cluster, killer)
+    assert killer.killed == 3
+    assert len(done.finished) == 9
+    assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_target_standard_error(cluster: Any, tmp_path: Path) -> None:
+    """Rounds end where they do in one process, and pairs reach as far as the baseline does."""
+    batch = small_batch(paths=1_000, target_se=0.004, max_paths=70_000, grid={})
+    run(batch, tmp_path / "b", cluster)
+    with open_batch_folder(batch, tmp_path / "one") as folder, choose_counter("numpy", threads=1) as counter:
+        run_batch(batch, folder, batch.cases, counter)
+    assert contents(tmp_path / "b", machine=False) == contents(tmp_path / "one", machine=False)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_a_case_that_fails(cluster: Any, tmp_path: Path) -> None:
+    batch = small_batch(case=[*SINGLES, IMPOSSIBLE])
+    done = run(batch, tmp_path / "b", cluster)
+    assert done.failed == ["impossible"]
+    assert len(done.finished) == 9
+    row = next(row for row in rows(tmp_path / "b") if row["scenario"] == "impossible")
+    assert row["status"] == FAILED
+    assert "m_floor" in row["error"]
+    trace = (tmp_path / "b" / "cases" / "00003-impossible" / "traceback.txt").read_text()
+    assert "plan_builder.py" in trace
+
+
+def test_workers_of_another_version_are_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_cluster, "code_digest", lambda: "another")
+    with (
+        pytest.raises(GammawallError, match=r"worker tcp://.* has another version"),
+        choose_counter("numpy", scheduler=cluster.scheduler_address),
+    ):
+        pass
+
+
+def test_workers_without_the_engine_are_refused(cluster: Any) -> None:
+    with (
+        pytest.raises(GammawallError, match=r"worker tcp://.*cuda engine is not available"),
+        choose_counter("cuda", scheduler=cluster.scheduler_address),
+    ):
+        pass
+
+
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_cluster, "JOIN_TIMEOUT_S", 1)
+    with (
+        pytest.raises(GammawallError, match=r"no dask workers at tcp://127\.0\.0\.1:9 .*Is the scheduler running"),
+        choose_counter("numpy", scheduler="tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_scheduler_that_dies(tmp_path: Path) -> None:
+    """What was finished until then is filed."""
+    batch = small_batch(paths=200_000)
+    with batch_cluster._quiet_logs():
+        cluster = batch_cluster._local_cluster(1, None)
+        try:
+            closing = threading.Timer(4.0, lambda: cluster.close(timeout=5))
+            closing.start()
+            with pytest.raises(GammawallError, match="scheduler"):
+                run(batch, tmp_path / "b", cluster)
+        finally:
+            closing.join()
+            cluster.close(timeout=5)
+    with open_batch_folder(batch, tmp_path / "b", resume=True) as folder:
+        finished = [case for case in batch.cases if folder.status(case) == FINISHED]
+    assert 0 < len(finished) < 9
+
+
+@pytest.mark.parametrize(
+    ("devices", "mask", "names"),
+    [((0, 1), "", ["0", "1"]), ((1, 0), "4,7", ["7", "4"]), ((0,), "GPU-aa,GPU-bb", ["GPU-aa"])],
+)
+def test_devices_as_a_worker_sees_them(devices: tuple[int, ...], mask: str, names: list[str]) -> None:
+    assert batch_cluster.visible_devices(devices, mask) == names
+
+
+def test_a_device_that_is_masked() -> None:
+    with pytest.raises(GammawallError, match="there is no device 2: CUDA_VISIBLE_DEVICES=4,7 has 2"):
+        batch_cluster.visible_devices((0, 2), "4,7")
+
+
+def test_a_worker_a_device() -> None:
+    """Each worker process sees its own GPU alone."""
+    with (
+        batch_cluster._quiet_logs(),
+        batch_cluster._local_cluster(None, (0, 3)) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        seen = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+        assert sorted(seen.values()) == ["0", "3"]
+
+
+def ends(group: int, within: float) -> bool:
+    """Whether the last process of a group ends in so many seconds."""
+    for _ in range(int(within / 0.1)):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    """`--workers 2`, interrupted and resumed: no worker stays behind, and the results are those of one process."""
+    options = ["--set", "market.sessions=3", "--set", "volatility.steps_per_session=3", "--engine", "numpy"]
+    command = [sys.executable, "-m", "sim.cli", "batch", "horizon", "--only", "base", *options, "--paths", "40k"]
+    first = subprocess.Popen(
+        [*command, "--workers", "2", "--paths", "1e9", "--out", str(tmp_path / "x")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(8)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does
+    _, errors = first.communicate(timeout=20)
+    assert first.returncode == 130
+    assert errors.splitlines()[-1].startswith("interrupted: finished cases are in")
+    assert "Traceback" not in errors
+    assert ends(first.pid, within=10)
+    for name, more in (("two", ["--workers", "2"]), ("one", ["--threads", "1"])):
+        done = subprocess.run([*command, *more, "--out", str(tmp_path / name)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "two", machine=False) == contents(tmp_path / "one", machine=False)
