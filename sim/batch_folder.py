@@ -235,7 +235,9 @@ class BatchFolder:
             "description": batch.description,
             "base": batch.base,
             "baseline": batch.baseline,
-            "axes": {axis: list(labels) for axis, labels in batch.axes.items()},
+            # lists keep their order
+            "axes": [{"axis": axis, "labels": list(labels)} for axis, labels in batch.axes.items()],
+            "parameters": list(batch.parameters),
             "paths": batch.paths,
             "seed": batch.seed,
             "target_se": batch.target_se,

@@ -94,7 +94,7 @@ def batch_from_document(document: dict[str, Any]) -> Batch:
             case["scenario_hash"],
             None,
             case["point"],
-            case["parameters"],
+            {name: case["parameters"][name] for name in document["parameters"]},
         )
         for case in document["cases"]
     )
@@ -104,7 +104,7 @@ def batch_from_document(document: dict[str, Any]) -> Batch:
         document["base"],
         document["baseline"],
         cases,
-        {axis: tuple(labels) for axis, labels in document["axes"].items()},
+        {axis["axis"]: tuple(axis["labels"]) for axis in document["axes"]},
         document["paths"],
         document["seed"],
         document["target_se"],

@@ -112,7 +112,7 @@ def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with open(file, "rb") as content, np.load(content, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise _damaged(file, error) from error

@@ -1,0 +1,90 @@
+"""Shares of a batch joined: the files of the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from batch_results import contents, small_batch
+
+from sim.batch import run_batch
+from sim.batch_counters import choose_counter
+from sim.batch_file import Batch
+from sim.batch_folder import COUNTS, open_batch_folder
+from sim.batch_merge import merge_folders
+from sim.batch_tables import FINISHED
+from sim.errors import GammawallError, InputError
+
+
+def run(batch: Batch, out: Path, shard: tuple[int, int] | None = None) -> Path:
+    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+        run_batch(batch, folder, batch.selected(None, shard), counter)
+    return out
+
+
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    parent = tmp_path_factory.mktemp("shares")
+    return [run(small_batch(), parent / f"share-{i}", (i, 3)) for i in range(3)]
+
+
+def test_shares_merge_into_the_whole(shares: list[Path], tmp_path: Path) -> None:
+    whole = run(small_batch(), tmp_path / "whole")
+    before = [contents(share) for share in shares]
+    batch, done = merge_folders(shares, tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(whole)
+    assert done.finished == [case.name for case in batch.cases]
+    assert [contents(share) for share in shares] == before
+    # in any order, and a share named twice
+    merge_folders([shares[2], shares[0], shares[2], shares[1]], tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(whole)
+
+
+def test_each_share_has_the_baseline_and_its_part(shares: list[Path]) -> None:
+    found = [sorted(path.name for path in (share / "cases").iterdir()) for share in shares]
+    assert all(names[0] == "00000-base" for names in found)
+    others = [name for names in found for name in names[1:]]
+    assert len(others) == len(set(others)) == 8
+
+
+def test_a_missing_share(shares: list[Path], tmp_path: Path) -> None:
+    batch, done = merge_folders(shares[:2], tmp_path / "merged")
+    assert 0 < len(done.finished) < len(batch.cases)
+    with open_batch_folder(small_batch(), tmp_path / "merged", resume=True) as folder:
+        assert [case.name for case in batch.cases if folder.status(case) == FINISHED] == done.finished
+        with choose_counter("numpy", threads=1) as counter:
+            run_batch(small_batch(), folder, small_batch().cases, counter)
+    merge_folders(shares, tmp_path / "whole")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_another_batch_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    other = run(small_batch(seed=2, grid={}), tmp_path / "other")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as refused:
+        merge_folders([shares[0], other, tmp_path / "empty"], tmp_path / "merged")
+    assert "holds another batch than" in str(refused.value)
+    assert "holds no batch's results" in str(refused.value)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_share_is_no_place_for_the_whole(shares: list[Path]) -> None:
+    with pytest.raises(InputError, match="is one of the shares"):
+        merge_folders(shares, shares[1])
+
+
+def test_a_share_still_running_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    with (
+        open_batch_folder(small_batch(), shares[1], resume=True),
+        pytest.raises(GammawallError, match="another process is at work there"),
+    ):
+        merge_folders(shares, tmp_path / "merged")
+
+
+def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -> None:
+    """Counts of the same case that differ mean that something is badly wrong: nothing is merged in silence."""
+    second = run(small_batch(), tmp_path / "second", (0, 3))
+    counts = second / "cases" / "00000-base" / COUNTS
+    counts.write_bytes(counts.read_bytes()[:-1] + b"!")
+    with pytest.raises(GammawallError, match="base: .* counted it differently"):
+        merge_folders([shares[1], second], tmp_path / "merged")
