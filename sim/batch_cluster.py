@@ -69,7 +69,9 @@ def cluster_counter(
         stack.enter_context(_quiet_logs())
         try:
             where = scheduler or stack.enter_context(_local_cluster(workers, devices))
-            client = stack.enter_context(distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False))
+            client = stack.enter_context(
+                distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
+            )
             client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
         except (OSError, TimeoutError, ValueError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
@@ -99,7 +101,12 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
     count = workers or (1 if chosen is None else len(chosen))
     # Nothing of it is to be seen from other machines.
     private = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL + 1, **private}
+    options: dict[str, Any] = {
+        "nthreads": 1,
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL + 1,
+        **private,
+    }
     spec = {
         number: {
             "cls": distributed.Nanny,
@@ -127,7 +134,9 @@ def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str
     if not names:
         return [str(device) for device in devices]
     if max(devices) >= len(names):
-        raise GammawallError(f"there is no device {max(devices)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}.")
+        raise GammawallError(
+            f"there is no device {max(devices)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
+        )
     return [names[device] for device in devices]
 
 
@@ -204,7 +213,9 @@ class _Sharing:
                 if ended is not None:
                     yield ended
         except (OSError, TimeoutError) as error:
-            raise GammawallError(f"the connection to the dask scheduler was lost ({error}). {GO_ON}") from error
+            raise GammawallError(
+                f"the connection to the dask scheduler was lost ({error}). {GO_ON}"
+            ) from error
         finally:
             self.client.cancel(list(self.at_work), force=True)
 
@@ -242,7 +253,9 @@ class _Sharing:
         state = self.under_way[number]
         even = -(-paths * self.cases // self.threads)
         size = max(SMALLEST_UNIT, min(self.counter.unit_steps // state.steps, even))
-        units = [Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)]
+        units = [
+            Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)
+        ]
         state.planned += paths
         state.out += len(units)
         self.units += reversed(units)

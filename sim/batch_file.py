@@ -108,6 +108,7 @@ class Case:
     point: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+
 @dataclass(frozen=True)
 class Batch:
     """A family of scenarios that share their draws.
@@ -253,7 +254,9 @@ class _Maker:
         stated = list(self._stated())
         names = [name for name, _, _ in stated]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
+            self._refuse(
+                "", Problem("", "name", shown(name), "two cases have this name", "Try another name.")
+            )
         if self.table.baseline not in names:
             why, hint = "is no case", f"Try leaving it out, or one of: {', '.join(names[:5])}."
             self._refuse("", Problem("", "baseline", shown(self.table.baseline), why, hint))
@@ -322,13 +325,20 @@ class _Maker:
             keys = set(value) if isinstance(value, dict) else set()
             if keys != {"label", "set"} or not isinstance(value["set"], dict):
                 why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
-                self._refuse("", Problem("", f"grid.{name}[{index}]", shown(value), why, "Try completing it."))
+                self._refuse(
+                    "", Problem("", f"grid.{name}[{index}]", shown(value), why, "Try completing it.")
+                )
                 continue
             label = str(value["label"])
             yield f"{name}={_part(label)}", label, value["set"]
 
     def _case(
-        self, index: int, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
+        self,
+        index: int,
+        name: str,
+        settings: SequenceOfSettings,
+        point: dict[str, str],
+        columns: Sequence[str],
     ) -> Case | None:
         data = scenario_data(self.base)
         _, problems = apply_settings(data, settings, "")

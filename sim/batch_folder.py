@@ -26,17 +26,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from sim.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
 from sim.batch_file import Batch, Case
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row, differences_table
 from sim.case_files import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
-from sim.errors import GammawallError, InputError, Problem
 from sim.kernel_sources import kernel_digest
 from sim.odds import TABLES
 from sim.pairs import Records
-from sim.results import DEFAULT_PARENT, folder_name, manifest_json, probe
+from sim.results import manifest_json
 from sim.table_files import TableFile, table_file_names
 
 if TYPE_CHECKING:
@@ -213,9 +212,10 @@ class BatchFolder:
     def save_state(self) -> None:
         """Write batch.json: what was asked for, and how far it is."""
         with self._errors():
-            replace_file(self.path / BATCH, manifest_json(self._document(), FORMAT))
+            replace_file(self.path / BATCH, manifest_json(self.document(), FORMAT))
 
-    def _document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """What batch.json says."""
         batch = self.batch
         states = [self._state(case) for case in batch.cases]
         seconds = [state.manifest.get("timings", {}).get("simulate_s", 0.0) for state in states]
@@ -291,82 +291,19 @@ class BatchFolder:
             raise cannot_write(self.path, error) from error
 
 
-def open_batch_folder(
-    batch: Batch,
-    out: str | os.PathLike[str] | None = None,
-    *,
-    resume: bool = False,
-    accept_changes: bool = False,
-    overwrite: bool = False,
-    parquet: bool = False,
-) -> BatchFolder:
-    """Folder of a batch, locked, new or with the cases finished so far.
-
-    Parameters
-    ----------
-    batch : what will be run.
-    out : the folder; ``results/<name>`` if None.
-    resume : go on with what is there. A folder that does not exist is made.
-    accept_changes : resume although the batch or the code differs; cases that are still the same are kept.
-    overwrite : remove a former batch's results.
-    parquet : write tables as .parquet too.
-
-    Raises
-    ------
-    InputError : the folder may not be used as it is, or holds another batch.
-    GammawallError : another process is at work there, or it cannot be written.
-    """
-    path = Path(DEFAULT_PARENT, folder_name(batch.name)) if out is None else Path(out)
-    if not path.name:
-        raise InputError([Problem("", "--out", os.fspath(path), "not the name of a folder to make")])
-    _refuse_foreign(path, resume=resume, overwrite=overwrite)
-    if not path.exists():
-        probe(path)
-    lock = lock_folder(path)
-    try:
-        folder = BatchFolder(path, batch, lock, parquet)
-        _refuse_foreign(path, resume=resume, overwrite=overwrite)
-        former = read_json(path / BATCH)
-        if former is not None and overwrite and not resume:
-            _remove_contents(path)
-        elif former is not None:
-            changes = _changes(former, folder._document())
-            if changes and not accept_changes:
-                hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
-                raise InputError([Problem("", "--resume", str(path), f"the batch has changed: {changes}", hint)])
-        _remove_leftovers(folder)
-        folder.save_state()
-    except OSError as error:
-        lock.release()
-        raise cannot_write(path, error) from error
-    except BaseException:
-        lock.release()
-        raise
-    return folder
-
-
-def lock_folder(path: Path) -> FileLock:
-    """Lock of a folder, which is made if it is not there.
-
-    Errors: GammawallError if another process holds it, or the folder cannot be written.
-    """
-    try:
-        os.makedirs(path, exist_ok=True)
-        lock = FileLock(path / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise GammawallError(
-            f"{path}: another process is at work there. Wait until it has ended, or choose another --out."
-        ) from error
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    return lock
-
-
 def case_key(batch: Batch, case: Case) -> str:
     """SHA-256 (hex) of all that a case's counts and its pairs depend on."""
     baseline = batch.baseline_case.hash
-    how = [case.name, case.hash, baseline, batch.paths, batch.seed, batch.target_se, batch.max_paths, code_digest()]
+    how = [
+        case.name,
+        case.hash,
+        baseline,
+        batch.paths,
+        batch.seed,
+        batch.target_se,
+        batch.max_paths,
+        code_digest(),
+    ]
     return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
 
 
@@ -382,81 +319,6 @@ def read_json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def is_batch_folder(path: Path) -> bool:
-    """Whether a folder holds a batch's results."""
-    document = read_json(path / BATCH)
-    return document is not None and str(document.get("format", "")).startswith("gammawall-batch/")
-
-
-def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise InputError if there is something at the path that may not be gone on with or replaced."""
-
-    def refused(why: str, hint: str) -> InputError:
-        return InputError([Problem("", "--out", str(path), why, hint)])
-
-    if not os.path.lexists(path):
-        return
-    if not path.is_dir():
-        raise refused("exists and is not a folder", "Choose another --out.")
-    try:
-        entries = set(os.listdir(path)) - {LOCK}
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    if not entries:
-        return
-    if not is_batch_folder(path):
-        raise refused("exists and holds no batch's results", "Choose another --out.")
-    if not resume and not overwrite:
-        hint = "Add --resume to go on with it, --overwrite to start anew, or choose another --out."
-        raise refused("exists already", hint)
-    foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(".gammawall-"))
-    if overwrite and not resume and foreign:
-        raise refused(f"holds files that no batch wrote: {', '.join(foreign[:3])}", "Choose another --out.")
-
-
-def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
-    """What differs between two batch.json, in words; empty if nothing that matters."""
-    found = [
-        f"{key} was {former.get(key)}, is {present[key]}"
-        for key in ("name", "baseline", "paths", "seed", "target_se", "max_paths")
-        if former.get(key) != present[key]
-    ]
-    if former.get("code") != present["code"]:
-        found.append("gammawall or its kernels are of another version")
-    if former.get("digest") != present["digest"] and not found:
-        before, now = (
-            {case["name"]: case["scenario_hash"] for case in document.get("cases", [])}
-            for document in (former, present)
-        )
-        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
-        found.append(f"other scenarios: {shown}" if names else "other cases")
-    return "; ".join(found)
-
-
-def _remove_contents(path: Path) -> None:
-    """Remove a former batch, batch.json last, so that an interrupted removal can be done again."""
-    for name in sorted(OWN_NAMES - {LOCK}, key=lambda name: name == BATCH):
-        if (path / name).is_dir():
-            shutil.rmtree(path / name)
-        else:
-            (path / name).unlink(missing_ok=True)
-
-
-def _remove_leftovers(folder: BatchFolder) -> None:
-    """Remove what a kill has left, and cases that do not belong to the batch as it is now."""
-    for parent in (folder.path, folder.path / CASES):
-        if parent.is_dir():
-            for entry in parent.iterdir():
-                if entry.name.startswith(".gammawall-"):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    present = {case.folder for case in folder.batch.cases if folder.status(case) != NOT_RUN}
-    if (folder.path / CASES).is_dir():
-        for entry in (folder.path / CASES).iterdir():
-            if entry.name not in present and entry.is_dir():
-                shutil.rmtree(entry)
 
 
 def _numbers(column: Any) -> Any:

@@ -12,16 +12,8 @@ from typing import Any
 from sim.atomic_files import cannot_write, hidden_name
 from sim.batch import BatchRun
 from sim.batch_file import Batch, Case
-from sim.batch_folder import (
-    BATCH,
-    COUNTS,
-    BatchFolder,
-    code_digest,
-    is_batch_folder,
-    lock_folder,
-    open_batch_folder,
-    read_json,
-)
+from sim.batch_folder import BATCH, COUNTS, BatchFolder, code_digest, read_json
+from sim.batch_opening import is_batch_folder, lock_folder, open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
 
@@ -139,4 +131,3 @@ def _join(case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
         shutil.rmtree(hidden, ignore_errors=True)
     whole.forget_state(case)
     return FINISHED if finished else FAILED
-

@@ -110,7 +110,9 @@ def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Ta
     table.add_column("share of\nthe variance", justify="right", no_wrap=True)
     for driver in found:
         low, high = f"{100 * driver.low:.1f}%", f"{100 * driver.high:.1f}%"
-        table.add_row(driver.axis, low, driver.low_label, high, driver.high_label, f"{100 * driver.share:.0f}%")
+        table.add_row(
+            driver.axis, low, driver.low_label, high, driver.high_label, f"{100 * driver.share:.0f}%"
+        )
     return table
 
 
@@ -151,7 +153,9 @@ def _bumped(base: str, bumped: str) -> str:
     """A bumped value; of several, by what they were scaled."""
     if " " not in base or bumped == "-":
         return bumped
-    scaled = [(float(to), float(of)) for to, of in zip(bumped.split(), base.split(), strict=True) if float(of)]
+    scaled = [
+        (float(to), float(of)) for to, of in zip(bumped.split(), base.split(), strict=True) if float(of)
+    ]
     return f"x {scaled[0][0] / scaled[0][1]:.4g}"
 
 

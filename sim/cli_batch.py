@@ -47,7 +47,9 @@ RUN_OPTIONS = (
     click.option(
         "--paths", metavar="N", callback=count_from(1), help="Paths of every case.  [default: as stated]"
     ),
-    click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of every case.  [default: as stated]"),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of every case.  [default: as stated]"
+    ),
     click.option(
         "--target-se",
         metavar="SE",
@@ -126,7 +128,9 @@ def batch(
             click.echo(f"{name:<{width}}  {description}")
         return
     if file is None:
-        raise click.UsageError("Which batch? Name a file or a built-in batch; gammawall batch --list shows those.")
+        raise click.UsageError(
+            "Which batch? Name a file or a built-in batch; gammawall batch --list shows those."
+        )
     if show:
         click.echo(BATCH_FILE.text(file), nl=False)
         return
@@ -175,7 +179,8 @@ def run_family(
         raise click.UsageError("--threads is for one process. Workers have one thread each.")
 
     from sim.batch import check_cases, run_batch
-    from sim.batch_folder import open_batch_folder
+    from sim.batch_counters import choose_counter
+    from sim.batch_opening import check_batch_folder, open_batch_folder
     from sim.table_files import refuse_parquet_without_pyarrow
 
     if parquet:
@@ -188,22 +193,24 @@ def run_family(
     from sim.batch_report import batch_progress, print_batch
     from sim.report import Terminal
 
-    folder = open_batch_folder(
-        loaded, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
-    )
-    with folder, batch_progress(shown=not quiet) as progress:
+    check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
+    opening = {"resume": resume, "accept_changes": accept_changes, "overwrite": overwrite, "parquet": parquet}
+    with (
+        choose_counter(engine, devices, threads, workers, scheduler) as counter,
+        open_batch_folder(loaded, out, **opening) as folder,
+        batch_progress(shown=not quiet) as progress,
+    ):
         ctx.meta[KEPT] = f"finished cases are in {folder.path}; go on with --resume"
-        with _counter(engine, devices, threads, workers, scheduler) as counter:
-            run = run_batch(
-                loaded,
-                folder,
-                cases,
-                counter,
-                asked=engine,
-                retry_failed=retry_failed,
-                fail_fast=fail_fast,
-                progress=progress,
-            )
+        run = run_batch(
+            loaded,
+            folder,
+            cases,
+            counter,
+            asked=engine,
+            retry_failed=retry_failed,
+            fail_fast=fail_fast,
+            progress=progress,
+        )
         if finish is not None:
             finish(folder, run)
     ctx.meta[KEPT] = f"the results are in {folder.path}"
@@ -224,12 +231,6 @@ def run_family(
             f"{failed} of {len(cases)} cases failed; their tracebacks are in {folder.path / 'cases'}. "
             "Try --resume --retry-failed."
         )
-
-
-def _counter(*asked: Any) -> Any:
-    from sim.batch_counters import choose_counter
-
-    return choose_counter(*asked)
 
 
 def _summary(run: BatchRun, folder: Path) -> str:
@@ -314,7 +315,9 @@ def merge(
         tell(f"{len(run.finished)} cases joined; results: {out}")
     missing = len(loaded.cases) - len(run.finished)
     if missing:
-        raise PartlyFailedError(f"{missing} of {len(loaded.cases)} cases failed or have not run in any share.")
+        raise PartlyFailedError(
+            f"{missing} of {len(loaded.cases)} cases failed or have not run in any share."
+        )
 
 
 def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:

@@ -136,7 +136,9 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
 def _scaled_keys(scenario: Scenario) -> Iterator[str]:
     """Keys of the numbers that are scaled; those at zero stay there."""
     data = scenario_data(scenario)
-    keys = [f"volatility.{name}" for name in ("annual", "long_run_annual", "alpha", "gamma", "beta", "tail_dof")]
+    keys = [
+        f"volatility.{name}" for name in ("annual", "long_run_annual", "alpha", "gamma", "beta", "tail_dof")
+    ]
     keys += ["volatility.overnight_share", "drift.annual", "jumps.per_year", "jumps.mean", "jumps.sd"]
     keys += [f"dealers.{name}" for name in ("impact_bp_per_bn", "impact_half_life", "m_floor")]
     for group in dict.fromkeys(position.group for position in scenario.dealers.position):
@@ -194,9 +196,7 @@ def _probability(data: dict[str, Any], index: int, name: str, bump: float) -> Bu
         }
         sides.append((f"{first:.6g}", settings) if _is_valid(data, settings) else ("-", {}))
     (down, down_set), (up, up_set) = sides
-    return Bump(
-        f"catalyst[{name}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set
-    )
+    return Bump(f"catalyst[{name}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set)
 
 
 def _is_valid(data: dict[str, Any], settings: Settings) -> bool:

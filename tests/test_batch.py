@@ -16,7 +16,8 @@ import sim.case_counter
 from sim.batch import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch_counters import choose_counter
 from sim.batch_file import Batch, Case
-from sim.batch_folder import BatchFolder, open_batch_folder
+from sim.batch_folder import BatchFolder
+from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN
 from sim.case_counter import Baseline, CountedCase, FailedCase
 from sim.errors import GammawallError, InputError
@@ -25,7 +26,9 @@ from sim.run import simulate
 ENGINE = "numpy"
 
 
-def run(batch: Batch, out: Path, *, only: str | None = None, resume: bool = False, **options: Any) -> BatchRun:
+def run(
+    batch: Batch, out: Path, *, only: str | None = None, resume: bool = False, **options: Any
+) -> BatchRun:
     with (
         open_batch_folder(batch, out, resume=resume, parquet=options.pop("parquet", False)) as folder,
         choose_counter(ENGINE, threads=1) as counter,
@@ -137,7 +140,9 @@ class TestResults:
 
 
 class TestResume:
-    def test_nothing_is_counted_twice(self, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nothing_is_counted_twice(
+        self, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         batch, out = small_batch(), tmp_path / "b"
         counted: list[str] = []
         count_case = sim.case_counter._count_case
@@ -148,7 +153,11 @@ class TestResume:
 
         monkeypatch.setattr(sim.case_counter, "_count_case", counting)
         run(batch, out, only="impact_bp_per_bn=2*")
-        assert counted == ["base", "impact_bp_per_bn=2.0 impact_half_life=0.0", "impact_bp_per_bn=2.0 impact_half_life=2.0"]
+        assert counted == [
+            "base",
+            "impact_bp_per_bn=2.0 impact_half_life=0.0",
+            "impact_bp_per_bn=2.0 impact_half_life=2.0",
+        ]
         done = run(batch, out, resume=True)
         assert sorted(counted) == sorted(case.name for case in batch.cases)
         assert len(done.kept) == 3
@@ -168,7 +177,10 @@ class TestResume:
             ({"paths": 3_001}, "paths was 3000, is 3001"),
             ({"seed": 2}, "seed was 1, is 2"),
             ({"case": SINGLES[:1]}, "wild, and more"),
-            ({"case": [SINGLES[0], {"name": SINGLES[1]["name"], "set": {"volatility.annual*": 3}}]}, "wild, and more"),
+            (
+                {"case": [SINGLES[0], {"name": SINGLES[1]["name"], "set": {"volatility.annual*": 3}}]},
+                "wild, and more",
+            ),
         ):
             with pytest.raises(InputError, match=said):
                 run(small_batch(grid={}, **changes), out, resume=True)
@@ -229,7 +241,9 @@ class TestFailures:
         assert len(done.finished) < 8
         assert {row["status"] for row in rows(tmp_path / "b")} >= {FINISHED, FAILED, NOT_RUN}
 
-    def test_without_a_baseline_there_are_no_differences(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_baseline_there_are_no_differences(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.failing(monkeypatch, "base")
         done = run(small_batch(), tmp_path / "b")
         assert done.failed == ["base"]
@@ -249,7 +263,7 @@ class TestFailures:
 
     def test_a_bad_case_is_found_before_any_runs(self) -> None:
         batch = small_batch(case=[*SINGLES, IMPOSSIBLE])
-        with pytest.raises(InputError, match='case "impossible".*m_floor'):
+        with pytest.raises(InputError, match=r'case "impossible".*m_floor'):
             check_cases(batch.cases)
         check_cases(small_batch().cases)
 

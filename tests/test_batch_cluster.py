@@ -19,7 +19,7 @@ from test_batch import rows
 from sim.batch import BatchProgress, BatchRun, run_batch
 from sim.batch_counters import choose_counter
 from sim.batch_file import Batch
-from sim.batch_folder import open_batch_folder
+from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FAILED, FINISHED
 from sim.errors import GammawallError
 
@@ -51,7 +51,9 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_cluster, "USUAL_UNIT_STEPS", 500 * 12)
 
 
-def run(batch: Batch, out: Path, cluster: Any, progress: BatchProgress | None = None, **options: Any) -> BatchRun:
+def run(
+    batch: Batch, out: Path, cluster: Any, progress: BatchProgress | None = None, **options: Any
+) -> BatchRun:
     with (
         open_batch_folder(batch, out, resume=True) as folder,
         choose_counter("numpy", scheduler=cluster.scheduler_address) as counter,
@@ -139,7 +141,9 @@ def test_workers_without_the_engine_are_refused(cluster: Any) -> None:
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_cluster, "JOIN_TIMEOUT_S", 1)
     with (
-        pytest.raises(GammawallError, match=r"no dask workers at tcp://127\.0\.0\.1:9 .*Is the scheduler running"),
+        pytest.raises(
+            GammawallError, match=r"no dask workers at tcp://127\.0\.0\.1:9 .*Is the scheduler running"
+        ),
         choose_counter("numpy", scheduler="tcp://127.0.0.1:9"),
     ):
         pass
@@ -202,7 +206,18 @@ def ends(group: int, within: float) -> bool:
 def test_from_the_command_line(tmp_path: Path) -> None:
     """`--workers 2`, interrupted and resumed: no worker stays behind, and the results are those of one process."""
     options = ["--set", "market.sessions=3", "--set", "volatility.steps_per_session=3", "--engine", "numpy"]
-    command = [sys.executable, "-m", "sim.cli", "batch", "horizon", "--only", "base", *options, "--paths", "40k"]
+    command = [
+        sys.executable,
+        "-m",
+        "sim.cli",
+        "batch",
+        "horizon",
+        "--only",
+        "base",
+        *options,
+        "--paths",
+        "40k",
+    ]
     first = subprocess.Popen(
         [*command, "--workers", "2", "--paths", "1e9", "--out", str(tmp_path / "x")],
         stderr=subprocess.PIPE,
@@ -218,6 +233,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert ends(first.pid, within=10)
     for name, more in (("two", ["--workers", "2"]), ("one", ["--threads", "1"])):
-        done = subprocess.run([*command, *more, "--out", str(tmp_path / name)], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, *more, "--out", str(tmp_path / name)], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "two", machine=False) == contents(tmp_path / "one", machine=False)

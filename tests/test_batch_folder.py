@@ -10,7 +10,8 @@ from batch_results import contents, small_batch
 
 from sim.batch import run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_folder import BatchFolder, open_batch_folder
+from sim.batch_folder import BatchFolder
+from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError
 

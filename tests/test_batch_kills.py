@@ -30,7 +30,18 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(file: Path, out: Path, *options: str) -> list[str]:
     overrides = [part for override in SHORT for part in ("--set", override)]
     engine = ("--engine", "numpy", "--threads", "1")
-    return [sys.executable, "-m", "sim.cli", "batch", str(file), "--out", str(out), *overrides, *engine, *options]
+    return [
+        sys.executable,
+        "-m",
+        "sim.cli",
+        "batch",
+        str(file),
+        "--out",
+        str(out),
+        *overrides,
+        *engine,
+        *options,
+    ]
 
 
 def finish(file: Path, out: Path, *options: str) -> None:

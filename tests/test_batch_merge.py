@@ -10,8 +10,9 @@ from batch_results import contents, small_batch
 from sim.batch import run_batch
 from sim.batch_counters import choose_counter
 from sim.batch_file import Batch
-from sim.batch_folder import COUNTS, open_batch_folder
+from sim.batch_folder import COUNTS
 from sim.batch_merge import merge_folders
+from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FINISHED
 from sim.errors import GammawallError, InputError
 
@@ -86,5 +87,5 @@ def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -
     second = run(small_batch(), tmp_path / "second", (0, 3))
     counts = second / "cases" / "00000-base" / COUNTS
     counts.write_bytes(counts.read_bytes()[:-1] + b"!")
-    with pytest.raises(GammawallError, match="base: .* counted it differently"):
+    with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
         merge_folders([shares[1], second], tmp_path / "merged")
