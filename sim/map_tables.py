@@ -52,6 +52,11 @@ class MapTables:
     tables: tuple[LineTable, ...] = ()
     floor_events: tuple[FloorEvent, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables and barriers."""
+        return self.start_barrier.nbytes + self.end_barrier.nbytes + sum(t.lines.nbytes for t in self.tables)
+
     def plan_fields(self, ladder: FloatArray) -> dict[str, Any]:
         """Fields of an `EnginePlan` that the map determines.
 

@@ -13,11 +13,12 @@ from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
 from sim.kernel_constants import VARIANCE_ATOMS_BITS
-from sim.map_tables import build_map_tables, identity_tables
+from sim.map_tables import MapTables, build_map_tables, identity_tables
 from sim.outcomes import OutcomeAxes
 from sim.plan import EnginePlan
 from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
 from sim.scenario import Regime, Scenario
+from sim.shared_work import SharedWork
 from sim.timegrid import TimeGrid, build_time_grid
 
 # Bins of the close histogram; the width of a bin is a power of two, 1/8192 or less than a point for a month.
@@ -57,13 +58,14 @@ class Prepared:
     floor_events: tuple[FloorEvent, ...]
 
 
-def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
+def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | None = None) -> Prepared:
     """Everything that a run of a scenario needs, engine and seed apart.
 
     Parameters
     ----------
     scenario : validated scenario.
     where : what to call the scenario in an error, its file for instance; the scenario's name if None.
+    shared : what cases before this one have built; it saves time and changes nothing else.
 
     Raises
     ------
@@ -76,10 +78,8 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
     ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
-    if reaction_map.is_identity:
-        maps = identity_tables(grid, ladder, len(reaction_map.weights))
-    else:
-        maps = build_map_tables(reaction_map, grid, ladder, where or scenario.name)
+    shared = SharedWork() if shared is None else shared
+    maps = _map_tables(reaction_map, grid, ladder, where or scenario.name, shared)
     bins_reach = close_reach(scenario, scale, grid)
     bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
@@ -106,6 +106,18 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         plan,
         _axes(scenario, grid, plan),
         maps.floor_events,
+    )
+
+
+def _map_tables(
+    reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str, shared: SharedWork
+) -> MapTables:
+    if reaction_map.is_identity:
+        return identity_tables(grid, ladder, len(reaction_map.weights))
+    instants = (grid.start_minute, grid.step_end_minute.tobytes(), grid.steps_per_session)
+    key = ("map tables", reaction_map.key, instants, ladder.tobytes())
+    return shared.get(
+        key, lambda: build_map_tables(reaction_map, grid, ladder, where), lambda maps: maps.nbytes
     )
 
 

@@ -11,7 +11,7 @@ Source: Frey & Stremme (1997); Platen & Schweizer (1998); Schönbucher & Wilmott
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +116,12 @@ class ReactionMap:
     def is_identity(self) -> bool:
         """Whether Φ(s,t) = s at all times."""
         return self.kappa == 0.0 or not self.book.positions
+
+    @property
+    def key(self) -> Hashable:
+        """Everything that the map depends on."""
+        weights = (self.weights.shape, self.weights.tobytes())
+        return (self.spot, self.kappa, self.book, weights, self.m_floor, self.reach)
 
     def unfloored(
         self, s: FloatArray, minute: float, after_settlement: bool

@@ -34,6 +34,7 @@ ORDER = [
     "sim.outcomes",
     "sim.plan",
     "sim.map_tables",
+    "sim.shared_work",
     "sim.plan_builder",
     "sim.kernels_numpy",
     "sim.engines",
