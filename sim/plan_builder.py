@@ -25,6 +25,8 @@ from sim.timegrid import TimeGrid, build_time_grid
 MOST_CLOSE_BINS = 8192
 SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
+# Steps of the map's reach by log unit.
+REACH_STEPS = 8
 # One set of counts, of which every worker holds one.
 MOST_OUTCOME_BYTES = 1 << 29
 TRIGGERS = {
@@ -91,7 +93,7 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
         **_variance_fields(scenario, variance * scale, scale),
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
-        **maps.plan_fields(ladder),
+        **maps.plan_fields,
         target_rank=np.array(
             [_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"
         ),
@@ -161,15 +163,12 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     weights, _ = group_weights(scenario, book.groups)
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
     spot, start = scenario.market.spot, grid.start_minute
-    edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
-    book_edge = max(
-        (
-            abs(centre) + WIDTHS_COVERED * width
-            for centre, width in (p.bend(start, spot) for p in book.positions)
-        ),
-        default=0.0,
-    )
-    reach = float(min(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1, book_edge), LONGEST_REACH))
+    live = book.live_at(start, after_settlement=True, spot=spot)
+    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.ladder]
+    edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
+    furthest = max(SHORTEST_REACH, 8.0 * deviation, *edges)
+    # In coarse steps, so that cases that differ in volatility or targets have the map's nodes in common.
+    reach = float(min(np.ceil(furthest * REACH_STEPS) / REACH_STEPS, LONGEST_REACH))
     kappa = impact_per_bn(scenario) / 1e9 * spot
     return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
 
