@@ -122,15 +122,17 @@ class Builder {
     Reals value, event_range;
     // Scratch.
     Curve joined;
-    Reals breaks, middle, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
-    std::vector<int32_t> cell;
-    std::vector<int64_t> cells, fewest;
+    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
+    Reals zone_edges, zone_first;
+    std::vector<int32_t> cell, below, from_edge;
+    // Numbers of cells, whole.
+    Reals cells, fewest;
     std::vector<Row> rows;
 
     void live_at(double minute, bool after_settlement);
     void base_nodes();
     void unfloored(const Reals& s, Reals& values, Reals& slopes);
-    double feedback(double s, int64_t book) const;
+    double feedback(double s, int64_t book);
     void join();
     void between();
     bool note_events(int64_t instant);
@@ -138,14 +140,18 @@ class Builder {
     void apply_floor();
     bool hedge_fits() const;
     bool add_table(double tolerance);
-    void sharpest(const Row& row, double low, double high, double* of_zone);
+    void sharpest(const Row& row, double* of_zone);
     void fewest_cells();
+    void bring_down(int64_t zones, int64_t together);
     void add_lines(double low, double high);
-    void hermite(const Row& row, const double* x, size_t count, double* out);
+    void find_cells(const Row& row, const double* of_row, double low, double width);
+    void hermite_walking(const Row& row, const double* x, size_t count, double* out);
+    void hermite(const Row& row, const double* x, size_t count, double* out) const;
 };
 
 void Builder::live_at(double minute, bool after_settlement) {
-    live = Live();
+    for (Reals* own : {&live.put, &live.units, &live.centre, &live.width, &live.scale, &live.slope_units}) own->clear();
+    live.group.clear();
     for (int64_t i = 0; i < in.positions; ++i) {
         if (!(after_settlement ? in.settlement[i] > minute : in.settlement[i] >= minute)) continue;
         const double left = in.settlement[i] - minute;
@@ -229,10 +235,12 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
         VECTORISED
         for (size_t j = high; j < n; ++j) own_hedge[j] += after;
     }
-    values.assign(in.books * n, 0.0);
-    slopes.assign(in.books * n, 0.0);
+    values.resize(in.books * n);
+    slopes.resize(in.books * n);
     for (int64_t book = 0; book < in.books; ++book) {
         double *const value = values.data() + book * n, *const factor = slopes.data() + book * n;
+        std::fill(value, value + n, 0.0);
+        std::fill(factor, factor + n, 0.0);
         for (int64_t g = 0; g < in.groups; ++g) {
             const double weight = in.weights[book * in.groups + g];
             const double *const d = hedge.data() + g * n, *const m = slope.data() + g * n;
@@ -251,8 +259,9 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
 }
 
 // 1 + κ·∂D/∂s of one book at one place.
-double Builder::feedback(double s, int64_t book) const {
-    Reals by_group(in.groups, 0.0);
+double Builder::feedback(double s, int64_t book) {
+    Reals& by_group = hedge;
+    by_group.assign(in.groups, 0.0);
     for (size_t i = 0; i < live.width.size(); ++i) {
         double law, density;
         law_and_density(in, (s - live.centre[i]) * live.scale[i], law, density);
@@ -293,17 +302,20 @@ void Builder::join() {
 // Places that cut the cells over which the feedback factor changes much.
 void Builder::between() {
     const size_t n = curve.nodes.size();
-    std::vector<unsigned char> cut(n, 0);
+    // How much more than its due the factor changes over a cell, of the books the most.
+    excess.assign(n, 0.0);
+    double* const beyond = excess.data();
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
         VECTORISED
         for (size_t j = 0; j < n - 1; ++j) {
             const double a = m[j] > in.least ? m[j] : in.least, b = m[j + 1] > in.least ? m[j + 1] : in.least;
-            cut[j] |= std::fabs(b - a) > in.largest_change * (a < b ? a : b);
+            const double own = std::fabs(b - a) - in.largest_change * (a < b ? a : b);
+            beyond[j] = own > beyond[j] ? own : beyond[j];
         }
     }
     for (size_t j = 0; j < n - 1; ++j) {
-        if (!cut[j]) continue;
+        if (!(beyond[j] > 0.0)) continue;
         const double low = curve.nodes[j], width = curve.nodes[j + 1] - low;
         for (int64_t k = 1; k < in.pieces; ++k) {
             more.push_back(low + width * (static_cast<double>(k) / static_cast<double>(in.pieces)));
@@ -315,7 +327,9 @@ bool Builder::note_events(int64_t instant) {
     const size_t n = curve.nodes.size(), before = event.size();
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
-        const double lowest = *std::min_element(m, m + n);
+        double lowest = m[0];
+        _Pragma("omp simd reduction(min : lowest)")
+        for (size_t j = 1; j < n; ++j) lowest = m[j] < lowest ? m[j] : lowest;
         if (!(lowest < in.least)) continue;
         size_t first = 0, last = n - 1;
         while (!(m[first] < in.least)) ++first;
@@ -366,6 +380,7 @@ void Builder::apply_floor() {
     added.resize(n);
     for (int64_t book = 0; book < in.books; ++book) {
         double *const value = curve.values.data() + book * n, *const m = curve.slopes.data() + book * n;
+        if (std::none_of(m, m + n, [this](double own) { return own < in.m_floor; })) continue;
         added[0] = 0.0;
         for (size_t j = 0; j < n - 1; ++j) {
             const bool floored = 0.5 * (m[j + 1] + m[j]) < in.m_floor;
@@ -382,26 +397,33 @@ void Builder::apply_floor() {
 }
 
 bool Builder::hedge_fits() const {
+    int misfits = 0;
     for (int64_t book = 0; book < in.books; ++book) {
-        const double* const value = curve.value(book);
-        for (size_t j = 0; j < curve.nodes.size(); ++j) {
-            if (!(std::fabs(value[j] - curve.nodes[j]) <= in.largest_hedge)) return false;
-        }
+        const double *const value = curve.value(book), *const s = curve.nodes.data();
+        const size_t n = curve.nodes.size();
+        _Pragma("omp simd reduction(| : misfits)")
+        for (size_t j = 0; j < n; ++j) misfits |= !(std::fabs(value[j] - s[j]) <= in.largest_hedge);
     }
-    return true;
+    return misfits == 0;
 }
 
 // Piecewise cubic at x, which mostly ascends.
-void Builder::hermite(const Row& row, const double* x, size_t count, double* out) {
-    const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
+void Builder::hermite_walking(const Row& row, const double* x, size_t count, double* out) {
     const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
     cell.resize(count);
     int32_t here = 0;
     for (size_t i = 0; i < count; ++i) {
-        while (here < last && nodes[here + 1] <= x[i]) ++here;
-        while (here > 0 && nodes[here] > x[i]) --here;
+        while (here < last && row.nodes[here + 1] <= x[i]) ++here;
+        while (here > 0 && row.nodes[here] > x[i]) --here;
         cell[i] = here;
     }
+    hermite(row, x, count, out);
+}
+
+// Piecewise cubic at x, whose cells are known.
+void Builder::hermite(const Row& row, const double* x, size_t count, double* out) const {
+    const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
+    const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
     const int32_t* const at = cell.data();
     VECTORISED
     for (size_t i = 0; i < count; ++i) {
@@ -418,67 +440,154 @@ void Builder::hermite(const Row& row, const double* x, size_t count, double* out
     }
 }
 
-// Sharpest bend of a row in each of the finest zones.
-void Builder::sharpest(const Row& row, double low, double high, double* of_zone) {
-    const int64_t last = static_cast<int64_t>(curve.nodes.size()) - 2;
-    const int64_t zones = in.zones[in.zone_choices - 1];
-    bends.resize(last + 2);
+// Sharpest bend of a row in each of the finest zones: of the intervals that the zone touches and one more to each side.
+// Those are the three intervals next to every node of the zone, and the three next to its start.
+void Builder::sharpest(const Row& row, double* of_zone) {
+    const size_t n = curve.nodes.size();
+    const int32_t zones = static_cast<int32_t>(zone_edges.size()) - 1;
+    const double *const edge = zone_edges.data(), *const node = row.nodes;
+    const double low = edge[0], per_unit = static_cast<double>(zones) / (edge[zones] - low);
+    // Bends from place two on, and around them intervals that are none.
+    bends.assign(n + 3, 0.0);
+    double* const bend = bends.data();
     VECTORISED
-    for (int64_t j = 0; j <= last; ++j) {
-        bends[j] = std::fabs((row.slopes[j + 1] - row.slopes[j]) / (row.nodes[j + 1] - row.nodes[j]));
+    for (size_t j = 0; j < n - 1; ++j) {
+        bend[j + 2] = std::fabs((row.slopes[j + 1] - row.slopes[j]) / (node[j + 1] - node[j]));
     }
-    bends[last + 1] = 0.0;
-    const double width = (high - low) / static_cast<double>(zones);
-    int64_t up_to = 0, below = 0;
-    for (int64_t k = 0; k < zones; ++k) {
-        const double start = low + width * static_cast<double>(k);
-        const double end = k + 1 < zones ? low + width * static_cast<double>(k + 1) : high;
-        while (up_to < last + 2 && row.nodes[up_to] <= start) ++up_to;
-        while (below < last + 2 && row.nodes[below] < end) ++below;
-        const int64_t from = std::min(std::max<int64_t>(up_to - 2, 0), last);
-        const int64_t to = std::min(std::max(below, from) + 1, last + 1);
-        double most = bends[from];
-        for (int64_t j = from + 1; j < to; ++j) most = bends[j] > most ? bends[j] : most;
-        of_zone[k] = most;
+    VECTORISED
+    for (size_t j = 0; j < n + 1; ++j) {
+        const double side = bend[j] > bend[j + 1] ? bend[j] : bend[j + 1];
+        bend[j] = side > bend[j + 2] ? side : bend[j + 2];
+    }
+    // Now place j holds the most of the three intervals that end with the one from node j on.
+    cell.resize(n);
+    int32_t* const above = cell.data();
+    VECTORISED
+    for (size_t j = 0; j < n; ++j) {
+        // The first edge above the node; `near` is at most one off.
+        int32_t near = static_cast<int32_t>((node[j] - low) * per_unit);
+        near = near < zones - 1 ? near : zones - 1;
+        above[j] = near + (node[j] >= edge[near]) + (node[j] >= edge[near + 1]);
+    }
+    // By edge, the first node from which on it is the first above; then, from the last edge down, the nodes below each.
+    below.assign(zones + 2, static_cast<int32_t>(n));
+    for (size_t j = n; j > 0; --j) below[above[j - 1]] = static_cast<int32_t>(j - 1);
+    int32_t start = below[zones + 1];
+    for (int32_t k = zones - 1; k >= 0; --k) {
+        start = below[k + 1] < start ? below[k + 1] : start;
+        size_t from = start;
+        while (from < n && node[from] <= edge[k]) ++from;
+        of_zone[k] = bend[from];
+    }
+    for (size_t j = 0; j < n; ++j) {
+        double& most = of_zone[above[j] < zones ? above[j] - 1 : zones - 1];
+        most = bend[j + 1] > most ? bend[j + 1] : most;
     }
 }
 
-// Cells of each row's zones for the number of zones that takes the fewest lines.
+// Cells of each row's zones for the number of zones that takes the fewest lines, the smallest such number. `needed` is
+// brought down from the finest zones to each choice in turn.
 void Builder::fewest_cells() {
-    const int64_t count = rows.size(), finest_zones = in.zones[in.zone_choices - 1];
-    int64_t least_lines = -1, least_cells = 0;
-    const bool too_sharp = *std::max_element(needed.begin(), needed.end()) > static_cast<double>(in.most_cells);
-    for (int64_t choice = 0; choice < in.zone_choices && !too_sharp; ++choice) {
-        const int64_t zones = in.zones[choice], together = finest_zones / zones;
-        cells.resize(count * zones);
-        for (int64_t zone = 0; zone < count * zones; ++zone) {
-            const double* const of_zone = needed.data() + zone * together;
-            double most = of_zone[0];
-            for (int64_t k = 1; k < together; ++k) most = of_zone[k] > most ? of_zone[k] : most;
-            const double wanted = std::ceil(most / static_cast<double>(zones));
-            cells[zone] = static_cast<int64_t>(wanted > 1.0 ? wanted : 1.0);
+    const int64_t count = rows.size();
+    double least_lines = INFINITY, least_cells = 0.0;
+    double most_needed = 0.0;
+    const double* const of_finest = needed.data();
+    const size_t finest_zones = needed.size();
+    _Pragma("omp simd reduction(max : most_needed)")
+    for (size_t k = 0; k < finest_zones; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
+    if (!(most_needed > static_cast<double>(in.most_cells))) {
+        for (int64_t choice = in.zone_choices - 1; choice >= 0; --choice) {
+            const int64_t zones = in.zones[choice], all = count * zones;
+            if (choice < in.zone_choices - 1) bring_down(all, in.zones[choice + 1] / zones);
+            cells.resize(all);
+            double total = 0.0;
+            const double share = static_cast<double>(zones);
+            const double* const of_zone = needed.data();
+            double* const own = cells.data();
+            VECTORISED
+            for (int64_t k = 0; k < all; ++k) {
+                const double wanted = std::ceil(of_zone[k] / share);
+                own[k] = wanted > 1.0 ? wanted : 1.0;
+            }
+            // Whole numbers below 2^53 add up alike in any order.
+            _Pragma("omp simd reduction(+ : total)")
+            for (int64_t k = 0; k < all; ++k) total += own[k];
+            for (const int64_t end : {int64_t{0}, zones - 1}) {
+                double most = 1.0;
+                for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * zones + end]);
+                for (int64_t row = 0; row < count; ++row) {
+                    total += most - cells[row * zones + end];
+                    cells[row * zones + end] = most;
+                }
+            }
+            if (static_cast<double>(all) + total <= least_lines) {
+                least_lines = static_cast<double>(all) + total;
+                least_cells = total;
+                fewest.swap(cells);
+            }
         }
-        for (const int64_t end : {int64_t{0}, zones - 1}) {
-            int64_t most = 1;
-            for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * zones + end]);
-            for (int64_t row = 0; row < count; ++row) cells[row * zones + end] = most;
-        }
-        int64_t total = 0;
-        for (const int64_t own : cells) total += own;
-        if (least_lines < 0 || count * zones + total < least_lines) {
-            least_lines = count * zones + total;
-            least_cells = total;
-            fewest.swap(cells);
-        }
+        if (least_cells <= static_cast<double>(in.most_cells)) return;
     }
-    if (too_sharp || least_cells > in.most_cells) fewest.assign(count, (in.most_cells + count - 1) / count);
+    fewest.assign(count, static_cast<double>((in.most_cells + count - 1) / count));
+}
+
+// What `zones` zones need, each the most of so many finer ones.
+void Builder::bring_down(int64_t zones, int64_t together) {
+    double* const of_zone = needed.data();
+    if (together == 2) {
+        // Each is written after it has been read.
+        for (int64_t k = 0; k < zones; ++k) {
+            const double a = of_zone[2 * k], b = of_zone[2 * k + 1];
+            of_zone[k] = a > b ? a : b;
+        }
+        return;
+    }
+    for (int64_t zone = 0; zone < zones; ++zone) {
+        double most = of_zone[zone * together];
+        for (int64_t k = 1; k < together; ++k) {
+            most = of_zone[zone * together + k] > most ? of_zone[zone * together + k] : most;
+        }
+        of_zone[zone] = most;
+    }
+}
+
+// Cells of a row's nodes in which its edges lie, found the other way round, from the first edge not below each node.
+// `of_row` has the cells of each zone, `width` is a zone's.
+void Builder::find_cells(const Row& row, const double* of_row, double low, double width) {
+    const size_t n = curve.nodes.size(), count = edges.size();
+    const int32_t last = static_cast<int32_t>(n) - 2, zones = static_cast<int32_t>(zone_first.size());
+    const double *const node = row.nodes, *const edge = edges.data(), *const first = zone_first.data();
+    from_edge.resize(n);
+    int32_t* const from = from_edge.data();
+    const double per_unit = 1.0 / width;
+    const int32_t furthest = static_cast<int32_t>(count) - 2;
+    VECTORISED
+    for (size_t j = 0; j < n; ++j) {
+        int32_t zone = static_cast<int32_t>((node[j] - low) * per_unit);
+        zone = zone < zones - 1 ? zone : zones - 1;
+        // Up to one edge before the last one that is not above the node, by half an edge more than rounding shifts it.
+        const double place = first[zone] + (node[j] - (low + width * zone)) * (of_row[zone] * per_unit) - 0.5;
+        int32_t near = static_cast<int32_t>(place);
+        near = near > 0 ? near : 0;
+        near = near < furthest ? near : furthest;
+        from[j] = near + (edge[near] < node[j]) + (edge[near + 1] < node[j]);
+    }
+    cell.assign(count + 1, 0);
+    int32_t* const nodes_up_to = cell.data();
+    for (size_t j = 0; j < n; ++j) nodes_up_to[from[j]] = static_cast<int32_t>(j) + 1;
+    int32_t most = 0;
+    for (size_t k = 0; k < count; ++k) {
+        most = nodes_up_to[k] > most ? nodes_up_to[k] : most;
+        const int32_t here = most > 0 ? most - 1 : 0;
+        nodes_up_to[k] = here < last ? here : last;
+    }
 }
 
 void Builder::add_lines(double low, double high) {
     const int64_t count = rows.size(), zones = fewest.size() / count;
     const double width = (high - low) / static_cast<double>(zones);
     int64_t total = count * zones;
-    for (const int64_t own : fewest) total += own;
+    for (const double own : fewest) total += static_cast<int64_t>(own);
     const size_t start = line.size() / 2;
     line.resize(2 * (start + total));
     float* const table = line.data() + 2 * start;
@@ -486,15 +595,17 @@ void Builder::add_lines(double low, double high) {
     for (int64_t row = 0; row < count; ++row) {
         const int64_t row_first = first;
         edges.clear();
+        zone_first.resize(zones);
         for (int64_t zone = 0; zone < zones; ++zone) {
-            const int64_t own = fewest[row * zones + zone];
+            const int64_t own = static_cast<int64_t>(fewest[row * zones + zone]);
             const double zone_low = low + width * static_cast<double>(zone);
-            const float zone_slope = static_cast<float>(static_cast<double>(own) / width);
+            const float zone_slope = static_cast<float>(fewest[row * zones + zone] / width);
             table[2 * (row * zones + zone)] =
                 static_cast<float>(static_cast<double>(first) - static_cast<double>(zone_slope) * zone_low);
             table[2 * (row * zones + zone) + 1] = zone_slope;
-            const double step = width / static_cast<double>(own);
+            const double step = width / fewest[row * zones + zone];
             const size_t before = edges.size();
+            zone_first[zone] = static_cast<double>(before);
             edges.resize(before + own);
             double* const of_zone = edges.data() + before;
             for (int64_t k = 0; k < own; ++k) of_zone[k] = zone_low + static_cast<double>(k) * step;
@@ -502,6 +613,7 @@ void Builder::add_lines(double low, double high) {
         }
         edges.push_back(high);
         at_edges.resize(edges.size());
+        find_cells(rows[row], fewest.data() + row * zones, low, width);
         hermite(rows[row], edges.data(), edges.size(), at_edges.data());
         const double *const e = edges.data(), *const f = at_edges.data();
         float* const chord = table + 2 * row_first;
@@ -514,8 +626,8 @@ void Builder::add_lines(double low, double high) {
             chord[2 * k + 1] = chord_slope;
         }
     }
-    const double margin_low = in.end_margin * width / static_cast<double>(fewest[0]);
-    const double margin_high = in.end_margin * width / static_cast<double>(fewest[zones - 1]);
+    const double margin_low = in.end_margin * width / fewest[0];
+    const double margin_high = in.end_margin * width / fewest[zones - 1];
     table_lines.push_back(total);
     table_zones.push_back(zones);
     table_clip.insert(table_clip.end(), {static_cast<float>(low + margin_low), static_cast<float>(high - margin_high)});
@@ -531,20 +643,25 @@ bool Builder::add_table(double tolerance) {
         high = std::max(high, row.nodes[n - 1]);
     }
     needed.resize(rows.size() * zones);
-    for (size_t row = 0; row < rows.size(); ++row) sharpest(rows[row], low, high, needed.data() + row * zones);
+    zone_edges.resize(zones + 1);
+    const double width = (high - low) / static_cast<double>(zones);
+    for (size_t k = 0; k < zones; ++k) zone_edges[k] = low + width * static_cast<double>(k);
+    zone_edges[zones] = high;
+    for (size_t row = 0; row < rows.size(); ++row) sharpest(rows[row], needed.data() + row * zones);
+    double* const of_zone = needed.data();
+    const size_t all = needed.size();
     VECTORISED
-    for (size_t k = 0; k < rows.size() * zones; ++k) {
-        needed[k] = (high - low) * std::sqrt(needed[k] / (8.0 * tolerance));
-    }
+    for (size_t k = 0; k < all; ++k) of_zone[k] = (high - low) * std::sqrt(of_zone[k] / (8.0 * tolerance));
     fewest_cells();
-    int64_t total = 0;
-    for (const int64_t own : fewest) total += own;
-    if (total >= in.most_cells) return false;
+    double total = 0.0;
+    for (const double own : fewest) total += own;
+    if (total >= static_cast<double>(in.most_cells)) return false;
     add_lines(low, high);
     return true;
 }
 
 void Builder::build() {
+    line.reserve(1 << 19);
     for (int64_t instant = 0; instant < in.instants; ++instant) {
         if (static_cast<int64_t>(line.size() / 2) > in.most_lines) return;
         live_at(in.minute[instant], in.after_settlement[instant] != 0);
@@ -564,8 +681,11 @@ void Builder::build() {
         const size_t n = curve.nodes.size();
         if (in.wanted[instant] & 1) {
             inverse.resize(in.books * n);
+            const double* const slopes = curve.slopes.data();
+            double* const of_inverse = inverse.data();
+            const size_t all = in.books * n;
             VECTORISED
-            for (size_t j = 0; j < in.books * n; ++j) inverse[j] = 1.0 / curve.slopes[j];
+            for (size_t j = 0; j < all; ++j) of_inverse[j] = 1.0 / slopes[j];
             rows.clear();
             for (int64_t book = 0; book < in.books; ++book) {
                 rows.push_back({curve.value(book), curve.nodes.data(), inverse.data() + book * n});
@@ -579,7 +699,7 @@ void Builder::build() {
         if ((in.wanted[instant] & 2) && !add_table(in.forward_tolerance)) return;
         for (int64_t book = 0; book < in.books; ++book) {
             value.resize(value.size() + in.places);
-            hermite(rows[book], in.place, in.places, value.data() + value.size() - in.places);
+            hermite_walking(rows[book], in.place, in.places, value.data() + value.size() - in.places);
         }
         done = instant + 1;
     }

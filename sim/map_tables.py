@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,8 @@ MOST_TABLE_BYTES = 1 << 29
 MANY_CELLS = 8192
 # Largest |Φ − s|, log units: beyond it float32 no longer resolves a hundredth of a point.
 LARGEST_HEDGE = 4.0
-# Memory of a floor event.
+# Memory of a line and of a floor event.
+LINE_BYTES = 8
 EVENT_BYTES = 200
 
 
@@ -58,7 +59,7 @@ def _map_tables(
     barriers: tuple[FloatArray, FloatArray],
     ladder: FloatArray,
     numbers: tuple[Int32Array, Int32Array, NDArray[np.bool_]],
-    tables: list[LineTable] | None = None,
+    tables: Sequence[Built],
     floor_events: tuple[FloorEvent, ...] = (),
 ) -> MapTables:
     """Tables and barriers as the plan holds them.
@@ -69,21 +70,22 @@ def _map_tables(
     barriers : (N, books, levels) Φ of each level at the start and at the end of each step.
     ladder : (levels,) log levels, ascending, none at zero.
     numbers : (N,) table of Φ⁻¹ at the end of each step, table of Φ just after it, whether options settle then.
-    tables : None: Φ(s,t) = s.
+    tables : none: Φ(s,t) = s.
     """
     above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
-    some = tables or []
+    no_pairs = np.empty((0, 2), dtype=np.float32)
+    sizes = [size for some in tables for size in some.table_lines]
     fields: dict[str, Any] = {
-        "identity_map": tables is None,
+        "identity_map": not tables,
         "hedge_start": np.float32(hedge_start),
         "step_table": numbers[0],
         "rebase_table": numbers[1],
         "settles": numbers[2],
-        "table_start": np.cumsum([0, *(len(t.lines) for t in some)])[:-1].astype(np.int64),
-        "table_zones": np.array([t.zones for t in some], dtype=np.int32),
-        "table_clip": np.array([t.clip for t in some], dtype=np.float32).reshape(-1, 2),
-        "table_scale": np.array([(t.scale, t.offset) for t in some], dtype=np.float32).reshape(-1, 2),
-        "lines": np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in some)]),
+        "table_start": np.cumsum([0, *sizes])[:-1].astype(np.int64),
+        "table_zones": np.array([zones for some in tables for zones in some.table_zones], dtype=np.int32),
+        "table_clip": np.concatenate([no_pairs, *(some.table_clip for some in tables)]),
+        "table_scale": np.concatenate([no_pairs, *(some.table_scale for some in tables)]),
+        "lines": np.concatenate([no_pairs, *(some.lines for some in tables)]),
         "barrier_start": _by_side(barriers[0], above, below),
         "barrier_end": _by_side(barriers[1], above, below),
         "level": _by_side(ladder[None, None, :], above, below)[0, :, 0],
@@ -108,7 +110,7 @@ def identity_tables(grid: TimeGrid, ladder: FloatArray, books: int) -> MapTables
     barrier = np.broadcast_to(ladder, (grid.n_steps, books, ladder.size))
     none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
     settles = np.zeros(grid.n_steps, dtype=np.bool_)
-    return _map_tables(0.0, (barrier, barrier), ladder, (none, none.copy(), settles))
+    return _map_tables(0.0, (barrier, barrier), ladder, (none, none.copy(), settles), ())
 
 
 def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str) -> MapTables:
@@ -140,18 +142,23 @@ def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArr
     instants.wanted[end] = INVERSE
     instants.wanted[end + settles] |= np.where(rebases, FORWARD, 0).astype(np.uint8)
 
-    places = np.append(ladder, 0.0)
-    tables = _Tables(reaction_map, places, where)
-    built = tables.build(instants)
-    values = np.stack([one.values for one in built])
+    built = _Tables(reaction_map, np.append(ladder, 0.0), where).build(instants)
+    values = np.concatenate([some.values for some in built])
+    starts = np.cumsum([0, *(len(some.values) for some in built)])
+    once = {0, *end.tolist()}
     step_table = np.concatenate(([0], np.cumsum(1 + rebases)))[:-1].astype(np.int32)
     return _map_tables(
         float(values[0, 0, -1]),
         (values[np.concatenate(([0], (end + settles)[:-1]))][..., :-1], values[end][..., :-1]),
         ladder,
         (step_table, np.where(rebases, step_table + 1, NO_TABLE).astype(np.int32), settles),
-        tables.tables,
-        tuple(e for one in (built[0], *(built[i] for i in end)) for e in one.floor_events),
+        built,
+        tuple(
+            event
+            for first, some in zip(starts.tolist(), built, strict=False)
+            for place, event in some.floor_events
+            if first + place in once
+        ),
     )
 
 
@@ -162,8 +169,7 @@ class _Tables:
         self.reaction_map = reaction_map
         self.places = places
         self.where = where
-        self.tables: list[LineTable] = []
-        self.bytes = 0
+        self.lines = self.rows = 0
 
     def build(self, instants: Instants) -> list[Built]:
         """Build all instants, one after the other."""
@@ -171,26 +177,34 @@ class _Tables:
         rules = TableRules(INVERSE_TOLERANCE_POINTS / spot, FORWARD_TOLERANCE_POINTS / spot, LARGEST_HEDGE)
         native = NativeMaps(library, self.reaction_map, self.places, rules) if library else None
         built: list[Built] = []
-        ahead: deque[Built] = deque()
-        for number in range(instants.minute.size):
-            if native and not ahead:
-                ahead.extend(native.build(instants, number))
+        number = 0
+        while number < instants.minute.size:
+            some = native.build(instants, number) if native else None
             # What compiled code refuses is refused here, with the reason.
-            one = ahead.popleft() if ahead else self._by_numpy(instants, number, rules)
-            for table in one.tables:
-                self.add(table)
-            built.append(one)
+            if some is None or not len(some.values):
+                some = self._by_numpy(instants, number, rules)
+            self.add(some)
+            built.append(some)
+            number += len(some.values)
         return built
 
     def _by_numpy(self, instants: Instants, number: int, rules: TableRules) -> Built:
         minute = float(instants.minute[number])
         at = self.checked(self.reaction_map.at(minute, bool(instants.after_settlement[number])), minute)
-        tables = []
-        if instants.wanted[number] & INVERSE:
+        wanted, tables = int(instants.wanted[number]), []
+        if wanted & INVERSE:
             tables.append(_inverse_table(at, rules.inverse_tolerance))
-        if instants.wanted[number] & FORWARD:
+        if wanted & FORWARD:
             tables.append(_forward_table(at, rules.forward_tolerance))
-        return Built(at.value(self.places), tables, at.floor_events)
+        return Built(
+            at.value(self.places)[None],
+            np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
+            [len(t.lines) for t in tables],
+            [t.zones for t in tables],
+            np.array([t.clip for t in tables], dtype=np.float32).reshape(-1, 2),
+            np.array([(t.scale, t.offset) for t in tables], dtype=np.float32).reshape(-1, 2),
+            [(0, event) for event in at.floor_events],
+        )
 
     def checked(self, at: MapSlice, minute: float) -> MapSlice:
         """Return the slice if it is increasing and small enough."""
@@ -216,22 +230,24 @@ class _Tables:
             )
         return at
 
-    def add(self, table: LineTable) -> None:
-        """Add a table to the others if it fits."""
-        self.tables.append(table)
-        self.bytes += table.lines.nbytes
-        if table.cells >= MOST_CELLS:
-            raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
-        if self.bytes > MOST_TABLE_BYTES:
-            limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
-            if self.bytes / 8 / sum(t.rows for t in self.tables) > MANY_CELLS:
-                raise self._too_sharp(f"the {limit}")
-            raise self._refusal(
-                "volatility.steps_per_session",
-                "",
-                f"there are so many steps that the {limit}",
-                "Try fewer volatility.steps_per_session or a shorter horizon.",
-            )
+    def add(self, some: Built) -> None:
+        """Count tables with those before them and refuse what does not fit."""
+        books = len(self.reaction_map.weights)
+        for lines, zones in zip(some.table_lines, some.table_zones, strict=True):
+            self.lines += lines
+            self.rows += books
+            if lines - books * zones >= MOST_CELLS:
+                raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
+            if self.lines * LINE_BYTES > MOST_TABLE_BYTES:
+                limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
+                if self.lines / self.rows > MANY_CELLS:
+                    raise self._too_sharp(f"the {limit}")
+                raise self._refusal(
+                    "volatility.steps_per_session",
+                    "",
+                    f"there are so many steps that the {limit}",
+                    "Try fewer volatility.steps_per_session or a shorter horizon.",
+                )
 
     def _too_sharp(self, limit: str) -> InputError:
         return self._refusal(

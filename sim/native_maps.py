@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from sim import black_scholes, dealer_book, line_table, normal_law, reaction_map
 from sim.black_scholes import FloatArray
-from sim.line_table import LineTable
 from sim.reaction_map import FloorEvent, ReactionMap
 
 # Tables wanted of an instant.
@@ -40,18 +38,24 @@ class Instants:
 
 @dataclass(frozen=True)
 class Built:
-    """What an instant has given.
+    """What some instants, one after the other, have given.
 
     Attributes
     ----------
-    values : (books, places) Φ.
-    tables : the tables wanted, the inverse's first.
-    floor_events : where the floor binds.
+    values : (instants, books, places) Φ.
+    lines : (·, 2) float32, lines of all tables wanted, an instant's inverse first.
+    table_lines, table_zones : lines and zones of each table.
+    table_clip, table_scale : (·, 2) float32, range, and scale and offset; see `sim.line_table`.
+    floor_events : instant's place among these, and where the floor binds.
     """
 
     values: FloatArray
-    tables: list[LineTable]
-    floor_events: tuple[FloorEvent, ...]
+    lines: NDArray[np.float32]
+    table_lines: list[int]
+    table_zones: list[int]
+    table_clip: NDArray[np.float32]
+    table_scale: NDArray[np.float32]
+    floor_events: list[tuple[int, FloorEvent]]
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class NativeMaps:
             place=place(self.places),
         )
 
-    def build(self, instants: Instants, first: int) -> list[Built]:
+    def build(self, instants: Instants, first: int) -> Built:
         """Build instants from `first` on, as many as are done at a time; none if the first of them is refused.
 
         Raises
@@ -186,32 +190,29 @@ class NativeMaps:
         if not held:
             raise MemoryError("no memory for the reaction map's tables")
         try:
-            return list(self._built(outputs, minute, wanted))
+            return self._built(outputs, minute, wanted)
         finally:
             self.library.free_map_tables(held)
 
-    def _built(self, out: _Outputs, minute: FloatArray, wanted: NDArray[np.uint8]) -> Iterator[Built]:
-        books = len(self.map.weights)
-        lines = _copied(out.line, np.float32, out.lines, 2)
-        lengths, zones = (_copied(p, np.int64, out.tables).tolist() for p in (out.table_lines, out.table_zones))
-        clip, scale = (_copied(p, np.float32, out.tables, 2) for p in (out.table_clip, out.table_scale))
-        values = _copied(out.value, np.float64, out.done, books, self.places.size)
+    def _built(self, out: _Outputs, minute: FloatArray, wanted: NDArray[np.uint8]) -> Built:
+        """Copy of what the library holds, but for an instant that it has not finished."""
+        tables = sum(int(some).bit_count() for some in wanted[: out.done])
+        lengths = _copied(out.table_lines, np.int64, tables).tolist()
         events = _copied(out.event, np.int64, out.events, 2).tolist()
         ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
-        table = line = event = 0
-        for instant in range(out.done):
-            tables = []
-            for _ in range(int(wanted[instant]).bit_count()):
-                end = line + lengths[table]
-                low, high = clip[table]
-                factor, offset = scale[table]
-                tables.append(LineTable((low, high), factor, offset, zones[table], books, lines[line:end]))
-                table, line = table + 1, end
-            found = []
-            while event < out.events and events[event][0] == instant:
-                found.append(self.map.floor_event(float(minute[instant]), events[event][1], *ranges[event]))
-                event += 1
-            yield Built(values[instant], tables, tuple(found))
+        return Built(
+            _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
+            _copied(out.line, np.float32, sum(lengths), 2),
+            lengths,
+            _copied(out.table_zones, np.int64, tables).tolist(),
+            _copied(out.table_clip, np.float32, tables, 2),
+            _copied(out.table_scale, np.float32, tables, 2),
+            [
+                (instant, self.map.floor_event(float(minute[instant]), book, *found))
+                for (instant, book), found in zip(events, ranges, strict=True)
+                if instant < out.done
+            ],
+        )
 
 
 def _copied(address: int | None, dtype: Any, *shape: int) -> NDArray[Any]:

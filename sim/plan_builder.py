@@ -16,7 +16,7 @@ from sim.kernel_constants import VARIANCE_ATOMS_BITS
 from sim.map_tables import MapTables, build_map_tables, identity_tables
 from sim.outcomes import OutcomeAxes
 from sim.plan import EnginePlan
-from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
+from sim.reaction_map import WIDTHS_COVERED, FloorEvent, ReactionMap
 from sim.scenario import Regime, Scenario
 from sim.shared_work import SharedWork
 from sim.timegrid import TimeGrid, build_time_grid
@@ -75,9 +75,9 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
     """
     grid = build_time_grid(scenario)
     reaction_map = _reaction_map(scenario, grid)
-    start = reaction_map.at(grid.start_minute, after_settlement=True)
     variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
-    scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
+    observed = scenario.volatility.quoted == "observed"
+    scale = feedback_at_start(reaction_map, grid) ** 2 if observed else 1.0
     ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
     shared = SharedWork() if shared is None else shared
@@ -90,7 +90,7 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
         share=grid.share.astype(np.float32),
         root_share=np.sqrt(grid.share).astype(np.float32),
         session_drift=np.float32(scenario.drift.annual / SESSIONS_PER_YEAR),
-        **_variance_fields(scenario, variance * scale, scale),
+        **_variance_fields(scenario, variance * scale, scale, shared),
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
         **maps.plan_fields,
@@ -134,9 +134,10 @@ def _refuse_long_outcomes(scenario: Scenario, grid: TimeGrid, where: str) -> Non
         raise InputError([Problem(where, "volatility.steps_per_session", value, why, hint)])
 
 
-def feedback_at_start(start: MapSlice) -> float:
-    """Feedback factor m of the initial regime at the start, s = 0."""
-    return float(np.interp(0.0, start.nodes, start.slopes[0]))
+def feedback_at_start(reaction_map: ReactionMap, grid: TimeGrid) -> float:
+    """Feedback factor max(m, m_floor) of the initial regime at the start, s = 0."""
+    _, slopes = reaction_map.unfloored(np.zeros(1), grid.start_minute, after_settlement=True)
+    return max(float(slopes[0, 0]), reaction_map.m_floor)
 
 
 def impact_per_bn(scenario: Scenario) -> float:
@@ -173,14 +174,21 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
 
 
-def _variance_fields(scenario: Scenario, variance: float, scale: float) -> dict[str, Any]:
+def _variance_fields(
+    scenario: Scenario, variance: float, scale: float, shared: SharedWork
+) -> dict[str, Any]:
     v = scenario.volatility
     long_run = (
         (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
     )
     constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
     omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
-    atoms = student_t_variance_atoms(v.tail_dof) if v.tail_dof is not None else np.empty(0)
+    dof = v.tail_dof
+    atoms = np.empty(0)
+    if dof is not None:
+        atoms = shared.get(
+            ("variance atoms", dof), lambda: student_t_variance_atoms(dof), lambda found: found.nbytes
+        )
     return {
         "variance_start": np.float32(variance),
         "omega": np.float32(omega),
