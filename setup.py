@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from sim.kernel_sources import constant_definitions, native_builds, native_command  # noqa: E402
+from sim.kernel_sources import NATIVE_FILES, constant_definitions, native_builds, native_command  # noqa: E402
 
 
 def compiler() -> list[str] | None:
@@ -58,7 +58,7 @@ class BuildNative(build_ext):
 setup(
     cmdclass={"build_ext": BuildNative},
     ext_modules=[
-        Extension(f"sim.engines._native_{build}", ["kernels/paths.cpp"], optional=True)
+        Extension(f"sim.engines._native_{build}", [f"kernels/{name}" for name in NATIVE_FILES], optional=True)
         for build in native_builds(platform.machine())
         if os.name == "posix"
     ],

@@ -11,10 +11,12 @@ from sim.batch_file import Batch, Case
 from sim.batch_folder import BatchFolder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, Row
 from sim.case_counter import Baseline, CountedCase, FailedCase
+from sim.engines.processor import available_processors
 from sim.errors import InputError, Problem
 from sim.plan_builder import prepare
 from sim.run import installed_versions, run_manifest
 from sim.scenario_values import shown
+from sim.shared_work import SharedWork
 
 # Finished cases that may wait to be filed while the next one is counted.
 MOST_WAITING = 2
@@ -35,6 +37,9 @@ class Counter(Protocol):
 
 class BatchProgress:
     """What is told of a batch under way; does nothing."""
+
+    def checking(self, done: int, cases: int) -> None:
+        """Cases checked so far."""
 
     def start(self, cases: int, finished: int, paths: int) -> None:
         """Cases to run, cases finished before, paths that each will take at least."""
@@ -68,18 +73,39 @@ class BatchRun:
     rows: list[Row] = field(default_factory=list)
 
 
-def check_cases(cases: Sequence[Case]) -> None:
+def check_cases(
+    cases: Sequence[Case], shared: SharedWork | None = None, progress: BatchProgress | None = None
+) -> None:
     """Check that every case can be run, its reaction map included.
+
+    Parameters
+    ----------
+    cases : what to check.
+    shared : keeps what is built, for the run.
+    progress : told of the cases checked.
 
     Errors: InputError with the problems of all cases.
     """
+    shared = SharedWork() if shared is None else shared
+    told = progress or BatchProgress()
     problems: list[Problem] = []
-    for case in cases:
+
+    def check(case: Case) -> None:
         assert case.scenario is not None
+        prepare(case.scenario, f"case {shown(case.name)}", shared)
+
+    with ThreadPoolExecutor(available_processors(), thread_name_prefix="checks") as pool:
+        checks = [pool.submit(check, case) for case in cases]
         try:
-            prepare(case.scenario, f"case {shown(case.name)}")
-        except InputError as error:
-            problems += error.problems
+            for number, one in enumerate(checks, start=1):
+                try:
+                    one.result()
+                except InputError as error:
+                    problems += error.problems
+                told.checking(number, len(cases))
+        finally:
+            for one in checks:
+                one.cancel()
     if problems:
         raise InputError(problems)
 

@@ -9,6 +9,7 @@ from sim.batch import Counter
 from sim.batch_file import Batch, Case
 from sim.case_counter import Baseline, CountedCase, FailedCase, count_locally
 from sim.engines.choice import choose
+from sim.shared_work import SharedWork
 
 
 @contextmanager
@@ -18,6 +19,7 @@ def choose_counter(
     threads: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    shared: SharedWork | None = None,
 ) -> Iterator[Counter]:
     """What counts the cases of a batch.
 
@@ -28,6 +30,7 @@ def choose_counter(
     threads : processors to use in this process.
     workers : worker processes to start on this machine.
     scheduler : address of a running dask cluster.
+    shared : what cases checked before have built, for an engine in this process.
 
     Raises
     ------
@@ -48,6 +51,6 @@ def choose_counter(
         baseline: Baseline | None,
         progress: Callable[[int, int], None],
     ) -> Iterator[CountedCase | FailedCase]:
-        return count_locally(batch, cases, here, baseline, progress)
+        return count_locally(batch, cases, here, baseline, progress, shared)
 
     yield count

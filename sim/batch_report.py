@@ -217,10 +217,13 @@ class _Bar(BatchProgress):
         self.steps = 0
         self.began = progress.get_time()
 
+    def checking(self, done: int, cases: int) -> None:
+        self.progress.update(self.task, description="checking", completed=done, total=cases)
+
     def start(self, cases: int, finished: int, paths: int) -> None:
         self.cases, self.kept = cases, finished
         self.began = self.progress.get_time()
-        self.progress.update(self.task, total=cases * paths)
+        self.progress.update(self.task, description="simulating", completed=0, total=cases * paths)
         self._show()
 
     def advance(self, paths: int, steps: int) -> None:

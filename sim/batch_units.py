@@ -23,6 +23,7 @@ from sim.pairs import PairCounts, Records
 from sim.plan_builder import Prepared, prepare
 from sim.run import EngineFacts, PlanFacts, plan_facts, run_timings
 from sim.scenario import Scenario
+from sim.shared_work import SharedWork
 
 OTHER_VERSION = "another version of gammawall or its kernels. Install the same one everywhere."
 # Plans that a worker keeps: units of one case follow one another.
@@ -71,6 +72,8 @@ def unpack(data: bytes) -> Records:
 # Plans of the cases that this process saw last.
 _PLANS: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
 _PLANS_LOCK = threading.Lock()
+# What its cases have in common.
+_SHARED = SharedWork()
 
 
 def _prepared(scenario: Scenario, key: tuple[str, str]) -> Prepared:
@@ -78,7 +81,7 @@ def _prepared(scenario: Scenario, key: tuple[str, str]) -> Prepared:
         if key in _PLANS:
             _PLANS.move_to_end(key)
             return _PLANS[key]
-    made = prepare(scenario)
+    made = prepare(scenario, None, _SHARED)
     with _PLANS_LOCK:
         _PLANS[key] = made
         while len(_PLANS) > MOST_PLANS:

@@ -15,9 +15,9 @@ import pandas as pd
 from sim.engines.choice import ENGINES, Engine, choose, engine_problem
 from sim.engines.cuda_engine import CudaEngine, device_names, device_speeds
 from sim.engines.kernel_budget import issue_limit
-from sim.engines.native_engine import library_file, usable_builds
 from sim.errors import InputError, Problem
 from sim.kernel_sources import NATIVE_BUILDS
+from sim.native_library import library_file, usable_builds
 from sim.outcomes import LOWER, UPPER, Outcomes
 from sim.plan import EnginePlan
 from sim.plan_builder import prepare

@@ -20,6 +20,7 @@ from sim.outcomes import OutcomeAxes, Outcomes
 from sim.pairs import PairCounts, Records
 from sim.plan_builder import Prepared, prepare
 from sim.run import EngineFacts, PlanFacts, paths_wanting, plan_facts, run_timings
+from sim.shared_work import SharedWork
 
 # Most paths whose records are held at once, the baseline's apart.
 MOST_RECORDS = 1 << 24
@@ -94,6 +95,7 @@ def count_locally(
     engine: Engine,
     baseline: Baseline | None,
     progress: Callable[[int, int], None],
+    shared: SharedWork | None = None,
 ) -> Iterator[CountedCase | FailedCase]:
     """Count cases one after another on one engine, while the plans of the next are made.
 
@@ -104,7 +106,9 @@ def count_locally(
     engine : what computes.
     baseline : what the cases are paired with; None for no pairs.
     progress : called with (paths done, their steps) now and then.
+    shared : what plans made before have in common with these.
     """
+    shared = SharedWork() if shared is None else shared
     with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
         waiting = list(cases)
         plans: list[tuple[Case, Future[tuple[Prepared, float]]]] = []
@@ -112,7 +116,7 @@ def count_locally(
             while waiting or plans:
                 while waiting and len(plans) < PLANS_AHEAD:
                     case = waiting.pop(0)
-                    plans.append((case, planner.submit(_timed_plan, case)))
+                    plans.append((case, planner.submit(_timed_plan, case, shared)))
                 case, plan = plans.pop(0)
                 try:
                     prepared, prepare_s = plan.result()
@@ -124,10 +128,10 @@ def count_locally(
                 plan.cancel()
 
 
-def _timed_plan(case: Case) -> tuple[Prepared, float]:
+def _timed_plan(case: Case, shared: SharedWork) -> tuple[Prepared, float]:
     began = time.perf_counter()
     assert case.scenario is not None
-    return prepare(case.scenario), time.perf_counter() - began
+    return prepare(case.scenario, None, shared), time.perf_counter() - began
 
 
 def _count_case(

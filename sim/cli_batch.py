@@ -181,22 +181,25 @@ def run_family(
     from sim.batch import check_cases, run_batch
     from sim.batch_counters import choose_counter
     from sim.batch_opening import check_batch_folder, open_batch_folder
+    from sim.shared_work import SharedWork
     from sim.table_files import refuse_parquet_without_pyarrow
 
     if parquet:
         refuse_parquet_without_pyarrow()
-    check_cases(cases)
-    if dry_run:
-        _print_dry_run(loaded, cases, as_json)
-        return
-
     from sim.batch_report import batch_progress, print_batch
     from sim.report import Terminal
 
-    check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
+    shared = SharedWork()
+    if not dry_run:
+        check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
+    with batch_progress(shown=not quiet) as progress:
+        check_cases(cases, shared, progress)
+    if dry_run:
+        _print_dry_run(loaded, cases, as_json)
+        return
     opening = {"resume": resume, "accept_changes": accept_changes, "overwrite": overwrite, "parquet": parquet}
     with (
-        choose_counter(engine, devices, threads, workers, scheduler) as counter,
+        choose_counter(engine, devices, threads, workers, scheduler, shared) as counter,
         open_batch_folder(loaded, out, **opening) as folder,
         batch_progress(shown=not quiet) as progress,
     ):

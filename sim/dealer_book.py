@@ -6,16 +6,22 @@ Sign convention: positive contracts = dealers long the option. Dealers hold −D
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim import black_scholes
 from sim.black_scholes import FloatArray
+from sim.normal_law import LAW_REACH, law_and_density
 from sim.scenario import Scenario
 from sim.timegrid import TimeGrid, settlement_minute, trading_calendar
 
 UNITS_PER_CONTRACT = 100.0
+# Bounds the memory that a long book takes.
+POSITIONS_AT_ONCE = 64
+# Widths beyond the reach of the normal law at which it is looked up all the same.
+SPARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,15 +47,61 @@ class BookPosition:
     index_units: float
     settlement_minute: int
 
-    def years(self, minute: float) -> float:
-        """Return the time to settlement in years, floored at 30 minutes."""
-        return float(black_scholes.years_to_settlement(self.settlement_minute - minute))
 
-    def bend(self, minute: float, spot: float) -> tuple[float, float]:
-        """Centre and width v of the position's gamma over the log price ln(S/spot): ln(K/spot) − b·τ − v²/2."""
-        years = self.years(minute)
-        width = self.iv * float(np.sqrt(years))
-        return float(np.log(self.strike / spot)) - self.carry * years - 0.5 * width**2, width
+@dataclass(frozen=True)
+class LiveBook:
+    """The positions in the book at an instant, in the order of the book, each array with one number a position.
+
+    Attributes
+    ----------
+    group : index into `DealerBook.groups`.
+    put : one for a put, zero for a call.
+    units : index units, signed from the dealers' side.
+    centre, width : of a position's gamma over the log price: ln(K/spot) − b·τ − v²/2 and v = iv·√τ.
+    """
+
+    group: NDArray[np.int32]
+    put: FloatArray
+    units: FloatArray
+    centre: FloatArray
+    width: FloatArray
+
+    def hedge_by_group(self, s: FloatArray, groups: int) -> tuple[FloatArray, FloatArray]:
+        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order.
+
+        Parameters
+        ----------
+        s : (n,) log price ln(S/spot), ascending.
+        groups : how many groups there are.
+
+        Returns
+        -------
+        D, ∂D/∂s : (groups, n) index units.
+        """
+        hedge, slope = (np.zeros((groups, s.size)) for _ in range(2))
+        for first in range(0, self.units.size, POSITIONS_AT_ONCE):
+            self._add(s, slice(first, first + POSITIONS_AT_ONCE), hedge, slope)
+        return hedge, slope
+
+    def _add(self, s: FloatArray, some: slice, hedge: FloatArray, slope: FloatArray) -> None:
+        centre, width, units, put = self.centre[some], self.width[some], self.units[some], self.put[some]
+        # All of them at once, each only where it bends: below lies delta's one end, above its other.
+        far = (LAW_REACH + SPARE) * width
+        low, high = np.searchsorted(s, centre - far), np.searchsorted(s, centre + far, side="right")
+        count = high - low
+        last = np.cumsum(count)
+        place = np.arange(last[-1]) + np.repeat(low - last + count, count)
+        scale = 1.0 / width
+        z = (s[place] - np.repeat(centre, count)) * np.repeat(scale, count)
+        law, density = law_and_density(z)
+        delta = np.repeat(units, count) * (law - np.repeat(put, count))
+        gamma = np.repeat(units * scale, count) * density
+        for i, group in enumerate(self.group[some]):
+            near, there = slice(last[i] - count[i], last[i]), slice(low[i], high[i])
+            hedge[group, : low[i]] += units[i] * (0.0 - put[i])
+            hedge[group, there] += delta[near]
+            hedge[group, high[i] :] += units[i] * (1.0 - put[i])
+            slope[group, there] += gamma[near]
 
 
 @dataclass(frozen=True)
@@ -69,30 +121,52 @@ class DealerBook:
         """Return whether any position leaves the book at this instant."""
         return any(p.settlement_minute == minute for p in self.positions)
 
-    def hedge_by_group(
-        self, spot: FloatArray, minute: float, after_settlement: bool
-    ) -> tuple[FloatArray, FloatArray]:
-        """Delta and gamma of every group, D_g = Σ n_i·Δ_i and G_g = ∂D_g/∂S.
+    @cached_property
+    def columns(self) -> BookColumns:
+        """The positions' attributes as arrays."""
+        rows = self.positions
+        return BookColumns(
+            np.array([p.group for p in rows], dtype=np.int32),
+            np.array([0.0 if p.is_call else 1.0 for p in rows]),
+            np.array([p.index_units for p in rows]),
+            np.array([p.strike for p in rows], dtype=np.float64),
+            np.array([p.iv for p in rows], dtype=np.float64),
+            np.array([p.carry for p in rows], dtype=np.float64),
+            np.array([p.settlement_minute for p in rows], dtype=np.float64),
+        )
+
+    def live_at(self, minute: float, after_settlement: bool, spot: float) -> LiveBook:
+        """Return what is in the book at an instant, with or without what settles right then.
 
         Parameters
         ----------
-        spot : (n,) index points.
         minute : instant, minutes since 1970-01-01 UTC.
         after_settlement : whether positions settling at this very instant have left.
-
-        Returns
-        -------
-        D : (groups, n) index units.
-        G : (groups, n) index units per index point.
+        spot : index points at log price zero.
         """
-        hedge = np.zeros((len(self.groups), spot.size))
-        slope = np.zeros_like(hedge)
-        for p in self.live(minute, after_settlement):
-            years = p.years(minute)
-            delta, gamma = black_scholes.delta_and_gamma(spot, p.strike, years, p.iv, p.carry, p.is_call)
-            hedge[p.group] += p.index_units * delta
-            slope[p.group] += p.index_units * gamma
-        return hedge, slope
+        c = self.columns
+        live = c.settlement > minute if after_settlement else c.settlement >= minute
+        years = black_scholes.years_to_settlement(c.settlement[live] - minute)
+        width = c.iv[live] * np.sqrt(years)
+        centre = c.log_strike(spot)[live] - c.carry[live] * years - 0.5 * (width * width)
+        return LiveBook(c.group[live], c.put[live], c.units[live], centre, width)
+
+
+@dataclass(frozen=True)
+class BookColumns:
+    """Attributes of all positions, one number a position; see `BookPosition` and `LiveBook`."""
+
+    group: NDArray[np.int32]
+    put: FloatArray
+    units: FloatArray
+    strike: FloatArray
+    iv: FloatArray
+    carry: FloatArray
+    settlement: FloatArray
+
+    def log_strike(self, spot: float) -> FloatArray:
+        """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""
+        return np.asarray(np.log(self.strike / spot))
 
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:

@@ -118,6 +118,8 @@ def kernel_structs() -> dict[str, list[tuple[str, str, int]]]:
     return structs
 
 
+# What the native engine is compiled from, headers apart.
+NATIVE_FILES = ("paths.cpp", "map_tables.cpp")
 # Builds of the native engine, fastest first: name to (compiler options, processor features it needs).
 NATIVE_BUILDS = {
     "avx512": (
@@ -159,7 +161,7 @@ def native_command(compiler: Sequence[str], build: str, constants_file: Path, ou
         f'-DKERNEL_DIGEST="{kernel_digest()}"',
         "-include",
         str(constants_file),
-        str(kernel_folder() / "paths.cpp"),
+        *(str(kernel_folder() / name) for name in NATIVE_FILES),
         "-o",
         str(output),
     ]

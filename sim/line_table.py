@@ -79,7 +79,8 @@ def build_line_table(
     low = min(float(x[0]) for x in nodes)
     high = max(float(x[-1]) for x in nodes)
     bends = [np.abs(np.diff(m) / np.diff(x)) for x, m in zip(nodes, slopes, strict=True)]
-    finest = np.linspace(low, high, max(ZONE_CHOICES) + 1)
+    zones = max(ZONE_CHOICES)
+    finest = np.append(low + (high - low) / zones * np.arange(zones), high)
     sharpest = np.stack([_sharpest(finest, x, b) for x, b in zip(nodes, bends, strict=True)])
     return _table(functions, low, high, _fewest_cells((high - low) * np.sqrt(sharpest / (8.0 * tolerance))))
 

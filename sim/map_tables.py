@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.black_scholes import FloatArray
 from sim.errors import InputError, Problem
 from sim.kernel_constants import NO_LEVEL
 from sim.line_table import MOST_CELLS, LineTable, build_line_table
-from sim.plan import NO_TABLE, Float32Array
+from sim.native_library import working_library
+from sim.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
+from sim.plan import NO_TABLE, Float32Array, Int32Array
 from sim.reaction_map import FloorEvent, MapSlice, ReactionMap
 from sim.timegrid import TimeGrid
 
@@ -25,60 +29,72 @@ MOST_TABLE_BYTES = 1 << 29
 MANY_CELLS = 8192
 # Largest |Φ − s|, log units: beyond it float32 no longer resolves a hundredth of a point.
 LARGEST_HEDGE = 4.0
+# Memory of a line and of a floor event.
+LINE_BYTES = 8
+EVENT_BYTES = 200
 
 
 @dataclass(frozen=True)
 class MapTables:
-    """Line tables and barriers of every step.
+    """Line tables and barriers of every step, ready for the plan.
 
     Attributes
     ----------
-    identity_map : whether Φ(s,t) = s throughout; then there are no tables.
-    hedge_start : Φ(0) of the initial book at the start, log units.
-    start_barrier, end_barrier : (N, books, levels) Φ of each level at the start and the end of each step.
-    step_table, rebase_table : (N,) table of Φ⁻¹ at the end of each step and of Φ just after it; −1: none.
-    settles : (N,) whether options settle at the end of the step.
-    tables : the line tables, one row a book.
+    plan_fields : fields of an `EnginePlan` that the map determines; no array can be written to.
     floor_events : where the floor of the feedback factor binds.
     """
 
-    identity_map: bool
-    hedge_start: float
-    start_barrier: FloatArray
-    end_barrier: FloatArray
-    step_table: tuple[int, ...]
-    rebase_table: tuple[int, ...]
-    settles: tuple[bool, ...]
-    tables: tuple[LineTable, ...] = ()
+    plan_fields: dict[str, Any]
     floor_events: tuple[FloorEvent, ...] = ()
 
-    def plan_fields(self, ladder: FloatArray) -> dict[str, Any]:
-        """Fields of an `EnginePlan` that the map determines.
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays and events."""
+        events = EVENT_BYTES * len(self.floor_events)
+        return events + sum(np.asarray(value).nbytes for value in self.plan_fields.values())
 
-        Parameters
-        ----------
-        ladder : (levels,) log levels, ascending, none at zero.
-        """
-        lines = [t.lines for t in self.tables] or [np.empty((0, 2), dtype=np.float32)]
-        sizes = [len(t.lines) for t in self.tables]
-        scales = [(t.scale, t.offset) for t in self.tables]
-        above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
-        return {
-            "identity_map": self.identity_map,
-            "hedge_start": np.float32(self.hedge_start),
-            "step_table": np.array(self.step_table, dtype=np.int32),
-            "rebase_table": np.array(self.rebase_table, dtype=np.int32),
-            "settles": np.array(self.settles, dtype=np.bool_),
-            "table_start": np.concatenate(([0], np.cumsum(sizes)))[:-1].astype(np.int64),
-            "table_zones": np.array([t.zones for t in self.tables], dtype=np.int32),
-            "table_clip": np.array([t.clip for t in self.tables], dtype=np.float32).reshape(-1, 2),
-            "table_scale": np.array(scales, dtype=np.float32).reshape(-1, 2),
-            "lines": np.concatenate(lines),
-            "barrier_start": _by_side(self.start_barrier, above, below),
-            "barrier_end": _by_side(self.end_barrier, above, below),
-            "level": _by_side(ladder[None, None, :], above, below)[0, :, 0],
-            "level_count": np.array([above.size, below.size], dtype=np.int32),
-        }
+
+def _map_tables(
+    hedge_start: float,
+    barriers: tuple[FloatArray, FloatArray],
+    ladder: FloatArray,
+    numbers: tuple[Int32Array, Int32Array, NDArray[np.bool_]],
+    tables: Sequence[Built],
+    floor_events: tuple[FloorEvent, ...] = (),
+) -> MapTables:
+    """Tables and barriers as the plan holds them.
+
+    Parameters
+    ----------
+    hedge_start : Φ(0) of the initial book at the start, log units.
+    barriers : (N, books, levels) Φ of each level at the start and at the end of each step.
+    ladder : (levels,) log levels, ascending, none at zero.
+    numbers : (N,) table of Φ⁻¹ at the end of each step, table of Φ just after it, whether options settle then.
+    tables : none: Φ(s,t) = s.
+    """
+    above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
+    no_pairs = np.empty((0, 2), dtype=np.float32)
+    sizes = [size for some in tables for size in some.table_lines]
+    fields: dict[str, Any] = {
+        "identity_map": not tables,
+        "hedge_start": np.float32(hedge_start),
+        "step_table": numbers[0],
+        "rebase_table": numbers[1],
+        "settles": numbers[2],
+        "table_start": np.cumsum([0, *sizes])[:-1].astype(np.int64),
+        "table_zones": np.array([zones for some in tables for zones in some.table_zones], dtype=np.int32),
+        "table_clip": np.concatenate([no_pairs, *(some.table_clip for some in tables)]),
+        "table_scale": np.concatenate([no_pairs, *(some.table_scale for some in tables)]),
+        "lines": np.concatenate([no_pairs, *(some.lines for some in tables)]),
+        "barrier_start": _by_side(barriers[0], above, below),
+        "barrier_end": _by_side(barriers[1], above, below),
+        "level": _by_side(ladder[None, None, :], above, below)[0, :, 0],
+        "level_count": np.array([above.size, below.size], dtype=np.int32),
+    }
+    for value in fields.values():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return MapTables(fields, floor_events)
 
 
 def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
@@ -92,12 +108,15 @@ def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
 def identity_tables(grid: TimeGrid, ladder: FloatArray, books: int) -> MapTables:
     """Tables of a market without impact: none, and every barrier is its level."""
     barrier = np.broadcast_to(ladder, (grid.n_steps, books, ladder.size))
-    none = (NO_TABLE,) * grid.n_steps
-    return MapTables(True, 0.0, barrier, barrier, none, none, (False,) * grid.n_steps)
+    none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
+    settles = np.zeros(grid.n_steps, dtype=np.bool_)
+    return _map_tables(0.0, (barrier, barrier), ladder, (none, none.copy(), settles), ())
 
 
 def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str) -> MapTables:
     """Tables of Φ⁻¹ at every step's end, of Φ where books can change, and every level's barriers.
+
+    Compiled code builds them where it works, NumPy where it does not: the tables are the same.
 
     Parameters
     ----------
@@ -110,50 +129,85 @@ def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArr
     ------
     InputError : the map is not increasing, too large for float32, or too sharp or too long for the memory.
     """
-    books, per_session = len(reaction_map.weights), grid.steps_per_session + 1
-    start_barrier, end_barrier = (np.empty((grid.n_steps, books, ladder.size)) for _ in range(2))
-    tables = _Tables(reaction_map, where)
-    start = tables.checked(reaction_map.at(grid.start_minute, after_settlement=True), grid.start_minute)
-    here = start.value(ladder)
-    step_table, rebase_table, settles = [], [], []
-    for step, minute in enumerate(grid.step_end_minute):
-        before = tables.checked(reaction_map.at(minute, after_settlement=False), minute)
-        start_barrier[step] = here
-        end_barrier[step] = here = before.value(ladder)
-        step_table.append(tables.add(_inverse_table(before, reaction_map.spot)))
-        after, settling = before, reaction_map.book.settles_at(minute)
-        if settling:
-            after = tables.checked(reaction_map.at(minute, after_settlement=True), minute, counted=False)
-            here = after.value(ladder)
-        closes = step % per_session == per_session - 1
-        rebases = settling or (closes and books > 1)
-        rebase_table.append(tables.add(_forward_table(after, reaction_map.spot)) if rebases else NO_TABLE)
-        settles.append(settling)
-    return MapTables(
-        False,
-        float(start.value_of(np.zeros(1), 0)[0]),
-        start_barrier,
-        end_barrier,
-        tuple(step_table),
-        tuple(rebase_table),
-        tuple(settles),
-        tuple(tables.tables),
-        tuple(tables.floor_events),
+    ends, settlements = grid.step_end_minute, reaction_map.book.columns.settlement
+    settles = np.isin(ends, settlements)
+    closes = np.arange(ends.size) % (grid.steps_per_session + 1) == grid.steps_per_session
+    rebases = settles | (closes & (len(reaction_map.weights) > 1))
+    # The start, then each step's end, before what settles at it and, if anything does, after.
+    first = np.concatenate(([0], np.cumsum(1 + settles))) + 1
+    end, settled = first[:-1], first[:-1][settles] + 1
+    instants = Instants(np.empty(first[-1]), np.zeros(first[-1], np.bool_), np.zeros(first[-1], np.uint8))
+    instants.minute[0], instants.minute[end], instants.minute[settled] = grid.start_minute, ends, ends[settles]
+    instants.after_settlement[0] = instants.after_settlement[settled] = True
+    instants.wanted[end] = INVERSE
+    instants.wanted[end + settles] |= np.where(rebases, FORWARD, 0).astype(np.uint8)
+
+    built = _Tables(reaction_map, np.append(ladder, 0.0), where).build(instants)
+    values = np.concatenate([some.values for some in built])
+    starts = np.cumsum([0, *(len(some.values) for some in built)])
+    once = {0, *end.tolist()}
+    step_table = np.concatenate(([0], np.cumsum(1 + rebases)))[:-1].astype(np.int32)
+    return _map_tables(
+        float(values[0, 0, -1]),
+        (values[np.concatenate(([0], (end + settles)[:-1]))][..., :-1], values[end][..., :-1]),
+        ladder,
+        (step_table, np.where(rebases, step_table + 1, NO_TABLE).astype(np.int32), settles),
+        built,
+        tuple(
+            event
+            for first, some in zip(starts.tolist(), built, strict=False)
+            for place, event in some.floor_events
+            if first + place in once
+        ),
     )
 
 
 class _Tables:
     """Tables built so far, and the refusals of a map that no table can hold."""
 
-    def __init__(self, reaction_map: ReactionMap, where: str):
+    def __init__(self, reaction_map: ReactionMap, places: FloatArray, where: str):
         self.reaction_map = reaction_map
+        self.places = places
         self.where = where
-        self.tables: list[LineTable] = []
-        self.floor_events: list[FloorEvent] = []
-        self.bytes = 0
+        self.lines = self.rows = 0
 
-    def checked(self, at: MapSlice, minute: float, counted: bool = True) -> MapSlice:
-        """Return the slice if it is increasing and small enough; note where its floor binds."""
+    def build(self, instants: Instants) -> list[Built]:
+        """Build all instants, one after the other."""
+        library, spot = working_library(), self.reaction_map.spot
+        rules = TableRules(INVERSE_TOLERANCE_POINTS / spot, FORWARD_TOLERANCE_POINTS / spot, LARGEST_HEDGE)
+        native = NativeMaps(library, self.reaction_map, self.places, rules) if library else None
+        built: list[Built] = []
+        number = 0
+        while number < instants.minute.size:
+            some = native.build(instants, number) if native else None
+            # What compiled code refuses is refused here, with the reason.
+            if some is None or not len(some.values):
+                some = self._by_numpy(instants, number, rules)
+            self.add(some)
+            built.append(some)
+            number += len(some.values)
+        return built
+
+    def _by_numpy(self, instants: Instants, number: int, rules: TableRules) -> Built:
+        minute = float(instants.minute[number])
+        at = self.checked(self.reaction_map.at(minute, bool(instants.after_settlement[number])), minute)
+        wanted, tables = int(instants.wanted[number]), []
+        if wanted & INVERSE:
+            tables.append(_inverse_table(at, rules.inverse_tolerance))
+        if wanted & FORWARD:
+            tables.append(_forward_table(at, rules.forward_tolerance))
+        return Built(
+            at.value(self.places)[None],
+            np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
+            [len(t.lines) for t in tables],
+            [t.zones for t in tables],
+            np.array([t.clip for t in tables], dtype=np.float32).reshape(-1, 2),
+            np.array([(t.scale, t.offset) for t in tables], dtype=np.float32).reshape(-1, 2),
+            [(0, event) for event in at.floor_events],
+        )
+
+    def checked(self, at: MapSlice, minute: float) -> MapSlice:
+        """Return the slice if it is increasing and small enough."""
         if at.floor_events and self.reaction_map.m_floor == 0:
             worst = min(at.floor_events, key=lambda e: e.lowest)
             raise self._refusal(
@@ -174,27 +228,26 @@ class _Tables:
                 f"hedging the book would move the price by a factor of e^{hedge:.0f}",
                 "Try a smaller position, a strike nearer the index or a smaller dealers.impact_bp_per_bn.",
             )
-        if counted:
-            self.floor_events.extend(at.floor_events)
         return at
 
-    def add(self, table: LineTable) -> int:
-        """Return the number of a table added to the others."""
-        self.tables.append(table)
-        self.bytes += table.lines.nbytes
-        if table.cells >= MOST_CELLS:
-            raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
-        if self.bytes > MOST_TABLE_BYTES:
-            limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
-            if self.bytes / 8 / sum(t.rows for t in self.tables) > MANY_CELLS:
-                raise self._too_sharp(f"the {limit}")
-            raise self._refusal(
-                "volatility.steps_per_session",
-                "",
-                f"there are so many steps that the {limit}",
-                "Try fewer volatility.steps_per_session or a shorter horizon.",
-            )
-        return len(self.tables) - 1
+    def add(self, some: Built) -> None:
+        """Count tables with those before them and refuse what does not fit."""
+        books = len(self.reaction_map.weights)
+        for lines, zones in zip(some.table_lines, some.table_zones, strict=True):
+            self.lines += lines
+            self.rows += books
+            if lines - books * zones >= MOST_CELLS:
+                raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
+            if self.lines * LINE_BYTES > MOST_TABLE_BYTES:
+                limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
+                if self.lines / self.rows > MANY_CELLS:
+                    raise self._too_sharp(f"the {limit}")
+                raise self._refusal(
+                    "volatility.steps_per_session",
+                    "",
+                    f"there are so many steps that the {limit}",
+                    "Try fewer volatility.steps_per_session or a shorter horizon.",
+                )
 
     def _too_sharp(self, limit: str) -> InputError:
         return self._refusal(
@@ -208,21 +261,21 @@ class _Tables:
         return InputError([Problem(self.where, key, value, why, hint)])
 
 
-def _inverse_table(at: MapSlice, spot: float) -> LineTable:
+def _inverse_table(at: MapSlice, tolerance: float) -> LineTable:
     books = range(len(at.values))
     return build_line_table(
         [partial(at.inverse, book=b) for b in books],
         [at.values[b] for b in books],
         [1.0 / at.slopes[b] for b in books],
-        INVERSE_TOLERANCE_POINTS / spot,
+        tolerance,
     )
 
 
-def _forward_table(at: MapSlice, spot: float) -> LineTable:
+def _forward_table(at: MapSlice, tolerance: float) -> LineTable:
     books = range(len(at.values))
     return build_line_table(
         [partial(at.value_of, book=b) for b in books],
         [at.nodes for _ in books],
         [at.slopes[b] for b in books],
-        FORWARD_TOLERANCE_POINTS / spot,
+        tolerance,
     )

@@ -13,17 +13,20 @@ from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
 from sim.kernel_constants import VARIANCE_ATOMS_BITS
-from sim.map_tables import build_map_tables, identity_tables
+from sim.map_tables import MapTables, build_map_tables, identity_tables
 from sim.outcomes import OutcomeAxes
 from sim.plan import EnginePlan
-from sim.reaction_map import WIDTHS_COVERED, FloorEvent, MapSlice, ReactionMap
+from sim.reaction_map import WIDTHS_COVERED, FloorEvent, ReactionMap
 from sim.scenario import Regime, Scenario
+from sim.shared_work import SharedWork
 from sim.timegrid import TimeGrid, build_time_grid
 
 # Bins of the close histogram; the width of a bin is a power of two, 1/8192 or less than a point for a month.
 MOST_CLOSE_BINS = 8192
 SHORTEST_REACH = 0.25
 LONGEST_REACH = 3.0
+# Steps of the map's reach by log unit.
+REACH_STEPS = 8
 # One set of counts, of which every worker holds one.
 MOST_OUTCOME_BYTES = 1 << 29
 TRIGGERS = {
@@ -57,13 +60,14 @@ class Prepared:
     floor_events: tuple[FloorEvent, ...]
 
 
-def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
+def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | None = None) -> Prepared:
     """Everything that a run of a scenario needs, engine and seed apart.
 
     Parameters
     ----------
     scenario : validated scenario.
     where : what to call the scenario in an error, its file for instance; the scenario's name if None.
+    shared : what cases before this one have built; it saves time and changes nothing else.
 
     Raises
     ------
@@ -71,15 +75,13 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     """
     grid = build_time_grid(scenario)
     reaction_map = _reaction_map(scenario, grid)
-    start = reaction_map.at(grid.start_minute, after_settlement=True)
     variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
-    scale = feedback_at_start(start) ** 2 if scenario.volatility.quoted == "observed" else 1.0
+    observed = scenario.volatility.quoted == "observed"
+    scale = feedback_at_start(reaction_map, grid) ** 2 if observed else 1.0
     ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
-    if reaction_map.is_identity:
-        maps = identity_tables(grid, ladder, len(reaction_map.weights))
-    else:
-        maps = build_map_tables(reaction_map, grid, ladder, where or scenario.name)
+    shared = SharedWork() if shared is None else shared
+    maps = _map_tables(reaction_map, grid, ladder, where or scenario.name, shared)
     bins_reach = close_reach(scenario, scale, grid)
     bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
@@ -88,10 +90,10 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
         share=grid.share.astype(np.float32),
         root_share=np.sqrt(grid.share).astype(np.float32),
         session_drift=np.float32(scenario.drift.annual / SESSIONS_PER_YEAR),
-        **_variance_fields(scenario, variance * scale, scale),
+        **_variance_fields(scenario, variance * scale, scale, shared),
         **_outcome_fields(scenario, grid),
         **_regime_fields(scenario, grid),
-        **maps.plan_fields(ladder),
+        **maps.plan_fields,
         target_rank=np.array(
             [_rank(scenario, scenario.targets.upper), _rank(scenario, scenario.targets.lower)], "i4"
         ),
@@ -109,6 +111,18 @@ def prepare(scenario: Scenario, where: str | None = None) -> Prepared:
     )
 
 
+def _map_tables(
+    reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str, shared: SharedWork
+) -> MapTables:
+    if reaction_map.is_identity:
+        return identity_tables(grid, ladder, len(reaction_map.weights))
+    instants = (grid.start_minute, grid.step_end_minute.tobytes(), grid.steps_per_session)
+    key = ("map tables", reaction_map.key, instants, ladder.tobytes())
+    return shared.get(
+        key, lambda: build_map_tables(reaction_map, grid, ladder, where), lambda maps: maps.nbytes
+    )
+
+
 def _refuse_long_outcomes(scenario: Scenario, grid: TimeGrid, where: str) -> None:
     """Refuse a run whose counts alone would fill the memory: touches by level and step, closes by session."""
     counts = 2 * grid.n_steps * (len(scenario.ladder) + 2) + grid.n_sessions * MOST_CLOSE_BINS
@@ -120,18 +134,17 @@ def _refuse_long_outcomes(scenario: Scenario, grid: TimeGrid, where: str) -> Non
         raise InputError([Problem(where, "volatility.steps_per_session", value, why, hint)])
 
 
-def feedback_at_start(start: MapSlice) -> float:
-    """Feedback factor m of the initial regime at the start, s = 0."""
-    return float(np.interp(0.0, start.nodes, start.slopes[0]))
+def feedback_at_start(reaction_map: ReactionMap, grid: TimeGrid) -> float:
+    """Feedback factor max(m, m_floor) of the initial regime at the start, s = 0."""
+    _, slopes = reaction_map.unfloored(np.zeros(1), grid.start_minute, after_settlement=True)
+    return max(float(slopes[0, 0]), reaction_map.m_floor)
 
 
 def initial_feedback(scenario: Scenario) -> float:
     """Feedback factor m_0(0,0) of a scenario: fundamental volatility over observed volatility at the start."""
     grid = build_time_grid(scenario)
     reaction_map = _reaction_map(scenario, grid)
-    if reaction_map.is_identity:
-        return 1.0
-    return feedback_at_start(reaction_map.at(grid.start_minute, after_settlement=True))
+    return 1.0 if reaction_map.is_identity else feedback_at_start(reaction_map, grid)
 
 
 def impact_per_bn(scenario: Scenario) -> float:
@@ -158,27 +171,31 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     weights, _ = group_weights(scenario, book.groups)
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
     spot, start = scenario.market.spot, grid.start_minute
-    edge = max(abs(np.log(level / scenario.market.spot)) for level in scenario.ladder)
-    book_edge = max(
-        (
-            abs(centre) + WIDTHS_COVERED * width
-            for centre, width in (p.bend(start, spot) for p in book.positions)
-        ),
-        default=0.0,
-    )
-    reach = float(min(max(SHORTEST_REACH, 8.0 * deviation, edge + 0.1, book_edge), LONGEST_REACH))
+    live = book.live_at(start, after_settlement=True, spot=spot)
+    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.ladder]
+    edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
+    furthest = max(SHORTEST_REACH, 8.0 * deviation, *edges)
+    # In coarse steps, so that cases that differ in volatility or targets have the map's nodes in common.
+    reach = float(min(np.ceil(furthest * REACH_STEPS) / REACH_STEPS, LONGEST_REACH))
     kappa = impact_per_bn(scenario) / 1e9 * spot
     return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
 
 
-def _variance_fields(scenario: Scenario, variance: float, scale: float) -> dict[str, Any]:
+def _variance_fields(
+    scenario: Scenario, variance: float, scale: float, shared: SharedWork
+) -> dict[str, Any]:
     v = scenario.volatility
     long_run = (
         (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
     )
     constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
     omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
-    atoms = student_t_variance_atoms(v.tail_dof) if v.tail_dof is not None else np.empty(0)
+    dof = v.tail_dof
+    atoms = np.empty(0)
+    if dof is not None:
+        atoms = shared.get(
+            ("variance atoms", dof), lambda: student_t_variance_atoms(dof), lambda found: found.nbytes
+        )
     return {
         "variance_start": np.float32(variance),
         "omega": np.float32(omega),

@@ -11,21 +11,37 @@ Source: Frey & Stremme (1997); Platen & Schweizer (1998); Schönbucher & Wilmott
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from sim.black_scholes import FloatArray
-from sim.dealer_book import DealerBook
+from sim.dealer_book import DealerBook, LiveBook
 from sim.scenario_rules import SMALLEST_FEEDBACK
 
 COARSE_SPACING = 0.002
 NODES_PER_WIDTH = 12
-NODES_PER_WIDTH_AT_FLOOR = 48
 WIDTHS_COVERED = 7.0
+# A cell is cut into pieces where the feedback factor changes from one end to the other by a larger share of itself:
+# the inverse bends sharply where the factor is small.
+LARGEST_CHANGE = 0.25
+PIECES = 4
 # Interpolations of the place where m crosses its floor within a cell; each squares what is left of the error.
 CROSSING_STEPS = 2
+# Log units below which two places are one.
+SMALLEST_STRETCH = 1e-9
+SMALLEST_CELL = 1e-12
+
+
+class Curve(NamedTuple):
+    """Nodes (n,), values and slopes (books, n) of a map that is being built."""
+
+    nodes: FloatArray
+    values: FloatArray
+    slopes: FloatArray
 
 
 @dataclass(frozen=True)
@@ -117,13 +133,21 @@ class ReactionMap:
         """Whether Φ(s,t) = s at all times."""
         return self.kappa == 0.0 or not self.book.positions
 
+    @property
+    def key(self) -> Hashable:
+        """Everything that the map depends on."""
+        weights = (self.weights.shape, self.weights.tobytes())
+        return (self.spot, self.kappa, self.book, weights, self.m_floor, self.reach)
+
     def unfloored(
         self, s: FloatArray, minute: float, after_settlement: bool
     ) -> tuple[FloatArray, FloatArray]:
-        """S + κ·D and 1 + κ·S·G of every book, each (books, len(s))."""
-        price = self.spot * np.exp(s)
-        hedge, slope = self.book.hedge_by_group(price, minute, after_settlement)
-        return s + self.kappa * self._weighted(hedge), 1.0 + self.kappa * price * self._weighted(slope)
+        """Φ = s + κ·D and m = 1 + κ·S·G of every book as if there were no floor, (books, len(s)) at ascending s."""
+        return self._unfloored(s, self.book.live_at(minute, after_settlement, self.spot))
+
+    def _unfloored(self, s: FloatArray, live: LiveBook) -> tuple[FloatArray, FloatArray]:
+        hedge, slope = live.hedge_by_group(s, len(self.book.groups))
+        return s + self.kappa * self._weighted(hedge), 1.0 + self.kappa * self._weighted(slope)
 
     def _weighted(self, by_group: FloatArray) -> FloatArray:
         """Sum over groups of weight × value, (books, n), in the order of the groups: a BLAS would choose its own."""
@@ -132,65 +156,107 @@ class ReactionMap:
             total += weight[:, None] * values
         return total
 
-    def nodes_at(self, minute: float, after_settlement: bool, per_width: int) -> FloatArray:
-        """Log prices at which the map is tabulated: a coarse grid, refined around each live strike."""
-        half = int(np.ceil(self.reach / COARSE_SPACING))
-        pieces = [COARSE_SPACING * np.arange(-half, half + 1)]
-        for p in self.book.live(minute, after_settlement):
-            centre, width = p.bend(minute, self.spot)
-            if per_width * COARSE_SPACING > width:
-                count = int(WIDTHS_COVERED * per_width)
-                pieces.append(centre + width / per_width * np.arange(-count, count + 1))
-        nodes = np.unique(np.concatenate(pieces))
-        nodes = nodes[np.abs(nodes) <= half * COARSE_SPACING * (1 + 1e-12)]
-        spaced = nodes[np.concatenate(([True], np.diff(nodes) > 1e-9))]
-        result: FloatArray = spaced
-        return result
-
     def at(self, minute: float, after_settlement: bool) -> MapSlice:
         """Map of every book at one instant, floored where the feedback factor is too small."""
-        nodes = self.nodes_at(minute, after_settlement, NODES_PER_WIDTH)
-        values, slopes = self.unfloored(nodes, minute, after_settlement)
-        events = tuple(self._floor_events(minute, nodes, slopes))
+        live = self.book.live_at(minute, after_settlement, self.spot)
+        nodes = base_nodes(live, self.reach)
+        curve = Curve(nodes, *self._unfloored(nodes, live))
+        curve = self._joined(curve, self._between(curve), live)
+        events = tuple(self._floor_events(minute, curve))
         if events and self.m_floor > 0.0:
-            nodes = self.nodes_at(minute, after_settlement, NODES_PER_WIDTH_AT_FLOOR)
-            nodes = self._with_crossings(nodes, minute, after_settlement)
-            values, slopes = self.unfloored(nodes, minute, after_settlement)
-            values, slopes = self._apply_floor(nodes, values, slopes)
-        return MapSlice(nodes, values, slopes, events)
+            curve = self._joined(curve, self._crossings(curve, live), live)
+            curve = self._floored(curve)
+        return MapSlice(*curve, events)
 
-    def _with_crossings(self, nodes: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
-        """Nodes and every place where a book's feedback factor crosses the floor."""
-        _, slopes = self.unfloored(nodes, minute, after_settlement)
-        excess = slopes - self.m_floor
-        book, cell = np.nonzero((excess[:, 1:] < 0) != (excess[:, :-1] < 0))
-        low, high = nodes[cell], nodes[cell + 1]
+    def _joined(self, curve: Curve, more: FloatArray, live: LiveBook) -> Curve:
+        """Return the curve with more nodes, ascending and none of them a node of it."""
+        if not more.size:
+            return curve
+        values, slopes = self._unfloored(more, live)
+        nodes = np.concatenate((curve.nodes, more))
+        order = np.argsort(nodes, kind="stable")
+        both = [np.concatenate(pair, axis=1)[:, order] for pair in ((curve.values, values), (curve.slopes, slopes))]
+        return Curve(nodes[order], *both)
+
+    def _between(self, curve: Curve) -> FloatArray:
+        """Places that cut the cells over which the feedback factor of any book changes much."""
+        m = np.maximum(curve.slopes, self.least_feedback)
+        change = np.abs(m[:, 1:] - m[:, :-1]) > LARGEST_CHANGE * np.minimum(m[:, 1:], m[:, :-1])
+        cut = change.any(axis=0)
+        low, width = curve.nodes[:-1][cut], np.diff(curve.nodes)[cut]
+        return np.concatenate(low[:, None] + width[:, None] * (np.arange(1, PIECES) / PIECES)) if low.size else low
+
+    def _crossings(self, curve: Curve, live: LiveBook) -> FloatArray:
+        """Every place between nodes where a book's feedback factor crosses the floor."""
+        excess = curve.slopes - self.m_floor
+        cell, book = np.nonzero(((excess[:, 1:] < 0) != (excess[:, :-1] < 0)).T)
+        low, high = curve.nodes[cell], curve.nodes[cell + 1]
+        ends = low, high
         at_low, at_high = excess[book, cell], excess[book, cell + 1]
         for _ in range(CROSSING_STEPS):
             between = low + (high - low) * at_low / (at_low - at_high)
-            _, slopes = self.unfloored(between, minute, after_settlement)
-            at_between = slopes[book, np.arange(cell.size)] - self.m_floor
+            order = np.argsort(between)
+            at_between = np.empty(between.size)
+            _, slopes = self._unfloored(between[order], live)
+            at_between[order] = slopes[book[order], np.arange(between.size)] - self.m_floor
             beyond = (at_between < 0) == (at_low < 0)
             low, high = np.where(beyond, between, low), np.where(beyond, high, between)
             at_low, at_high = np.where(beyond, at_between, at_low), np.where(beyond, at_high, at_between)
         crossing = low + (high - low) * at_low / (at_low - at_high)
-        joined = np.unique(np.concatenate((nodes, crossing)))
-        result: FloatArray = joined[np.concatenate(([True], np.diff(joined) > 1e-12))]
-        return result
+        apart = (crossing - ends[0] > SMALLEST_CELL) & (ends[1] - crossing > SMALLEST_CELL)
+        found = np.sort(crossing[apart])
+        return found[np.diff(found, prepend=-np.inf) > SMALLEST_CELL]
 
-    def _apply_floor(
-        self, nodes: FloatArray, values: FloatArray, slopes: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def _floored(self, curve: Curve) -> Curve:
         """Φ with slope m_floor over the cells below it; no cell crosses the floor, since crossings are nodes."""
+        nodes, values, slopes = curve
         floored = 0.5 * (slopes[:, 1:] + slopes[:, :-1]) < self.m_floor
         areas = np.where(floored, self.m_floor * np.diff(nodes) - np.diff(values, axis=1), 0.0)
         added = np.concatenate((np.zeros((len(slopes), 1)), np.cumsum(areas, axis=1)), axis=1)
-        origin = np.array([np.interp(0.0, nodes, row) for row in added])
-        return values + added - origin[:, None], np.maximum(slopes, self.m_floor)
+        origin = added[:, np.searchsorted(nodes, 0.0)]
+        return Curve(nodes, values + added - origin[:, None], np.maximum(slopes, self.m_floor))
 
-    def _floor_events(self, minute: float, nodes: FloatArray, slopes: FloatArray) -> Iterator[FloorEvent]:
-        for book, m in enumerate(slopes):
-            low = np.flatnonzero(m < (self.m_floor or SMALLEST_FEEDBACK))
+    @property
+    def least_feedback(self) -> float:
+        """Feedback factor below which it is too small: the floor, or the smallest there may be without one."""
+        return self.m_floor or SMALLEST_FEEDBACK
+
+    def _floor_events(self, minute: float, curve: Curve) -> Iterator[FloorEvent]:
+        for book, m in enumerate(curve.slopes):
+            low = curve.nodes[m < self.least_feedback]
             if low.size:
-                price = self.spot * np.exp(nodes[low])
-                yield FloorEvent(minute, book, float(m.min()), float(price.min()), float(price.max()))
+                yield self.floor_event(minute, book, float(m.min()), float(low[0]), float(low[-1]))
+
+    def floor_event(self, minute: float, book: int, lowest: float, low: float, high: float) -> FloorEvent:
+        """Event of a feedback factor that falls to `lowest` between the log prices `low` and `high`."""
+        return FloorEvent(minute, book, lowest, self.spot * math.exp(low), self.spot * math.exp(high))
+
+
+def base_nodes(live: LiveBook, reach: float) -> FloatArray:
+    """Log prices at which a map is tabulated: coarse, and finer around each strike; both ends and zero among them.
+
+    Each stretch between the places where a strike's surroundings begin or end is divided evenly, into cells as narrow
+    as the narrowest gamma of it needs.
+    """
+    far = WIDTHS_COVERED * live.width
+    low, high = live.centre - far, live.centre + far
+    spacing = live.width / NODES_PER_WIDTH
+    anchors = np.array([-reach, 0.0, reach])
+    ends = np.concatenate((low, high))
+    ends = ends[(ends > -reach) & (ends < reach) & (np.abs(ends) > SMALLEST_STRETCH)]
+    ends = ends[(reach - ends > SMALLEST_STRETCH) & (ends + reach > SMALLEST_STRETCH)]
+    breaks = np.sort(np.concatenate((anchors, ends)))
+    breaks = breaks[(np.diff(breaks, prepend=-np.inf) > SMALLEST_STRETCH)]
+    middle = 0.5 * (breaks[1:] + breaks[:-1])
+    finest = np.full(middle.size, COARSE_SPACING)
+    for first, last, own in zip(
+        np.searchsorted(middle, low, side="right"), np.searchsorted(middle, high), spacing, strict=True
+    ):
+        stretch = finest[first:last]
+        np.minimum(stretch, own, out=stretch)
+    width = np.diff(breaks)
+    cells = np.ceil(width / finest).astype(np.int64)
+    last = np.cumsum(cells)
+    within = np.arange(last[-1]) - np.repeat(last - cells, cells)
+    nodes = np.repeat(breaks[:-1], cells) + within * np.repeat(width / cells, cells)
+    return np.append(nodes, reach)

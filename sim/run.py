@@ -17,8 +17,8 @@ import numpy as np
 from sim import odds as tables
 from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.engines.choice import Engine, choose
-from sim.engines.native_engine import library_file, native_problem
 from sim.errors import InputError, Problem
+from sim.native_library import library_file, native_problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
 from sim.plan_builder import Prepared, prepare

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.engines.native_engine import NativeEngine, load_library
+from sim.engines.native_engine import NativeEngine
 from sim.kernel_sources import (
     NATIVE_BUILDS,
     constant_definitions,
@@ -22,6 +22,7 @@ from sim.kernel_sources import (
     native_builds,
     native_command,
 )
+from sim.native_library import load_library
 
 COMPILERS = ("g++", "clang++")
 BUILDS = native_builds(platform.machine())

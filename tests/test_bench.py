@@ -12,8 +12,8 @@ from fake_cupy import Machine, install
 from needs import needs_native
 from short_scenarios import scenario_of
 
-from sim import bench
-from sim.engines import cuda_engine, native_engine
+from sim import bench, native_library
+from sim.engines import cuda_engine
 from sim.engines.cuda_engine import CudaEngine
 from sim.engines.kernel_budget import COMMON_PATH_INSTRUCTIONS
 from sim.engines.numpy_engine import NumpyEngine
@@ -100,7 +100,7 @@ def test_every_engine_is_named_with_its_device_or_a_cure() -> None:
 def test_builds_that_the_processor_cannot_run_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "usable_builds", lambda: ["baseline"])
     (native,) = (s for s in bench.engine_states() if s.engine == "native")
-    assert native.builds == [b for b in NATIVE_BUILDS if native_engine.library_file(b)]
+    assert native.builds == [b for b in NATIVE_BUILDS if native_library.library_file(b)]
     assert native.usable_builds == ["baseline"]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim import check
+from sim import check, map_tables, plan_builder
 from sim.check import Check, IntegratedMap, checkable_form, flat_form, run_checks
 from sim.kernels_numpy import path_step, session
 from sim.kernels_numpy.path_state import PathBlock
-from sim.plan_builder import prepare
+from sim.plan_builder import impact_per_bn, prepare
 from sim.reaction_map import MapSlice, ReactionMap
 from sim.scenario import Scenario
 from sim.scenario_file import load_scenario
@@ -70,13 +70,7 @@ def test_long_dated_books_pass(siege: Scenario) -> None:
 
 
 def test_broken_map_sign_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = ReactionMap.unfloored
-
-    def flipped(self: ReactionMap, s: Any, minute: float, after_settlement: bool) -> Any:
-        values, slopes = sound(self, s, minute, after_settlement)
-        return 2 * s - values, 2.0 - slopes
-
-    monkeypatch.setattr(ReactionMap, "unfloored", flipped)
+    monkeypatch.setattr(plan_builder, "impact_per_bn", lambda scenario: -impact_per_bn(scenario))
     assert any("with dealers (PDE)" in name for name in failures(siege))
 
 
@@ -102,6 +96,7 @@ def test_map_frozen_in_time_fails(siege: Scenario, monkeypatch: pytest.MonkeyPat
     """Φ's dependence on time is what pins; a local-volatility shortcut has none."""
     sound = ReactionMap.at
     start = build_time_grid(siege).start_minute
+    monkeypatch.setattr(map_tables, "working_library", lambda: None)
     monkeypatch.setattr(
         ReactionMap, "at", lambda self, minute, after_settlement: sound(self, start, after_settlement)
     )

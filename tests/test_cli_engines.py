@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from cli_runner import gammawall, stand_in_for_simulate
 
-from sim import bench
+from sim import bench, native_library
 from sim.bench import EngineState
 from sim.check import Check
-from sim.engines import choice, cuda_engine, native_engine
+from sim.engines import choice, cuda_engine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import GammawallError
 
@@ -99,7 +99,7 @@ def test_cuda_that_is_missing(monkeypatch: pytest.MonkeyPatch, command: str, opt
 
 
 def test_native_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_engine, "library_file", lambda build: None)
+    monkeypatch.setattr(native_library, "library_file", lambda build: None)
     done = gammawall("run", "--engine", "native")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("error: the native engine is not available: it was not compiled")

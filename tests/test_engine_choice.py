@@ -9,7 +9,8 @@ import pytest
 from fake_cupy import Machine
 from needs import needs_native
 
-from sim.engines import choice, cuda_engine, native_engine
+from sim import native_library
+from sim.engines import choice, cuda_engine
 from sim.engines.choice import ENGINES, choose, engine_problem
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError
@@ -87,7 +88,7 @@ def test_only_auto_takes_another_engine(monkeypatch: pytest.MonkeyPatch, options
 
 
 def test_native_that_was_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_engine, "library_file", lambda build: None)
+    monkeypatch.setattr(native_library, "library_file", lambda build: None)
     assert choose("auto").name != "native"
     with pytest.raises(
         GammawallError, match=r"^the native engine is not available: .*Install g\+\+ 11, clang"
@@ -98,7 +99,7 @@ def test_native_that_was_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numpy_is_always_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_problem("numpy") is None
-    monkeypatch.setattr(native_engine, "library_file", lambda build: None)
+    monkeypatch.setattr(native_library, "library_file", lambda build: None)
     monkeypatch.setattr(choice, "cuda_problem", lambda: "no GPU")
     assert choose().name == "numpy"
 
@@ -107,7 +108,7 @@ def test_numpy_is_always_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_says_what_it_is_made_of() -> None:
     engine = choose("native", threads=2)
     assert (engine.name, engine.threads) == ("native", 2)
-    assert engine.device.endswith(f"({native_engine.usable_builds()[0]} build)")
+    assert engine.device.endswith(f"({native_library.usable_builds()[0]} build)")
 
 
 def test_a_gpu_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:

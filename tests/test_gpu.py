@@ -23,10 +23,11 @@ from random_scenarios import COUNT, random_scenarios
 
 from sim.engines.cuda_engine import BLOCK_THREADS, CudaEngine, cuda_problem, device_names
 from sim.engines.kernel_plan import kernel_plan
-from sim.engines.native_engine import NativeEngine, native_problem
+from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors
 from sim.kernel_sources import CUDA_OPTIONS, translation_unit
+from sim.native_library import native_problem
 from sim.outcomes import Outcomes
 from sim.plan import EnginePlan
 from sim.plan_builder import prepare

@@ -11,6 +11,14 @@ from short_scenarios import prepared_of, scenario_of
 from sim import line_table, map_tables
 from sim.plan_builder import prepare
 
+
+@pytest.fixture(autouse=True, params=["compiled", "numpy"])
+def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each refusal comes from both ways to build tables."""
+    if request.param == "numpy":
+        monkeypatch.setattr(map_tables, "working_library", lambda: None)
+
+
 FOLDING = {"dealers.m_floor": 0.0, "dealers.impact_bp_per_bn": 60.0}
 
 

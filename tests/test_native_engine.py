@@ -13,9 +13,10 @@ from needs import needs_native
 from random_scenarios import COUNT, FEATURES, features_of, random_scenarios
 from short_scenarios import SPOT, prepared_of
 
-from sim.engines.native_engine import NativeEngine, native_problem, usable_builds
+from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernel_sources import NATIVE_BUILDS
+from sim.native_library import native_problem, usable_builds
 from sim.outcomes import LOWER, UPPER, Outcomes
 from sim.plan import EnginePlan
 from sim.plan_builder import prepare

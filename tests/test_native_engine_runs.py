@@ -20,12 +20,14 @@ from compiled_kernels import compile_kernels, first_compiler, needs_compiler
 from needs import needs_native
 from short_scenarios import prepared_of
 
+from sim import native_library
 from sim.engines import native_engine
 from sim.engines.choice import choose, engine_problem
 from sim.engines.kernel_plan import MOST_PATHS
-from sim.engines.native_engine import NativeEngine, load_library, native_problem, usable_builds
+from sim.engines.native_engine import NativeEngine
 from sim.errors import GammawallError
 from sim.kernel_sources import NATIVE_BUILDS
+from sim.native_library import load_library, native_problem, usable_builds
 from sim.plan import EnginePlan
 
 LONG = 50_000_000
@@ -211,7 +213,7 @@ def test_the_engine_says_what_it_is() -> None:
 )
 def test_processor_features_are_those_the_system_names() -> None:
     flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].split("\n")[0].split()
-    file = native_engine.library_file("baseline")
+    file = native_library.library_file("baseline")
     assert file is not None
     # Linux calls bmi "bmi1".
     names = {"bmi": "bmi1"}
@@ -225,8 +227,8 @@ def test_processor_features_are_those_the_system_names() -> None:
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Files of the builds as the engine finds them; a test may change them."""
-    found = {build: file for build in NATIVE_BUILDS if (file := native_engine.library_file(build))}
-    monkeypatch.setattr(native_engine, "library_file", found.get)
+    found = {build: file for build in NATIVE_BUILDS if (file := native_library.library_file(build))}
+    monkeypatch.setattr(native_library, "library_file", found.get)
     return found
 
 
@@ -313,7 +315,8 @@ def test_builds_that_the_processor_cannot_run(
         loaded.append(file)
         return SimpleNamespace(processor_has=lambda feature: 0, kernel_digest=real.kernel_digest)
 
-    monkeypatch.setattr(native_engine, "load_library", old_processor)
+    for module in (native_library, native_engine):
+        monkeypatch.setattr(module, "load_library", old_processor)
     assert usable_builds() == ["baseline"]
     assert NativeEngine().build == "baseline"
     for build in [b for b in files if b != "baseline"]:

@@ -87,7 +87,6 @@ def test_normal_shocks_need_no_atoms() -> None:
 
 def test_observed_volatility_is_undone_by_the_feedback_factor(prepared: Prepared) -> None:
     """h0 = annual²/252·m², long-run variance likewise, ω = long run·(1 − α − γ/2 − β)."""
-    start = prepared.reaction_map.at(prepared.grid.start_minute, after_settlement=True)
     exact = exact_map(
         prepared.scenario,
         prepared.grid,
@@ -97,7 +96,7 @@ def test_observed_volatility_is_undone_by_the_feedback_factor(prepared: Prepared
         0.25,
     )
     m = float(exact.feedback(np.zeros(1))[0])
-    assert feedback_at_start(start) == pytest.approx(m, rel=1e-12)
+    assert feedback_at_start(prepared.reaction_map, prepared.grid) == pytest.approx(m, rel=1e-12)
     assert abs(m - 1) > 0.01
     assert prepared.plan.variance_start == pytest.approx(0.141**2 / 252 * m**2, rel=1e-7)
     plan = prepared.plan

@@ -236,7 +236,7 @@ def test_identity(edits: dict[str, Any]) -> None:
     s = np.linspace(-0.4, 0.4, 333)
     np.testing.assert_allclose(slice_.value_of(s, 0), s, rtol=0, atol=1e-15)
     np.testing.assert_allclose(slice_.inverse(s, 0), s, rtol=0, atol=1e-15)
-    assert feedback_at_start(slice_) == 1.0
+    assert feedback_at_start(prepared.reaction_map, prepared.grid) == 1.0
 
 
 def test_identity_is_not_claimed_with_dealers(gentle: Market) -> None:
@@ -264,9 +264,8 @@ def test_feedback_factor_at_the_start_of_the_reference_cases(case: str) -> None:
     from sim.scenario_file import load_scenario
 
     prepared = prepare(load_scenario(CASES / f"{case}.toml"))
-    start = prepared.reaction_map.at(prepared.grid.start_minute, after_settlement=True)
     expected = json.loads((CASES / f"{case}.json").read_text())["m0"]
-    assert feedback_at_start(start) == pytest.approx(expected, rel=1e-9)
+    assert feedback_at_start(prepared.reaction_map, prepared.grid) == pytest.approx(expected, rel=1e-9)
 
 
 def test_hermite_is_exact_for_cubics_and_straight_outside() -> None:

@@ -66,8 +66,8 @@ def test_labels(case: Case) -> None:
 
 
 def test_feedback_at_the_start(case: Case) -> None:
-    start = case.prepared.reaction_map.at(case.prepared.grid.start_minute, after_settlement=True)
-    assert feedback_at_start(start) == pytest.approx(case.reference["m0"], rel=1e-9)
+    found = feedback_at_start(case.prepared.reaction_map, case.prepared.grid)
+    assert found == pytest.approx(case.reference["m0"], rel=1e-9)
 
 
 def test_joint_table_of_first_targets(case: Case) -> None:

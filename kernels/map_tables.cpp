@@ -1,0 +1,739 @@
+// Line tables and barriers of the reaction map, instant by instant: what sim/map_tables.py builds with NumPy, built
+// with the same operations in the same order, so that both find the same bytes. The names are those of
+// sim/normal_law.py, sim/dealer_book.py, sim/reaction_map.py and sim/line_table.py, where it is all explained.
+//
+// Numbers are float64 unless said otherwise; everything comes from Python, constants and the normal law included.
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <vector>
+
+static_assert(FLT_EVAL_METHOD == 0, "arithmetic is rounded to its type");
+
+namespace {
+
+#define VECTORISED _Pragma("omp simd")
+
+using Reals = std::vector<double>;
+
+// As sim/native_maps.py lays it out.
+struct MapInputs {
+    // The law.
+    const double *law, *density;
+    double entries_per_unit, law_reach, spare;
+    // The book: positions' columns and the books' weights (books, groups).
+    int64_t positions, groups, books;
+    const int32_t* group;
+    const double *put, *units, *log_strike, *iv, *carry, *settlement, *weights;
+    double minutes_per_year, shortest_life;
+    // The map.
+    double kappa, m_floor, least, reach;
+    double coarse_spacing, nodes_per_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
+    int64_t pieces, crossing_steps;
+    // The tables.
+    double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
+    int64_t most_cells, most_lines, zone_choices;
+    const int64_t* zones;
+    // The instants: minute, whether what settles then has left, and which tables are wanted (1 Φ⁻¹, 2 Φ).
+    int64_t instants;
+    const double* minute;
+    const uint8_t *after_settlement, *wanted;
+    // Log prices at which every instant's map is read.
+    int64_t places;
+    const double* place;
+};
+
+// As sim/native_maps.py reads it. The pointers lead into what the library holds.
+struct MapOutputs {
+    // Instants done: fewer than were asked for where one is refused, or after it where the lines are many.
+    int64_t done;
+    // Tables in the order of the instants, Φ⁻¹ before Φ: lines and zones of each, range and scale (·, 2).
+    int64_t tables, lines, events;
+    const float* line;
+    const int64_t *table_lines, *table_zones;
+    const float *table_clip, *table_scale;
+    // Φ at the places, (done, books, places).
+    const double* value;
+    // Where the feedback factor is too small: instant and book, (·, 2), and lowest, first and last place, (·, 3).
+    const int64_t* event;
+    const double* event_range;
+};
+
+// Positions in the book at an instant.
+struct Live {
+    std::vector<int32_t> group;
+    Reals put, units, centre, width, scale, slope_units;
+};
+
+// Nodes, values and slopes of a map; the latter by book, one row after the other.
+struct Curve {
+    Reals nodes, values, slopes;
+    const double* value(int64_t book) const { return values.data() + book * nodes.size(); }
+    const double* slope(int64_t book) const { return slopes.data() + book * nodes.size(); }
+};
+
+// Function of a table's row, on nodes of its own or shared.
+struct Row {
+    const double *nodes, *values, *slopes;
+};
+
+inline void law_and_density(const MapInputs& in, double z, double& law, double& density) {
+    const double reach = in.law_reach;
+    double inside = z > -reach ? z : -reach;
+    inside = inside < reach ? inside : reach;
+    const int32_t place = static_cast<int32_t>(inside * in.entries_per_unit + (reach * in.entries_per_unit + 0.5));
+    const double entry = (place - static_cast<int32_t>(reach * in.entries_per_unit)) * (1.0 / in.entries_per_unit);
+    const double d = inside - entry;
+    const double at_entry = in.density[place];
+    double b1 = -entry;
+    double b2 = -(entry * b1 + 1.0) * (1.0 / 2.0);
+    double b3 = -(entry * b2 + b1) * (1.0 / 3.0);
+    double b4 = -(entry * b3 + b2) * (1.0 / 4.0);
+    double b5 = -(entry * b4 + b3) * (1.0 / 5.0);
+    double b6 = -(entry * b5 + b4) * (1.0 / 6.0);
+    density = at_entry * (1.0 + d * (b1 + d * (b2 + d * (b3 + d * (b4 + d * (b5 + d * b6))))));
+    b1 = b1 * (1.0 / 2.0);
+    b2 = b2 * (1.0 / 3.0);
+    b3 = b3 * (1.0 / 4.0);
+    b4 = b4 * (1.0 / 5.0);
+    b5 = b5 * (1.0 / 6.0);
+    b6 = b6 * (1.0 / 7.0);
+    const double rise = d * (1.0 + d * (b1 + d * (b2 + d * (b3 + d * (b4 + d * (b5 + d * b6))))));
+    law = in.law[place] + at_entry * rise;
+}
+
+class Builder {
+  public:
+    explicit Builder(const MapInputs& inputs) : in(inputs) {}
+    void build();
+    MapOutputs outputs() const;
+
+  private:
+    const MapInputs in;
+    Live live;
+    Curve curve;
+    // Results.
+    int64_t done = 0;
+    std::vector<float> line, table_clip, table_scale;
+    std::vector<int64_t> table_lines, table_zones, event;
+    Reals value, event_range;
+    // Scratch.
+    Curve joined;
+    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
+    Reals zone_edges, zone_first;
+    std::vector<int32_t> cell, below, from_edge;
+    // Numbers of cells, whole.
+    Reals cells, fewest;
+    std::vector<Row> rows;
+
+    void live_at(double minute, bool after_settlement);
+    void base_nodes();
+    void unfloored(const Reals& s, Reals& values, Reals& slopes);
+    double feedback(double s, int64_t book);
+    void join();
+    void between();
+    bool note_events(int64_t instant);
+    void crossings();
+    void apply_floor();
+    bool hedge_fits() const;
+    bool add_table(double tolerance);
+    void sharpest(const Row& row, double* of_zone);
+    void fewest_cells();
+    void bring_down(int64_t zones, int64_t together);
+    void add_lines(double low, double high);
+    void find_cells(const Row& row, const double* of_row, double low, double width);
+    void hermite_walking(const Row& row, const double* x, size_t count, double* out);
+    void hermite(const Row& row, const double* x, size_t count, double* out) const;
+};
+
+void Builder::live_at(double minute, bool after_settlement) {
+    for (Reals* own : {&live.put, &live.units, &live.centre, &live.width, &live.scale, &live.slope_units}) own->clear();
+    live.group.clear();
+    for (int64_t i = 0; i < in.positions; ++i) {
+        if (!(after_settlement ? in.settlement[i] > minute : in.settlement[i] >= minute)) continue;
+        const double left = in.settlement[i] - minute;
+        const double years = (left > in.shortest_life ? left : in.shortest_life) / in.minutes_per_year;
+        const double width = in.iv[i] * std::sqrt(years);
+        live.group.push_back(in.group[i]);
+        live.put.push_back(in.put[i]);
+        live.units.push_back(in.units[i]);
+        live.centre.push_back(in.log_strike[i] - in.carry[i] * years - 0.5 * (width * width));
+        live.width.push_back(width);
+        live.scale.push_back(1.0 / width);
+        live.slope_units.push_back(in.units[i] * (1.0 / width));
+    }
+}
+
+void Builder::base_nodes() {
+    const double reach = in.reach, least = in.smallest_stretch;
+    breaks = {-reach, 0.0, reach};
+    for (size_t i = 0; i < live.width.size(); ++i) {
+        const double far = in.widths_covered * live.width[i];
+        for (const double end : {live.centre[i] - far, live.centre[i] + far}) {
+            if (end > -reach && end < reach && std::fabs(end) > least && reach - end > least && end + reach > least) {
+                breaks.push_back(end);
+            }
+        }
+    }
+    std::sort(breaks.begin(), breaks.end());
+    size_t kept = 1;
+    for (size_t i = 1, before = 0; i < breaks.size(); ++i) {
+        const double gap = breaks[i] - breaks[before];
+        before = i;
+        if (gap > least) more.push_back(breaks[i]);
+    }
+    for (const double end : more) breaks[kept++] = end;
+    more.clear();
+    breaks.resize(kept);
+
+    const size_t stretches = breaks.size() - 1;
+    middle.resize(stretches);
+    finest.assign(stretches, in.coarse_spacing);
+    for (size_t i = 0; i < stretches; ++i) middle[i] = 0.5 * (breaks[i + 1] + breaks[i]);
+    for (size_t i = 0; i < live.width.size(); ++i) {
+        const double far = in.widths_covered * live.width[i], own = live.width[i] / in.nodes_per_width;
+        const double low = live.centre[i] - far, high = live.centre[i] + far;
+        const size_t first = std::upper_bound(middle.begin(), middle.end(), low) - middle.begin();
+        const size_t last = std::lower_bound(middle.begin(), middle.end(), high) - middle.begin();
+        for (size_t j = first; j < last; ++j) finest[j] = own < finest[j] ? own : finest[j];
+    }
+    curve.nodes.clear();
+    for (size_t i = 0; i < stretches; ++i) {
+        const double width = breaks[i + 1] - breaks[i];
+        const int64_t count = static_cast<int64_t>(std::ceil(width / finest[i]));
+        const double step = width / static_cast<double>(count);
+        for (int64_t k = 0; k < count; ++k) curve.nodes.push_back(breaks[i] + static_cast<double>(k) * step);
+    }
+    curve.nodes.push_back(reach);
+}
+
+// s + κ·D and 1 + κ·∂D/∂s of every book at ascending s, row by row.
+void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
+    const size_t n = s.size();
+    hedge.assign(in.groups * n, 0.0);
+    slope.assign(in.groups * n, 0.0);
+    for (size_t i = 0; i < live.width.size(); ++i) {
+        double *const own_hedge = hedge.data() + live.group[i] * n, *const own_slope = slope.data() + live.group[i] * n;
+        const double centre = live.centre[i], scale = live.scale[i], put = live.put[i];
+        const double units = live.units[i], slope_units = live.slope_units[i];
+        const double far = (in.law_reach + in.spare) * live.width[i];
+        const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
+        const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
+        const double before = units * (0.0 - put), after = units * (1.0 - put);
+        VECTORISED
+        for (size_t j = 0; j < low; ++j) own_hedge[j] += before;
+        VECTORISED
+        for (size_t j = low; j < high; ++j) {
+            double law, density;
+            law_and_density(in, (s[j] - centre) * scale, law, density);
+            own_hedge[j] += units * (law - put);
+            own_slope[j] += slope_units * density;
+        }
+        VECTORISED
+        for (size_t j = high; j < n; ++j) own_hedge[j] += after;
+    }
+    values.resize(in.books * n);
+    slopes.resize(in.books * n);
+    for (int64_t book = 0; book < in.books; ++book) {
+        double *const value = values.data() + book * n, *const factor = slopes.data() + book * n;
+        std::fill(value, value + n, 0.0);
+        std::fill(factor, factor + n, 0.0);
+        for (int64_t g = 0; g < in.groups; ++g) {
+            const double weight = in.weights[book * in.groups + g];
+            const double *const d = hedge.data() + g * n, *const m = slope.data() + g * n;
+            VECTORISED
+            for (size_t j = 0; j < n; ++j) {
+                value[j] += weight * d[j];
+                factor[j] += weight * m[j];
+            }
+        }
+        VECTORISED
+        for (size_t j = 0; j < n; ++j) {
+            value[j] = s[j] + in.kappa * value[j];
+            factor[j] = 1.0 + in.kappa * factor[j];
+        }
+    }
+}
+
+// 1 + κ·∂D/∂s of one book at one place.
+double Builder::feedback(double s, int64_t book) {
+    Reals& by_group = hedge;
+    by_group.assign(in.groups, 0.0);
+    for (size_t i = 0; i < live.width.size(); ++i) {
+        double law, density;
+        law_and_density(in, (s - live.centre[i]) * live.scale[i], law, density);
+        by_group[live.group[i]] += live.slope_units[i] * density;
+    }
+    double total = 0.0;
+    for (int64_t g = 0; g < in.groups; ++g) total += in.weights[book * in.groups + g] * by_group[g];
+    return 1.0 + in.kappa * total;
+}
+
+// The curve with more nodes.
+void Builder::join() {
+    if (more.empty()) return;
+    unfloored(more, more_values, more_slopes);
+    const size_t n = curve.nodes.size(), added = more.size(), both = n + added;
+    joined.nodes.resize(both);
+    joined.values.resize(in.books * both);
+    joined.slopes.resize(in.books * both);
+    cell.resize(both);
+    size_t i = 0, k = 0;
+    for (size_t j = 0; j < both; ++j) {
+        const bool old = k == added || (i < n && curve.nodes[i] <= more[k]);
+        joined.nodes[j] = old ? curve.nodes[i] : more[k];
+        cell[j] = old ? static_cast<int32_t>(i++) : -1 - static_cast<int32_t>(k++);
+    }
+    for (int64_t book = 0; book < in.books; ++book) {
+        for (size_t j = 0; j < both; ++j) {
+            const bool old = cell[j] >= 0;
+            const size_t from = old ? book * n + cell[j] : book * added + (-1 - cell[j]);
+            joined.values[book * both + j] = (old ? curve.values : more_values)[from];
+            joined.slopes[book * both + j] = (old ? curve.slopes : more_slopes)[from];
+        }
+    }
+    std::swap(curve, joined);
+    more.clear();
+}
+
+// Places that cut the cells over which the feedback factor changes much.
+void Builder::between() {
+    const size_t n = curve.nodes.size();
+    // How much more than its due the factor changes over a cell, of the books the most.
+    excess.assign(n, 0.0);
+    double* const beyond = excess.data();
+    for (int64_t book = 0; book < in.books; ++book) {
+        const double* const m = curve.slope(book);
+        VECTORISED
+        for (size_t j = 0; j < n - 1; ++j) {
+            const double a = m[j] > in.least ? m[j] : in.least, b = m[j + 1] > in.least ? m[j + 1] : in.least;
+            const double own = std::fabs(b - a) - in.largest_change * (a < b ? a : b);
+            beyond[j] = own > beyond[j] ? own : beyond[j];
+        }
+    }
+    for (size_t j = 0; j < n - 1; ++j) {
+        if (!(beyond[j] > 0.0)) continue;
+        const double low = curve.nodes[j], width = curve.nodes[j + 1] - low;
+        for (int64_t k = 1; k < in.pieces; ++k) {
+            more.push_back(low + width * (static_cast<double>(k) / static_cast<double>(in.pieces)));
+        }
+    }
+}
+
+bool Builder::note_events(int64_t instant) {
+    const size_t n = curve.nodes.size(), before = event.size();
+    for (int64_t book = 0; book < in.books; ++book) {
+        const double* const m = curve.slope(book);
+        double lowest = m[0];
+        _Pragma("omp simd reduction(min : lowest)")
+        for (size_t j = 1; j < n; ++j) lowest = m[j] < lowest ? m[j] : lowest;
+        if (!(lowest < in.least)) continue;
+        size_t first = 0, last = n - 1;
+        while (!(m[first] < in.least)) ++first;
+        while (!(m[last] < in.least)) --last;
+        event.insert(event.end(), {instant, book});
+        event_range.insert(event_range.end(), {lowest, curve.nodes[first], curve.nodes[last]});
+    }
+    return event.size() > before;
+}
+
+// Every place between nodes where a book's feedback factor crosses the floor.
+void Builder::crossings() {
+    const size_t n = curve.nodes.size();
+    for (int64_t book = 0; book < in.books; ++book) {
+        const double* const m = curve.slope(book);
+        for (size_t j = 0; j < n - 1; ++j) {
+            double at_low = m[j] - in.m_floor, at_high = m[j + 1] - in.m_floor;
+            if ((at_low < 0) == (at_high < 0)) continue;
+            double low = curve.nodes[j], high = curve.nodes[j + 1];
+            for (int64_t step = 0; step < in.crossing_steps; ++step) {
+                const double place = low + (high - low) * at_low / (at_low - at_high);
+                const double at_place = feedback(place, book) - in.m_floor;
+                const bool beyond = (at_place < 0) == (at_low < 0);
+                (beyond ? low : high) = place;
+                (beyond ? at_low : at_high) = at_place;
+            }
+            const double crossing = low + (high - low) * at_low / (at_low - at_high);
+            if (crossing - curve.nodes[j] > in.smallest_cell && curve.nodes[j + 1] - crossing > in.smallest_cell) {
+                more.push_back(crossing);
+            }
+        }
+    }
+    std::sort(more.begin(), more.end());
+    double before = -INFINITY;
+    size_t kept = 0;
+    for (size_t k = 0; k < more.size(); ++k) {
+        const double crossing = more[k];
+        if (crossing - before > in.smallest_cell) more[kept++] = crossing;
+        before = crossing;
+    }
+    more.resize(kept);
+}
+
+void Builder::apply_floor() {
+    const size_t n = curve.nodes.size();
+    const size_t zero = std::lower_bound(curve.nodes.begin(), curve.nodes.end(), 0.0) - curve.nodes.begin();
+    Reals& added = more_values;
+    added.resize(n);
+    for (int64_t book = 0; book < in.books; ++book) {
+        double *const value = curve.values.data() + book * n, *const m = curve.slopes.data() + book * n;
+        if (std::none_of(m, m + n, [this](double own) { return own < in.m_floor; })) continue;
+        added[0] = 0.0;
+        for (size_t j = 0; j < n - 1; ++j) {
+            const bool floored = 0.5 * (m[j + 1] + m[j]) < in.m_floor;
+            const double area = in.m_floor * (curve.nodes[j + 1] - curve.nodes[j]) - (value[j + 1] - value[j]);
+            added[j + 1] = added[j] + (floored ? area : 0.0);
+        }
+        const double origin = added[zero];
+        VECTORISED
+        for (size_t j = 0; j < n; ++j) {
+            value[j] = value[j] + added[j] - origin;
+            m[j] = m[j] > in.m_floor ? m[j] : in.m_floor;
+        }
+    }
+}
+
+bool Builder::hedge_fits() const {
+    int misfits = 0;
+    for (int64_t book = 0; book < in.books; ++book) {
+        const double *const value = curve.value(book), *const s = curve.nodes.data();
+        const size_t n = curve.nodes.size();
+        _Pragma("omp simd reduction(| : misfits)")
+        for (size_t j = 0; j < n; ++j) misfits |= !(std::fabs(value[j] - s[j]) <= in.largest_hedge);
+    }
+    return misfits == 0;
+}
+
+// Piecewise cubic at x, which mostly ascends.
+void Builder::hermite_walking(const Row& row, const double* x, size_t count, double* out) {
+    const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
+    cell.resize(count);
+    int32_t here = 0;
+    for (size_t i = 0; i < count; ++i) {
+        while (here < last && row.nodes[here + 1] <= x[i]) ++here;
+        while (here > 0 && row.nodes[here] > x[i]) --here;
+        cell[i] = here;
+    }
+    hermite(row, x, count, out);
+}
+
+// Piecewise cubic at x, whose cells are known.
+void Builder::hermite(const Row& row, const double* x, size_t count, double* out) const {
+    const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
+    const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
+    const int32_t* const at = cell.data();
+    VECTORISED
+    for (size_t i = 0; i < count; ++i) {
+        const int32_t c = at[i];
+        const double low = nodes[c], from = values[c], width = nodes[c + 1] - low;
+        const double t = (x[i] - low) / width, rise = values[c + 1] - from;
+        const double start = slopes[c] * width, end = slopes[c + 1] * width;
+        out[i] = from + t * (start + t * ((3 * rise - 2 * start - end) + t * (start + end - 2 * rise)));
+    }
+    const double low = nodes[0], high = nodes[last + 1];
+    for (size_t i = 0; i < count; ++i) {
+        if (x[i] < low) out[i] = values[0] + slopes[0] * (x[i] - low);
+        if (x[i] > high) out[i] = values[last + 1] + slopes[last + 1] * (x[i] - high);
+    }
+}
+
+// Sharpest bend of a row in each of the finest zones: of the intervals that the zone touches and one more to each side.
+// Those are the three intervals next to every node of the zone, and the three next to its start.
+void Builder::sharpest(const Row& row, double* of_zone) {
+    const size_t n = curve.nodes.size();
+    const int32_t zones = static_cast<int32_t>(zone_edges.size()) - 1;
+    const double *const edge = zone_edges.data(), *const node = row.nodes;
+    const double low = edge[0], per_unit = static_cast<double>(zones) / (edge[zones] - low);
+    // Bends from place two on, and around them intervals that are none.
+    bends.assign(n + 3, 0.0);
+    double* const bend = bends.data();
+    VECTORISED
+    for (size_t j = 0; j < n - 1; ++j) {
+        bend[j + 2] = std::fabs((row.slopes[j + 1] - row.slopes[j]) / (node[j + 1] - node[j]));
+    }
+    VECTORISED
+    for (size_t j = 0; j < n + 1; ++j) {
+        const double side = bend[j] > bend[j + 1] ? bend[j] : bend[j + 1];
+        bend[j] = side > bend[j + 2] ? side : bend[j + 2];
+    }
+    // Now place j holds the most of the three intervals that end with the one from node j on.
+    cell.resize(n);
+    int32_t* const above = cell.data();
+    VECTORISED
+    for (size_t j = 0; j < n; ++j) {
+        // The first edge above the node; `near` is at most one off.
+        int32_t near = static_cast<int32_t>((node[j] - low) * per_unit);
+        near = near < zones - 1 ? near : zones - 1;
+        above[j] = near + (node[j] >= edge[near]) + (node[j] >= edge[near + 1]);
+    }
+    // By edge, the first node from which on it is the first above; then, from the last edge down, the nodes below each.
+    below.assign(zones + 2, static_cast<int32_t>(n));
+    for (size_t j = n; j > 0; --j) below[above[j - 1]] = static_cast<int32_t>(j - 1);
+    int32_t start = below[zones + 1];
+    for (int32_t k = zones - 1; k >= 0; --k) {
+        start = below[k + 1] < start ? below[k + 1] : start;
+        size_t from = start;
+        while (from < n && node[from] <= edge[k]) ++from;
+        of_zone[k] = bend[from];
+    }
+    for (size_t j = 0; j < n; ++j) {
+        double& most = of_zone[above[j] < zones ? above[j] - 1 : zones - 1];
+        most = bend[j + 1] > most ? bend[j + 1] : most;
+    }
+}
+
+// Cells of each row's zones for the number of zones that takes the fewest lines, the smallest such number. `needed` is
+// brought down from the finest zones to each choice in turn.
+void Builder::fewest_cells() {
+    const int64_t count = rows.size();
+    double least_lines = INFINITY, least_cells = 0.0;
+    double most_needed = 0.0;
+    const double* const of_finest = needed.data();
+    const size_t finest_zones = needed.size();
+    _Pragma("omp simd reduction(max : most_needed)")
+    for (size_t k = 0; k < finest_zones; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
+    if (!(most_needed > static_cast<double>(in.most_cells))) {
+        for (int64_t choice = in.zone_choices - 1; choice >= 0; --choice) {
+            const int64_t zones = in.zones[choice], all = count * zones;
+            if (choice < in.zone_choices - 1) bring_down(all, in.zones[choice + 1] / zones);
+            cells.resize(all);
+            double total = 0.0;
+            const double share = static_cast<double>(zones);
+            const double* const of_zone = needed.data();
+            double* const own = cells.data();
+            VECTORISED
+            for (int64_t k = 0; k < all; ++k) {
+                const double wanted = std::ceil(of_zone[k] / share);
+                own[k] = wanted > 1.0 ? wanted : 1.0;
+            }
+            // Whole numbers below 2^53 add up alike in any order.
+            _Pragma("omp simd reduction(+ : total)")
+            for (int64_t k = 0; k < all; ++k) total += own[k];
+            for (const int64_t end : {int64_t{0}, zones - 1}) {
+                double most = 1.0;
+                for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * zones + end]);
+                for (int64_t row = 0; row < count; ++row) {
+                    total += most - cells[row * zones + end];
+                    cells[row * zones + end] = most;
+                }
+            }
+            if (static_cast<double>(all) + total <= least_lines) {
+                least_lines = static_cast<double>(all) + total;
+                least_cells = total;
+                fewest.swap(cells);
+            }
+        }
+        if (least_cells <= static_cast<double>(in.most_cells)) return;
+    }
+    fewest.assign(count, static_cast<double>((in.most_cells + count - 1) / count));
+}
+
+// What `zones` zones need, each the most of so many finer ones.
+void Builder::bring_down(int64_t zones, int64_t together) {
+    double* const of_zone = needed.data();
+    if (together == 2) {
+        // Each is written after it has been read.
+        for (int64_t k = 0; k < zones; ++k) {
+            const double a = of_zone[2 * k], b = of_zone[2 * k + 1];
+            of_zone[k] = a > b ? a : b;
+        }
+        return;
+    }
+    for (int64_t zone = 0; zone < zones; ++zone) {
+        double most = of_zone[zone * together];
+        for (int64_t k = 1; k < together; ++k) {
+            most = of_zone[zone * together + k] > most ? of_zone[zone * together + k] : most;
+        }
+        of_zone[zone] = most;
+    }
+}
+
+// Cells of a row's nodes in which its edges lie, found the other way round, from the first edge not below each node.
+// `of_row` has the cells of each zone, `width` is a zone's.
+void Builder::find_cells(const Row& row, const double* of_row, double low, double width) {
+    const size_t n = curve.nodes.size(), count = edges.size();
+    const int32_t last = static_cast<int32_t>(n) - 2, zones = static_cast<int32_t>(zone_first.size());
+    const double *const node = row.nodes, *const edge = edges.data(), *const first = zone_first.data();
+    from_edge.resize(n);
+    int32_t* const from = from_edge.data();
+    const double per_unit = 1.0 / width;
+    const int32_t furthest = static_cast<int32_t>(count) - 2;
+    VECTORISED
+    for (size_t j = 0; j < n; ++j) {
+        int32_t zone = static_cast<int32_t>((node[j] - low) * per_unit);
+        zone = zone < zones - 1 ? zone : zones - 1;
+        // Up to one edge before the last one that is not above the node, by half an edge more than rounding shifts it.
+        const double place = first[zone] + (node[j] - (low + width * zone)) * (of_row[zone] * per_unit) - 0.5;
+        int32_t near = static_cast<int32_t>(place);
+        near = near > 0 ? near : 0;
+        near = near < furthest ? near : furthest;
+        from[j] = near + (edge[near] < node[j]) + (edge[near + 1] < node[j]);
+    }
+    cell.assign(count + 1, 0);
+    int32_t* const nodes_up_to = cell.data();
+    for (size_t j = 0; j < n; ++j) nodes_up_to[from[j]] = static_cast<int32_t>(j) + 1;
+    int32_t most = 0;
+    for (size_t k = 0; k < count; ++k) {
+        most = nodes_up_to[k] > most ? nodes_up_to[k] : most;
+        const int32_t here = most > 0 ? most - 1 : 0;
+        nodes_up_to[k] = here < last ? here : last;
+    }
+}
+
+void Builder::add_lines(double low, double high) {
+    const int64_t count = rows.size(), zones = fewest.size() / count;
+    const double width = (high - low) / static_cast<double>(zones);
+    int64_t total = count * zones;
+    for (const double own : fewest) total += static_cast<int64_t>(own);
+    const size_t start = line.size() / 2;
+    line.resize(2 * (start + total));
+    float* const table = line.data() + 2 * start;
+    int64_t first = count * zones;
+    for (int64_t row = 0; row < count; ++row) {
+        const int64_t row_first = first;
+        edges.clear();
+        zone_first.resize(zones);
+        for (int64_t zone = 0; zone < zones; ++zone) {
+            const int64_t own = static_cast<int64_t>(fewest[row * zones + zone]);
+            const double zone_low = low + width * static_cast<double>(zone);
+            const float zone_slope = static_cast<float>(fewest[row * zones + zone] / width);
+            table[2 * (row * zones + zone)] =
+                static_cast<float>(static_cast<double>(first) - static_cast<double>(zone_slope) * zone_low);
+            table[2 * (row * zones + zone) + 1] = zone_slope;
+            const double step = width / fewest[row * zones + zone];
+            const size_t before = edges.size();
+            zone_first[zone] = static_cast<double>(before);
+            edges.resize(before + own);
+            double* const of_zone = edges.data() + before;
+            for (int64_t k = 0; k < own; ++k) of_zone[k] = zone_low + static_cast<double>(k) * step;
+            first += own;
+        }
+        edges.push_back(high);
+        at_edges.resize(edges.size());
+        find_cells(rows[row], fewest.data() + row * zones, low, width);
+        hermite(rows[row], edges.data(), edges.size(), at_edges.data());
+        const double *const e = edges.data(), *const f = at_edges.data();
+        float* const chord = table + 2 * row_first;
+        const int64_t chords = first - row_first;
+        VECTORISED
+        for (int64_t k = 0; k < chords; ++k) {
+            const float chord_slope = static_cast<float>((f[k + 1] - f[k]) / (e[k + 1] - e[k]));
+            const double centre = 0.5 * (e[k + 1] + e[k]);
+            chord[2 * k] = static_cast<float>(0.5 * (f[k + 1] + f[k]) - static_cast<double>(chord_slope) * centre);
+            chord[2 * k + 1] = chord_slope;
+        }
+    }
+    const double margin_low = in.end_margin * width / fewest[0];
+    const double margin_high = in.end_margin * width / fewest[zones - 1];
+    table_lines.push_back(total);
+    table_zones.push_back(zones);
+    table_clip.insert(table_clip.end(), {static_cast<float>(low + margin_low), static_cast<float>(high - margin_high)});
+    table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
+}
+
+// Table of the rows; false if it would have too many cells.
+bool Builder::add_table(double tolerance) {
+    const size_t n = curve.nodes.size(), zones = in.zones[in.zone_choices - 1];
+    double low = rows[0].nodes[0], high = rows[0].nodes[n - 1];
+    for (const Row& row : rows) {
+        low = std::min(low, row.nodes[0]);
+        high = std::max(high, row.nodes[n - 1]);
+    }
+    needed.resize(rows.size() * zones);
+    zone_edges.resize(zones + 1);
+    const double width = (high - low) / static_cast<double>(zones);
+    for (size_t k = 0; k < zones; ++k) zone_edges[k] = low + width * static_cast<double>(k);
+    zone_edges[zones] = high;
+    for (size_t row = 0; row < rows.size(); ++row) sharpest(rows[row], needed.data() + row * zones);
+    double* const of_zone = needed.data();
+    const size_t all = needed.size();
+    VECTORISED
+    for (size_t k = 0; k < all; ++k) of_zone[k] = (high - low) * std::sqrt(of_zone[k] / (8.0 * tolerance));
+    fewest_cells();
+    double total = 0.0;
+    for (const double own : fewest) total += own;
+    if (total >= static_cast<double>(in.most_cells)) return false;
+    add_lines(low, high);
+    return true;
+}
+
+void Builder::build() {
+    line.reserve(1 << 19);
+    for (int64_t instant = 0; instant < in.instants; ++instant) {
+        if (static_cast<int64_t>(line.size() / 2) > in.most_lines) return;
+        live_at(in.minute[instant], in.after_settlement[instant] != 0);
+        base_nodes();
+        unfloored(curve.nodes, curve.values, curve.slopes);
+        between();
+        join();
+        const bool binds = note_events(instant);
+        if (binds && !(in.m_floor > 0.0)) return;
+        if (binds) {
+            crossings();
+            join();
+            apply_floor();
+        }
+        if (!hedge_fits()) return;
+
+        const size_t n = curve.nodes.size();
+        if (in.wanted[instant] & 1) {
+            inverse.resize(in.books * n);
+            const double* const slopes = curve.slopes.data();
+            double* const of_inverse = inverse.data();
+            const size_t all = in.books * n;
+            VECTORISED
+            for (size_t j = 0; j < all; ++j) of_inverse[j] = 1.0 / slopes[j];
+            rows.clear();
+            for (int64_t book = 0; book < in.books; ++book) {
+                rows.push_back({curve.value(book), curve.nodes.data(), inverse.data() + book * n});
+            }
+            if (!add_table(in.inverse_tolerance)) return;
+        }
+        rows.clear();
+        for (int64_t book = 0; book < in.books; ++book) {
+            rows.push_back({curve.nodes.data(), curve.value(book), curve.slope(book)});
+        }
+        if ((in.wanted[instant] & 2) && !add_table(in.forward_tolerance)) return;
+        for (int64_t book = 0; book < in.books; ++book) {
+            value.resize(value.size() + in.places);
+            hermite_walking(rows[book], in.place, in.places, value.data() + value.size() - in.places);
+        }
+        done = instant + 1;
+    }
+}
+
+MapOutputs Builder::outputs() const {
+    return {done,
+            static_cast<int64_t>(table_lines.size()),
+            static_cast<int64_t>(line.size() / 2),
+            static_cast<int64_t>(event.size() / 2),
+            line.data(),
+            table_lines.data(),
+            table_zones.data(),
+            table_clip.data(),
+            table_scale.data(),
+            value.data(),
+            event.data(),
+            event_range.data()};
+}
+
+}  // namespace
+
+// Build tables and barriers; the outputs hold until `free_map_tables`. Null for want of memory.
+extern "C" __attribute__((visibility("default"))) void* build_map_tables(const MapInputs* inputs, MapOutputs* outputs) {
+    try {
+        std::unique_ptr<Builder> builder(new Builder(*inputs));
+        builder->build();
+        *outputs = builder->outputs();
+        return builder.release();
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+extern "C" __attribute__((visibility("default"))) void free_map_tables(void* builder) {
+    delete static_cast<Builder*>(builder);
+}
