@@ -160,7 +160,7 @@ class Batch:
 
         Errors: InputError if the pattern matches nothing.
         """
-        matching = [case for case in self.cases if pattern is None or fnmatchcase(case.name, pattern)]
+        matching = [case for case in self.cases if is_chosen(case.name, pattern)]
         if not matching:
             names = ", ".join(case.name for case in self.cases[:4])
             raise InputError(
@@ -169,6 +169,11 @@ class Batch:
         index, shards = shard or (0, 1)
         others = [case for case in matching if case.name != self.baseline]
         return self.baseline_case, *others[index::shards]
+
+
+def is_chosen(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a shell pattern, or is the pattern itself, brackets and all; any name does without."""
+    return pattern is None or name == pattern or fnmatchcase(name, pattern)
 
 
 def builtin_batches() -> dict[str, str]:
@@ -400,4 +405,5 @@ def _part(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else shown(value)
+    """Text of a value as a cell of a table; empty where a scenario has none."""
+    return value if isinstance(value, str) else "" if value is None else shown(value)

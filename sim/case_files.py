@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,8 @@ from sim.pairs import PairCounts, Records
 
 AXES_ARRAYS = ("step_time", "close_edges")
 PAIR_ARRAYS = ("first", "above", "below")
+# What reading an archive raises: TypeError where it is a bare array, RuntimeError where a flag in it is wrong.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except _UNREADABLE as error:
         raise _damaged(file, error) from error
 
 
