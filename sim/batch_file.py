@@ -40,7 +40,7 @@ from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
 from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
 from sim.scenario_overrides import apply_settings, plain_key, values_at
-from sim.scenario_values import shown
+from sim.scenario_values import shown, shown_key
 from sim.toml_file import FileKind, is_path
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
@@ -320,17 +320,17 @@ class _Maker:
         sign = "=" if plain_key(name) == name.strip() else "*"
         for value in values:
             label = value if isinstance(value, str) else shown(value)
-            yield f"{short}{sign}{_part(label)}", label, {name: value}
+            yield _part(f"{short}{sign}{label}"), label, {name: value}
 
     def _labelled_axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
         for index, value in enumerate(values):
             keys = set(value) if isinstance(value, dict) else set()
             if keys != {"label", "set"} or not isinstance(value["set"], dict):
                 why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
-                self._refuse("", Problem("", f"grid.{name}[{index}]", shown(value), why, "Try completing it."))
+                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, "Try completing it."))
                 continue
             label = str(value["label"])
-            yield f"{name}={_part(label)}", label, value["set"]
+            yield _part(f"{name}={label}"), label, value["set"]
 
     def _case(
         self, index: int, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
@@ -399,7 +399,7 @@ def _folder(index: int, name: str) -> str:
 
 
 def _part(text: str) -> str:
-    """Label of a value as a part of a case's name."""
+    """Part of a case's name that an axis and the label of its value make."""
     kept = "".join("-" if c in "/\\" or not c.isprintable() else c for c in text)
     return kept.strip()
 

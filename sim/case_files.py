@@ -115,7 +115,8 @@ def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # NumPy would leave a damaged file open.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise _damaged(file, error) from error
