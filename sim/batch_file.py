@@ -40,7 +40,7 @@ from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
 from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
 from sim.scenario_overrides import apply_settings, plain_key, values_at
-from sim.scenario_values import shown
+from sim.scenario_values import shown, shown_key
 from sim.toml_file import FileKind, is_path
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
@@ -108,7 +108,6 @@ class Case:
     point: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
 
-
 @dataclass(frozen=True)
 class Batch:
     """A family of scenarios that share their draws.
@@ -161,7 +160,7 @@ class Batch:
 
         Errors: InputError if the pattern matches nothing.
         """
-        matching = [case for case in self.cases if pattern is None or fnmatchcase(case.name, pattern)]
+        matching = [case for case in self.cases if is_chosen(case.name, pattern)]
         if not matching:
             names = ", ".join(case.name for case in self.cases[:4])
             raise InputError(
@@ -170,6 +169,11 @@ class Batch:
         index, shards = shard or (0, 1)
         others = [case for case in matching if case.name != self.baseline]
         return self.baseline_case, *others[index::shards]
+
+
+def is_chosen(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a shell pattern, or is the pattern itself, brackets and all; any name does without."""
+    return pattern is None or name == pattern or fnmatchcase(name, pattern)
 
 
 def builtin_batches() -> dict[str, str]:
@@ -254,9 +258,7 @@ class _Maker:
         stated = list(self._stated())
         names = [name for name, _, _ in stated]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self._refuse(
-                "", Problem("", "name", shown(name), "two cases have this name", "Try another name.")
-            )
+            self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
         if self.table.baseline not in names:
             why, hint = "is no case", f"Try leaving it out, or one of: {', '.join(names[:5])}."
             self._refuse("", Problem("", "baseline", shown(self.table.baseline), why, hint))
@@ -318,27 +320,20 @@ class _Maker:
         sign = "=" if plain_key(name) == name.strip() else "*"
         for value in values:
             label = value if isinstance(value, str) else shown(value)
-            yield f"{short}{sign}{_part(label)}", label, {name: value}
+            yield _part(f"{short}{sign}{label}"), label, {name: value}
 
     def _labelled_axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
         for index, value in enumerate(values):
             keys = set(value) if isinstance(value, dict) else set()
             if keys != {"label", "set"} or not isinstance(value["set"], dict):
                 why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
-                self._refuse(
-                    "", Problem("", f"grid.{name}[{index}]", shown(value), why, "Try completing it.")
-                )
+                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, "Try completing it."))
                 continue
             label = str(value["label"])
-            yield f"{name}={_part(label)}", label, value["set"]
+            yield _part(f"{name}={label}"), label, value["set"]
 
     def _case(
-        self,
-        index: int,
-        name: str,
-        settings: SequenceOfSettings,
-        point: dict[str, str],
-        columns: Sequence[str],
+        self, index: int, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
     ) -> Case | None:
         data = scenario_data(self.base)
         _, problems = apply_settings(data, settings, "")
@@ -404,10 +399,11 @@ def _folder(index: int, name: str) -> str:
 
 
 def _part(text: str) -> str:
-    """Label of a value as a part of a case's name."""
+    """Part of a case's name that an axis and the label of its value make."""
     kept = "".join("-" if c in "/\\" or not c.isprintable() else c for c in text)
     return kept.strip()
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else shown(value)
+    """Text of a value as a cell of a table; empty where a scenario has none."""
+    return value if isinstance(value, str) else "" if value is None else shown(value)

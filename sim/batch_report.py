@@ -48,12 +48,22 @@ def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
     if len(finished) > 1:
         print_view(band_view(run.rows, names), console)
         console.print()
+        for band in bands(run.rows):
+            if band.event != "neither":
+                name = names[band.event]
+                console.print(f"{name} is lowest in: {band.lowest_case}", soft_wrap=True)
+                console.print(f"{name} is highest in: {band.highest_case}", soft_wrap=True)
+        console.print()
         for event in ("first_upper", "first_lower"):
             table = drivers_view(batch, run.rows, event, names[event])
             if table is not None:
                 print_view(table, console)
                 console.print()
         console.print(Text(MODEL_RISK_OF_BATCH, "italic"))
+    warned = [row["scenario"] for row in finished if row["warnings"]]
+    if warned:
+        told = f"in {plural(len(warned), 'case')}; see the column warnings of batch.csv"
+        console.print(Text.assemble(("warnings: ", "bold yellow"), told))
     for row in run.rows:
         if row["status"] == FAILED:
             console.print(Text.assemble(("failed: ", "bold red"), f"{row['scenario']}: {row['error']}"))
@@ -83,16 +93,14 @@ def _difference(row: Row, event: str) -> str:
 
 
 def band_view(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
-    """Table of the lowest, the median and the highest odds of every event, and in which cases."""
+    """Table of the lowest, the median and the highest odds of every event."""
     table = new_table()
     table.add_column("odds over all cases", no_wrap=True)
     for heading in ("lowest", "median", "highest"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("lowest in", overflow="fold")
-    table.add_column("highest in", overflow="fold")
     for band in bands(rows):
         odds = (f"{100 * share:.1f}%" for share in (band.lowest, band.median, band.highest))
-        table.add_row(names[band.event], *odds, band.lowest_case, band.highest_case)
+        table.add_row(names[band.event], *odds)
     return table
 
 
@@ -111,7 +119,12 @@ def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Ta
     for driver in found:
         low, high = f"{100 * driver.low:.1f}%", f"{100 * driver.high:.1f}%"
         table.add_row(
-            driver.axis, low, driver.low_label, high, driver.high_label, f"{100 * driver.share:.0f}%"
+            plain_key(driver.axis).rpartition(".")[2],
+            low,
+            driver.low_label,
+            high,
+            driver.high_label,
+            f"{100 * driver.share:.0f}%",
         )
     return table
 

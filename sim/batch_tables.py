@@ -102,7 +102,7 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
 
     Columns: scenario, one for each parameter that differs, status, paths; for each event of `FIRST_TARGETS` its odds
     with dealers, with ci_low and ci_high, without, and the difference to the baseline with ci_low and ci_high; then
-    seconds, engine and error.
+    seconds, engine, warnings and error.
     """
     row: Row = {"scenario": case.name, **case.parameters, "status": state.status}
     row["paths"] = None if counts is None else counts.outcomes.paths
@@ -121,6 +121,7 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
     seconds = [timings[name] for name in ("prepare_s", "simulate_s") if name in timings]
     row["seconds"] = round(sum(seconds), 4) if seconds else None
     row["engine"] = state.manifest.get("engine", "")
+    row["warnings"] = " | ".join(state.manifest.get("warnings", ()))
     row["error"] = " ".join(str(state.manifest.get("error", "")).split())
     return row
 

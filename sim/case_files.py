@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,8 @@ from sim.pairs import PairCounts, Records
 
 AXES_ARRAYS = ("step_time", "close_edges")
 PAIR_ARRAYS = ("first", "above", "below")
+# What reading an archive raises: TypeError where it is a bare array, RuntimeError where a flag in it is wrong.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,10 @@ def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     try:
-        with open(file, "rb") as content, np.load(content, allow_pickle=False) as archive:
+        # NumPy would leave a damaged file open.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except _UNREADABLE as error:
         raise _damaged(file, error) from error
 
 

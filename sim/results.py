@@ -214,12 +214,14 @@ def table_csv(table: pd.DataFrame, *, heading: bool = True) -> str:
 def _texts(column: NDArray[Any]) -> list[Any]:
     """Cells of a column as CSV has them. Long tables repeat their numbers, and each is formatted once."""
     if column.dtype.kind == "M":
-        column = column.astype("datetime64[D]").astype(str)
-    elif column.dtype.kind == "f":
+        days = column.astype("datetime64[D]").astype(str)
+        return np.where(np.isnat(column), "", days).tolist()  # type: ignore[no-any-return]
+    if column.dtype.kind == "f":
         bits, place = np.unique(column.astype(np.float64).view(np.int64), return_inverse=True)
         texts = ["" if math.isnan(x) else f"{x:.10g}" for x in bits.view(np.float64).tolist()]
         return np.array(texts, dtype=object)[place].tolist()  # type: ignore[no-any-return]
-    return column.tolist()  # type: ignore[no-any-return]
+    cells = column.tolist()
+    return ["" if cell != cell else cell for cell in cells] if column.dtype.kind == "O" else cells
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:

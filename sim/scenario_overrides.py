@@ -8,6 +8,7 @@ On the command line a value is a TOML value; what is none is taken as a bare str
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -107,8 +108,11 @@ def _product(present: Any, path: Path, factor: Any) -> Any:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             stands = "no number" if number is not None else "nothing"
             raise _RefusedError(f"{what} {stands}, so there is nothing to multiply", f"Try {_dotted(path)}=... .")
-    result = present * factor
-    whole = isinstance(present, int) and float(result).is_integer()
+    try:
+        result = present * factor
+        whole = isinstance(present, int) and float(result).is_integer()
+    except OverflowError as error:
+        raise _RefusedError("the product is too large", "Try a smaller factor.") from error
     return int(result) if whole else result
 
 
@@ -195,7 +199,8 @@ def _put(data: dict[str, Any], path: Path, value: Any) -> None:
                 f"{_dotted(path[:depth])} is no table", f"Try {_dotted(path[:depth])}=... as a whole."
             )
     last = path[-1]
-    node[last] = value
+    # A copy: the same settings make several scenarios, and later ones may change what is inside.
+    node[last] = copy.deepcopy(value)
     if isinstance(last, str) and last in _RIVAL:
         node.pop(_RIVAL[last], None)
 

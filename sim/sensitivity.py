@@ -6,12 +6,11 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import pandas as pd
 
-from sim.batch_file import BASE, Batch, Settings, batch_of_scenario, scenario_data
+from sim.batch_file import BASE, LONGEST_NAME, Batch, Settings, batch_of_scenario, is_chosen, scenario_data
 from sim.batch_folder import BatchFolder
 from sim.batch_tables import differences_table
 from sim.black_scholes import SESSIONS_PER_YEAR
@@ -81,14 +80,14 @@ def sensitivity_batch(
     only : shell pattern that an input's key must match.
     how : paths, seed, target_se, max_paths.
     """
-    found = tuple(one for one in bumps(scenario, bump) if only is None or fnmatchcase(one.label, only))
+    found = tuple(one for one in bumps(scenario, bump) if is_chosen(one.label, only))
     if not any(one.down_set or one.up_set for one in found):
         why = "matches no input" if only is not None else "has no input to bump"
         labels = ", ".join(one.label for one in bumps(scenario, bump))
         raise InputError([Problem("", "--only", shown(only), why, f"Inputs are {labels}.")])
     cases = [
-        {"name": f"{one.label} {way}", "set": settings}
-        for one in found
+        {"name": _case_name(index, one, way), "set": settings}
+        for index, one in enumerate(found)
         for way, settings in (("down", one.down_set), ("up", one.up_set))
         if settings
     ]
@@ -100,6 +99,11 @@ def sensitivity_batch(
         **{key: value for key, value in how.items() if value is not None},
     }
     return batch_of_scenario(data, scenario, "sensitivity"), found
+
+
+def _case_name(index: int, one: Bump, way: str) -> str:
+    name = f"{one.label} {way}"
+    return name if len(name) <= LONGEST_NAME else f"input {index} {way}"
 
 
 def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
@@ -125,7 +129,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
         )
     for index, catalyst in enumerate(scenario.catalyst):
         if len(catalyst.outcomes) > 1:
-            yield _probability(data, index, catalyst.name, bump)
+            yield _probability(data, index, bump)
     for regime in scenario.regime:
         if regime.when.startswith("closes_"):
             yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data)
@@ -136,13 +140,12 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
 def _scaled_keys(scenario: Scenario) -> Iterator[str]:
     """Keys of the numbers that are scaled; those at zero stay there."""
     data = scenario_data(scenario)
-    keys = [
-        f"volatility.{name}" for name in ("annual", "long_run_annual", "alpha", "gamma", "beta", "tail_dof")
-    ]
+    keys = [f"volatility.{name}" for name in ("annual", "long_run_annual", "alpha", "gamma", "beta", "tail_dof")]
     keys += ["volatility.overnight_share", "drift.annual", "jumps.per_year", "jumps.mean", "jumps.sd"]
     keys += [f"dealers.{name}" for name in ("impact_bp_per_bn", "impact_half_life", "m_floor")]
     for group in dict.fromkeys(position.group for position in scenario.dealers.position):
-        keys += [f"dealers.position[{group}].{name}" for name in ("gex_bn", "contracts", "iv", "carry")]
+        for name in ("gex_bn", "contracts", "iv", "carry"):
+            keys += _position_keys(data, group, name)
     for index, catalyst in enumerate(scenario.catalyst):
         for place, _ in enumerate(catalyst.outcomes):
             keys += [f"catalyst[{index}].outcomes[{place}].{name}" for name in ("mean", "sd")]
@@ -153,9 +156,17 @@ def _scaled_keys(scenario: Scenario) -> Iterator[str]:
     for key in keys:
         if constant and key == "volatility.beta":
             continue  # the recursion is off
-        values = [value for value in values_at(data, key) if value is not None]
-        if values and len(values) == len(values_at(data, key)) and any(value != 0 for value in values):
+        if any(values_at(data, key)):  # neither zero nor missing
             yield key
+
+
+def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
+    """Key of a whole group, or of each position that has it where others of its group do not."""
+    key = f"dealers.position[{group}].{name}"
+    if None not in values_at(data, key):
+        return [key]
+    positions = enumerate(data["dealers"]["position"])
+    return [f"dealers.position[{i}].{name}" for i, one in positions if one["group"] == group and name in one]
 
 
 def _possible(data: dict[str, Any], key: str, scales: Sequence[tuple[str, float]], bump: float) -> Bump:
@@ -182,7 +193,7 @@ def _whole(key: str, value: int, step: int, data: dict[str, Any]) -> Bump:
     return Bump(key, str(value), down, up, down_set, up_set)
 
 
-def _probability(data: dict[str, Any], index: int, name: str, bump: float) -> Bump:
+def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
     """Bump of the probability of a catalyst's first outcome, the others in proportion to theirs."""
     stated = [outcome["probability"] for outcome in data["catalyst"][index]["outcomes"]]
     sides: list[tuple[str, Settings]] = []
@@ -196,7 +207,9 @@ def _probability(data: dict[str, Any], index: int, name: str, bump: float) -> Bu
         }
         sides.append((f"{first:.6g}", settings) if _is_valid(data, settings) else ("-", {}))
     (down, down_set), (up, up_set) = sides
-    return Bump(f"catalyst[{name}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set)
+    return Bump(
+        f"catalyst[{index}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set
+    )
 
 
 def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
@@ -231,10 +244,10 @@ def sensitivity_table(folder: BatchFolder, found: Sequence[Bump]) -> pd.DataFram
         return pd.DataFrame(columns=list(COLUMNS))
     by_name = {case.name: case for case in batch.cases}
     rows: list[dict[str, Any]] = []
-    for one in found:
+    for index, one in enumerate(found):
         sides = {}
         for way in ("down", "up"):
-            case = by_name.get(f"{one.label} {way}")
+            case = by_name.get(_case_name(index, one, way))
             counts = folder.counts(case) if case is not None else None
             if counts is not None and counts.pairs is not None:
                 table = differences_table(counts.pairs, counts.axes, baseline.axes, BASE)

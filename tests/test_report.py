@@ -305,7 +305,7 @@ def test_progress_tells_paths_speed_and_time_left(monkeypatch: pytest.MonkeyPatc
     [(0, "0"), (999, "999"), (1500, "1.5k"), (1e6, "1M"), (2.13e7, "21.3M"), (2.5e11, "250G")],
 )
 def test_magnitudes(number: float, text: str) -> None:
-    assert report._magnitude(number) == text
+    assert report.short_number(number) == text
 
 
 @pytest.mark.parametrize(

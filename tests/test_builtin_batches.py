@@ -1,0 +1,53 @@
+"""The batches that come with the package: they load, and their cases are what their descriptions promise."""
+
+from __future__ import annotations
+
+from sim.batch_file import Batch, builtin_batches, load_batch, scenario_data
+from sim.scenario import Scenario
+from sim.scenario_file import scenario_from_mapping, scenario_hash
+
+
+def scenarios(batch: Batch) -> dict[str, Scenario]:
+    return {case.name: case.scenario for case in batch.cases if case.scenario is not None}
+
+
+def wall(scenario: Scenario) -> list[float | None]:
+    return [one.gex_bn for one in scenario.dealers.position if one.group == "wall"]
+
+
+def test_built_in_batches() -> None:
+    sizes = {name: len(load_batch(name).cases) for name in builtin_batches()}
+    assert sizes == {"horizon": 8, "model-risk": 121, "story": 8, "wall-strength": 22}
+    for name, line in builtin_batches().items():
+        batch = load_batch(name)
+        assert (batch.name, batch.base, batch.description.splitlines()[0]) == (name, "siege-of-7000", line)
+        assert 20 < len(line) < 120
+        for case in batch.cases:
+            assert case.scenario is not None
+            again = scenario_from_mapping(scenario_data(case.scenario), case.name)
+            assert scenario_hash(again) == case.hash
+
+
+def test_story_cases_are_what_they_say() -> None:
+    cases = scenarios(load_batch("story"))
+    siege = cases["siege"]
+    assert load_batch("story").baseline == "siege"
+    assert list(cases) == [
+        *("siege", "no dealers", "goldilocks", "soft data", "bond glut"),
+        *("wall doubled", "wall gone", "support held"),
+    ]
+    assert cases["no dealers"].dealers.impact_bp_per_bn == 0
+    assert wall(cases["wall doubled"]) == [2 * size for size in wall(siege) if size is not None]
+    assert wall(cases["wall gone"]) == [0.0, 0.0, 0.0]
+    assert len(cases["soft data"].catalyst) == 2
+    for name, good in (("goldilocks", True), ("soft data", False), ("bond glut", False)):
+        news = [sum(o.probability * o.mean for o in one.outcomes) > 0 for one in cases[name].catalyst]
+        assert set(news) == {good}
+
+
+def test_model_risk_spans_impact_half_life_and_sign() -> None:
+    batch = load_batch("model-risk")
+    assert [len(labels) for labels in batch.axes.values()] == [5, 4, 6]
+    assert {case.scenario.volatility.annual for case in batch.cases} == {0.141}  # type: ignore[union-attr]
+    short = [wall(case.scenario) for case in batch.cases if case.point.get("dealers") == "short wall"]  # type: ignore[arg-type]
+    assert short == [[-9.0, -2.0, -6.0]] * 20
