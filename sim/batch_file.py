@@ -66,8 +66,8 @@ class BatchTable(ScenarioTable):
 
     base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
     baseline : case that the others are compared with.
-    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", so that each case
-        infers its own fundamental volatility from it, for what is not known; or "fundamental", for what might happen.
+    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", from which each case
+        infers its own fundamental volatility, as a run does; or "fundamental", so that only the dealers change.
     set : settings of every case, the baseline included.
     grid : scenario key, or any other name with labelled values, to the list of its values.
     """
@@ -327,7 +327,8 @@ class _Maker:
             keys = set(value) if isinstance(value, dict) else set()
             if keys != {"label", "set"} or not isinstance(value["set"], dict):
                 why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
-                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, "Try completing it."))
+                key = f"grid.{shown_key(name)}[{index}]"
+                self._refuse("", Problem("", key, shown(value), why, "Try completing it."))
                 continue
             label = str(value["label"])
             yield _part(f"{name}={label}"), label, value["set"]

@@ -16,6 +16,7 @@ from sim.batch import BatchProgress, BatchRun
 from sim.batch_file import Batch
 from sim.batch_tables import FAILED, FINISHED, Row, bands, drivers
 from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
+from sim.scenario_overrides import plain_key
 
 if TYPE_CHECKING:
     import pandas as pd
