@@ -35,7 +35,7 @@ struct MapInputs {
     int64_t pieces, crossing_steps;
     // The tables.
     double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
-    int64_t most_cells, most_lines, zone_choices;
+    int64_t most_cells, zone_choices;
     const int64_t* zones;
     // The instants: minute, whether what settles then has left, and which tables are wanted (1 Φ⁻¹, 2 Φ).
     int64_t instants;
@@ -44,15 +44,16 @@ struct MapInputs {
     // Log prices at which every instant's map is read.
     int64_t places;
     const double* place;
+    // Where lines go, (·, 2) float32, and how many there is room for.
+    float* line;
+    int64_t most_lines;
 };
 
 // As sim/native_maps.py reads it. The pointers lead into what the library holds.
 struct MapOutputs {
-    // Instants done: fewer than were asked for where one is refused, or after it where the lines are many.
-    int64_t done;
+    // Instants done: fewer than were asked for where one is refused, or where its lines find no room.
+    int64_t done, events;
     // Tables in the order of the instants, Φ⁻¹ before Φ: lines and zones of each, range and scale (·, 2).
-    int64_t tables, lines, events;
-    const float* line;
     const int64_t *table_lines, *table_zones;
     const float *table_clip, *table_scale;
     // Φ at the places, (done, books, places).
@@ -116,8 +117,8 @@ class Builder {
     Live live;
     Curve curve;
     // Results.
-    int64_t done = 0;
-    std::vector<float> line, table_clip, table_scale;
+    int64_t done = 0, lines = 0;
+    std::vector<float> table_clip, table_scale;
     std::vector<int64_t> table_lines, table_zones, event;
     Reals value, event_range;
     // Scratch.
@@ -588,9 +589,8 @@ void Builder::add_lines(double low, double high) {
     const double width = (high - low) / static_cast<double>(zones);
     int64_t total = count * zones;
     for (const double own : fewest) total += static_cast<int64_t>(own);
-    const size_t start = line.size() / 2;
-    line.resize(2 * (start + total));
-    float* const table = line.data() + 2 * start;
+    float* const table = in.line + 2 * lines;
+    lines += total;
     int64_t first = count * zones;
     for (int64_t row = 0; row < count; ++row) {
         const int64_t row_first = first;
@@ -634,7 +634,7 @@ void Builder::add_lines(double low, double high) {
     table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
 }
 
-// Table of the rows; false if it would have too many cells.
+// Table of the rows; false if it would have too many cells, or if there is no room.
 bool Builder::add_table(double tolerance) {
     const size_t n = curve.nodes.size(), zones = in.zones[in.zone_choices - 1];
     double low = rows[0].nodes[0], high = rows[0].nodes[n - 1];
@@ -656,14 +656,15 @@ bool Builder::add_table(double tolerance) {
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_cells)) return false;
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_lines)) {
+        return false;
+    }
     add_lines(low, high);
     return true;
 }
 
 void Builder::build() {
-    line.reserve(1 << 19);
     for (int64_t instant = 0; instant < in.instants; ++instant) {
-        if (static_cast<int64_t>(line.size() / 2) > in.most_lines) return;
         live_at(in.minute[instant], in.after_settlement[instant] != 0);
         base_nodes();
         unfloored(curve.nodes, curve.values, curve.slopes);
@@ -707,10 +708,7 @@ void Builder::build() {
 
 MapOutputs Builder::outputs() const {
     return {done,
-            static_cast<int64_t>(table_lines.size()),
-            static_cast<int64_t>(line.size() / 2),
             static_cast<int64_t>(event.size() / 2),
-            line.data(),
             table_lines.data(),
             table_zones.data(),
             table_clip.data(),
