@@ -35,7 +35,7 @@ struct MapInputs {
     int64_t pieces, crossing_steps;
     // The tables.
     double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
-    int64_t most_cells, most_lines, zone_choices;
+    int64_t most_cells, zone_choices;
     const int64_t* zones;
     // The instants: minute, whether what settles then has left, and which tables are wanted (1 Φ⁻¹, 2 Φ).
     int64_t instants;
@@ -44,15 +44,16 @@ struct MapInputs {
     // Log prices at which every instant's map is read.
     int64_t places;
     const double* place;
+    // Where lines go, (·, 2) float32, and how many there is room for.
+    float* line;
+    int64_t most_lines;
 };
 
 // As sim/native_maps.py reads it. The pointers lead into what the library holds.
 struct MapOutputs {
-    // Instants done: fewer than were asked for where one is refused, or after it where the lines are many.
-    int64_t done;
+    // Instants done: fewer than were asked for where one is refused, or where its lines find no room.
+    int64_t done, events;
     // Tables in the order of the instants, Φ⁻¹ before Φ: lines and zones of each, range and scale (·, 2).
-    int64_t tables, lines, events;
-    const float* line;
     const int64_t *table_lines, *table_zones;
     const float *table_clip, *table_scale;
     // Φ at the places, (done, books, places).
@@ -79,6 +80,16 @@ struct Curve {
 struct Row {
     const double *nodes, *values, *slopes;
 };
+
+// So many numbers, all the same.
+template <class Number>
+Number* filled(std::vector<Number>& numbers, size_t count, Number value) {
+    numbers.resize(count);
+    Number* const data = numbers.data();
+    VECTORISED
+    for (size_t j = 0; j < count; ++j) data[j] = value;
+    return data;
+}
 
 inline void law_and_density(const MapInputs& in, double z, double& law, double& density) {
     const double reach = in.law_reach;
@@ -116,15 +127,15 @@ class Builder {
     Live live;
     Curve curve;
     // Results.
-    int64_t done = 0;
-    std::vector<float> line, table_clip, table_scale;
+    int64_t done = 0, lines = 0;
+    std::vector<float> table_clip, table_scale;
     std::vector<int64_t> table_lines, table_zones, event;
     Reals value, event_range;
     // Scratch.
     Curve joined;
     Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
-    Reals zone_edges, zone_first;
-    std::vector<int32_t> cell, below, from_edge;
+    Reals zone_edges;
+    std::vector<int32_t> cell, below;
     // Numbers of cells, whole.
     Reals cells, fewest;
     std::vector<Row> rows;
@@ -144,9 +155,7 @@ class Builder {
     void fewest_cells();
     void bring_down(int64_t zones, int64_t together);
     void add_lines(double low, double high);
-    void find_cells(const Row& row, const double* of_row, double low, double width);
-    void hermite_walking(const Row& row, const double* x, size_t count, double* out);
-    void hermite(const Row& row, const double* x, size_t count, double* out) const;
+    void hermite(const Row& row, const double* x, size_t count, double* out);
 };
 
 void Builder::live_at(double minute, bool after_settlement) {
@@ -213,8 +222,8 @@ void Builder::base_nodes() {
 // s + κ·D and 1 + κ·∂D/∂s of every book at ascending s, row by row.
 void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
     const size_t n = s.size();
-    hedge.assign(in.groups * n, 0.0);
-    slope.assign(in.groups * n, 0.0);
+    filled(hedge, in.groups * n, 0.0);
+    filled(slope, in.groups * n, 0.0);
     for (size_t i = 0; i < live.width.size(); ++i) {
         double *const own_hedge = hedge.data() + live.group[i] * n, *const own_slope = slope.data() + live.group[i] * n;
         const double centre = live.centre[i], scale = live.scale[i], put = live.put[i];
@@ -235,12 +244,10 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
         VECTORISED
         for (size_t j = high; j < n; ++j) own_hedge[j] += after;
     }
-    values.resize(in.books * n);
-    slopes.resize(in.books * n);
+    filled(values, in.books * n, 0.0);
+    filled(slopes, in.books * n, 0.0);
     for (int64_t book = 0; book < in.books; ++book) {
         double *const value = values.data() + book * n, *const factor = slopes.data() + book * n;
-        std::fill(value, value + n, 0.0);
-        std::fill(factor, factor + n, 0.0);
         for (int64_t g = 0; g < in.groups; ++g) {
             const double weight = in.weights[book * in.groups + g];
             const double *const d = hedge.data() + g * n, *const m = slope.data() + g * n;
@@ -303,8 +310,7 @@ void Builder::join() {
 void Builder::between() {
     const size_t n = curve.nodes.size();
     // How much more than its due the factor changes over a cell, of the books the most.
-    excess.assign(n, 0.0);
-    double* const beyond = excess.data();
+    double* const beyond = filled(excess, n, 0.0);
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
         VECTORISED
@@ -408,22 +414,16 @@ bool Builder::hedge_fits() const {
 }
 
 // Piecewise cubic at x, which mostly ascends.
-void Builder::hermite_walking(const Row& row, const double* x, size_t count, double* out) {
+void Builder::hermite(const Row& row, const double* x, size_t count, double* out) {
+    const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
     const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
     cell.resize(count);
     int32_t here = 0;
     for (size_t i = 0; i < count; ++i) {
-        while (here < last && row.nodes[here + 1] <= x[i]) ++here;
-        while (here > 0 && row.nodes[here] > x[i]) --here;
+        while (here < last && nodes[here + 1] <= x[i]) ++here;
+        while (here > 0 && nodes[here] > x[i]) --here;
         cell[i] = here;
     }
-    hermite(row, x, count, out);
-}
-
-// Piecewise cubic at x, whose cells are known.
-void Builder::hermite(const Row& row, const double* x, size_t count, double* out) const {
-    const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
-    const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
     const int32_t* const at = cell.data();
     VECTORISED
     for (size_t i = 0; i < count; ++i) {
@@ -446,10 +446,10 @@ void Builder::sharpest(const Row& row, double* of_zone) {
     const size_t n = curve.nodes.size();
     const int32_t zones = static_cast<int32_t>(zone_edges.size()) - 1;
     const double *const edge = zone_edges.data(), *const node = row.nodes;
-    const double low = edge[0], per_unit = static_cast<double>(zones) / (edge[zones] - low);
+    const double low = edge[0], high = edge[zones], width = (high - low) / static_cast<double>(zones);
+    const double per_unit = 1.0 / width;
     // Bends from place two on, and around them intervals that are none.
-    bends.assign(n + 3, 0.0);
-    double* const bend = bends.data();
+    double* const bend = filled(bends, n + 3, 0.0);
     VECTORISED
     for (size_t j = 0; j < n - 1; ++j) {
         bend[j + 2] = std::fabs((row.slopes[j + 1] - row.slopes[j]) / (node[j + 1] - node[j]));
@@ -467,10 +467,11 @@ void Builder::sharpest(const Row& row, double* of_zone) {
         // The first edge above the node; `near` is at most one off.
         int32_t near = static_cast<int32_t>((node[j] - low) * per_unit);
         near = near < zones - 1 ? near : zones - 1;
-        above[j] = near + (node[j] >= edge[near]) + (node[j] >= edge[near + 1]);
+        const double next = near + 1 < zones ? low + width * static_cast<double>(near + 1) : high;
+        above[j] = near + (node[j] >= low + width * static_cast<double>(near)) + (node[j] >= next);
     }
     // By edge, the first node from which on it is the first above; then, from the last edge down, the nodes below each.
-    below.assign(zones + 2, static_cast<int32_t>(n));
+    filled(below, zones + 2, static_cast<int32_t>(n));
     for (size_t j = n; j > 0; --j) below[above[j - 1]] = static_cast<int32_t>(j - 1);
     int32_t start = below[zones + 1];
     for (int32_t k = zones - 1; k >= 0; --k) {
@@ -551,51 +552,17 @@ void Builder::bring_down(int64_t zones, int64_t together) {
     }
 }
 
-// Cells of a row's nodes in which its edges lie, found the other way round, from the first edge not below each node.
-// `of_row` has the cells of each zone, `width` is a zone's.
-void Builder::find_cells(const Row& row, const double* of_row, double low, double width) {
-    const size_t n = curve.nodes.size(), count = edges.size();
-    const int32_t last = static_cast<int32_t>(n) - 2, zones = static_cast<int32_t>(zone_first.size());
-    const double *const node = row.nodes, *const edge = edges.data(), *const first = zone_first.data();
-    from_edge.resize(n);
-    int32_t* const from = from_edge.data();
-    const double per_unit = 1.0 / width;
-    const int32_t furthest = static_cast<int32_t>(count) - 2;
-    VECTORISED
-    for (size_t j = 0; j < n; ++j) {
-        int32_t zone = static_cast<int32_t>((node[j] - low) * per_unit);
-        zone = zone < zones - 1 ? zone : zones - 1;
-        // Up to one edge before the last one that is not above the node, by half an edge more than rounding shifts it.
-        const double place = first[zone] + (node[j] - (low + width * zone)) * (of_row[zone] * per_unit) - 0.5;
-        int32_t near = static_cast<int32_t>(place);
-        near = near > 0 ? near : 0;
-        near = near < furthest ? near : furthest;
-        from[j] = near + (edge[near] < node[j]) + (edge[near + 1] < node[j]);
-    }
-    cell.assign(count + 1, 0);
-    int32_t* const nodes_up_to = cell.data();
-    for (size_t j = 0; j < n; ++j) nodes_up_to[from[j]] = static_cast<int32_t>(j) + 1;
-    int32_t most = 0;
-    for (size_t k = 0; k < count; ++k) {
-        most = nodes_up_to[k] > most ? nodes_up_to[k] : most;
-        const int32_t here = most > 0 ? most - 1 : 0;
-        nodes_up_to[k] = here < last ? here : last;
-    }
-}
-
 void Builder::add_lines(double low, double high) {
     const int64_t count = rows.size(), zones = fewest.size() / count;
     const double width = (high - low) / static_cast<double>(zones);
     int64_t total = count * zones;
     for (const double own : fewest) total += static_cast<int64_t>(own);
-    const size_t start = line.size() / 2;
-    line.resize(2 * (start + total));
-    float* const table = line.data() + 2 * start;
+    float* const table = in.line + 2 * lines;
+    lines += total;
     int64_t first = count * zones;
     for (int64_t row = 0; row < count; ++row) {
         const int64_t row_first = first;
         edges.clear();
-        zone_first.resize(zones);
         for (int64_t zone = 0; zone < zones; ++zone) {
             const int64_t own = static_cast<int64_t>(fewest[row * zones + zone]);
             const double zone_low = low + width * static_cast<double>(zone);
@@ -605,7 +572,6 @@ void Builder::add_lines(double low, double high) {
             table[2 * (row * zones + zone) + 1] = zone_slope;
             const double step = width / fewest[row * zones + zone];
             const size_t before = edges.size();
-            zone_first[zone] = static_cast<double>(before);
             edges.resize(before + own);
             double* const of_zone = edges.data() + before;
             for (int64_t k = 0; k < own; ++k) of_zone[k] = zone_low + static_cast<double>(k) * step;
@@ -613,7 +579,6 @@ void Builder::add_lines(double low, double high) {
         }
         edges.push_back(high);
         at_edges.resize(edges.size());
-        find_cells(rows[row], fewest.data() + row * zones, low, width);
         hermite(rows[row], edges.data(), edges.size(), at_edges.data());
         const double *const e = edges.data(), *const f = at_edges.data();
         float* const chord = table + 2 * row_first;
@@ -634,7 +599,7 @@ void Builder::add_lines(double low, double high) {
     table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
 }
 
-// Table of the rows; false if it would have too many cells.
+// Table of the rows; false if it would have too many cells, or if there is no room.
 bool Builder::add_table(double tolerance) {
     const size_t n = curve.nodes.size(), zones = in.zones[in.zone_choices - 1];
     double low = rows[0].nodes[0], high = rows[0].nodes[n - 1];
@@ -656,14 +621,15 @@ bool Builder::add_table(double tolerance) {
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_cells)) return false;
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_lines)) {
+        return false;
+    }
     add_lines(low, high);
     return true;
 }
 
 void Builder::build() {
-    line.reserve(1 << 19);
     for (int64_t instant = 0; instant < in.instants; ++instant) {
-        if (static_cast<int64_t>(line.size() / 2) > in.most_lines) return;
         live_at(in.minute[instant], in.after_settlement[instant] != 0);
         base_nodes();
         unfloored(curve.nodes, curve.values, curve.slopes);
@@ -699,7 +665,7 @@ void Builder::build() {
         if ((in.wanted[instant] & 2) && !add_table(in.forward_tolerance)) return;
         for (int64_t book = 0; book < in.books; ++book) {
             value.resize(value.size() + in.places);
-            hermite_walking(rows[book], in.place, in.places, value.data() + value.size() - in.places);
+            hermite(rows[book], in.place, in.places, value.data() + value.size() - in.places);
         }
         done = instant + 1;
     }
@@ -707,10 +673,7 @@ void Builder::build() {
 
 MapOutputs Builder::outputs() const {
     return {done,
-            static_cast<int64_t>(table_lines.size()),
-            static_cast<int64_t>(line.size() / 2),
             static_cast<int64_t>(event.size() / 2),
-            line.data(),
             table_lines.data(),
             table_zones.data(),
             table_clip.data(),

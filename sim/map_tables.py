@@ -85,7 +85,7 @@ def _map_tables(
         "table_zones": np.array([zones for some in tables for zones in some.table_zones], dtype=np.int32),
         "table_clip": np.concatenate([no_pairs, *(some.table_clip for some in tables)]),
         "table_scale": np.concatenate([no_pairs, *(some.table_scale for some in tables)]),
-        "lines": np.concatenate([no_pairs, *(some.lines for some in tables)]),
+        "lines": _joined([no_pairs, *(some.lines for some in tables)]),
         "barrier_start": _by_side(barriers[0], above, below),
         "barrier_end": _by_side(barriers[1], above, below),
         "level": _by_side(ladder[None, None, :], above, below)[0, :, 0],
@@ -103,6 +103,12 @@ def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
     rows[:, 0, :, : above.size] = values[..., above]
     rows[:, 1, :, : below.size] = -values[..., below]
     return rows.astype(np.float32)
+
+
+def _joined(parts: list[Float32Array]) -> Float32Array:
+    """All parts in one array, which is the only one with anything in it if there is but one."""
+    filled = [part for part in parts if part.size]
+    return filled[0] if len(filled) == 1 else np.concatenate(parts)
 
 
 def identity_tables(grid: TimeGrid, ladder: FloatArray, books: int) -> MapTables:

@@ -15,8 +15,9 @@ from sim.reaction_map import FloorEvent, ReactionMap
 
 # Tables wanted of an instant.
 INVERSE, FORWARD = 1, 2
-# Instants that the library does at a time, so that an interruption is heeded soon, and lines after which it stops.
-INSTANTS_AT_ONCE = 128
+# Instants that the library does at a time, so that an interruption is heeded soon, and the lines it has room for,
+# enough for any instant. Room that is not used takes no memory.
+INSTANTS_AT_ONCE = 2048
 MOST_LINES = 1 << 22
 
 
@@ -83,12 +84,14 @@ class _Inputs(ctypes.Structure):
         *((name, _REAL) for name in ("smallest_stretch", "smallest_cell")),
         *((name, _WHOLE) for name in ("pieces", "crossing_steps")),
         *((name, _REAL) for name in ("largest_hedge", "inverse_tolerance", "forward_tolerance", "end_margin")),
-        *((name, _WHOLE) for name in ("most_cells", "most_lines", "zone_choices")),
+        *((name, _WHOLE) for name in ("most_cells", "zone_choices")),
         ("zones", _ARRAY),
         ("instants", _WHOLE),
         *((name, _ARRAY) for name in ("minute", "after_settlement", "wanted")),
         ("places", _WHOLE),
         ("place", _ARRAY),
+        ("line", _ARRAY),
+        ("most_lines", _WHOLE),
     )
 
 
@@ -96,8 +99,8 @@ class _Outputs(ctypes.Structure):
     """`MapOutputs` of map_tables.cpp."""
 
     _fields_ = (
-        *((name, _WHOLE) for name in ("done", "tables", "lines", "events")),
-        *((name, _ARRAY) for name in ("line", "table_lines", "table_zones", "table_clip", "table_scale")),
+        *((name, _WHOLE) for name in ("done", "events")),
+        *((name, _ARRAY) for name in ("table_lines", "table_zones", "table_clip", "table_scale")),
         *((name, _ARRAY) for name in ("value", "event", "event_range")),
     )
 
@@ -162,7 +165,6 @@ class NativeMaps:
             forward_tolerance=rules.forward_tolerance,
             end_margin=line_table.END_MARGIN,
             most_cells=line_table.MOST_CELLS,
-            most_lines=MOST_LINES,
             zone_choices=len(line_table.ZONE_CHOICES),
             zones=place(line_table.ZONE_CHOICES, np.int64),
             places=self.places.size,
@@ -185,16 +187,20 @@ class NativeMaps:
         inputs.minute, inputs.after_settlement, inputs.wanted = (
             array.ctypes.data for array in (minute, after, wanted)
         )
+        lines = np.empty((MOST_LINES, 2), dtype=np.float32)
+        inputs.line, inputs.most_lines = lines.ctypes.data, MOST_LINES
         outputs = _Outputs()
         held = self.library.build_map_tables(ctypes.byref(inputs), ctypes.byref(outputs))
         if not held:
             raise MemoryError("no memory for the reaction map's tables")
         try:
-            return self._built(outputs, minute, wanted)
+            return self._built(outputs, minute, wanted, lines)
         finally:
             self.library.free_map_tables(held)
 
-    def _built(self, out: _Outputs, minute: FloatArray, wanted: NDArray[np.uint8]) -> Built:
+    def _built(
+        self, out: _Outputs, minute: FloatArray, wanted: NDArray[np.uint8], lines: NDArray[np.float32]
+    ) -> Built:
         """Copy of what the library holds, but for an instant that it has not finished."""
         tables = sum(int(some).bit_count() for some in wanted[: out.done])
         lengths = _copied(out.table_lines, np.int64, tables).tolist()
@@ -202,7 +208,7 @@ class NativeMaps:
         ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
         return Built(
             _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
-            _copied(out.line, np.float32, sum(lengths), 2),
+            lines[: sum(lengths)],
             lengths,
             _copied(out.table_zones, np.int64, tables).tolist(),
             _copied(out.table_clip, np.float32, tables, 2),
