@@ -1,12 +1,13 @@
 """Throughput of batches: in one process, on dask workers, and many small cases against a big one.
 
-    python benchmarks/batches.py [--engine NAME] [--paths N] [--cases N] [--small-paths N] [--workers 1 2] [--rounds R]
-                                 [--csv FILE]
+    python benchmarks/batches.py [--engine NAME] [--cases N] [--paths N] [--small-cases N] [--small-paths N]
+                                 [--workers 1 2] [--rounds R] [--csv FILE]
 
 All configurations take turns, round after round, and are compared within a round: a machine's speed drifts with its
-other guests. A batch is a grid of price impacts and half-lives on `siege-of-7000`. Its time runs from the first case to
-the last table written; starting the workers is not in it, and is told apart. Speeds are path-steps a second, medians of
-the rounds with the lowest and the highest beside them; on a processor only the ratios mean something elsewhere.
+other guests. A batch is a grid of price impacts and half-lives on `siege-of-7000`. Its time runs from the first case
+to the last table written; starting the workers is not in it, and is told apart. Speeds are path-steps a second,
+medians of the rounds with the lowest and the highest ratio beside them; on a processor only the ratios mean something
+elsewhere.
 
     scaling   the same batch with one thread and with several in one process, and on one dask worker and on several
     cases     many small cases against one case of as many paths: what a case costs beside its paths

@@ -95,13 +95,14 @@ def check_cases(
         prepare(case.scenario, f"case {shown(case.name)}", shared)
 
     with ThreadPoolExecutor(available_processors(), thread_name_prefix="checks") as pool:
-        checks = [pool.submit(check, case) for case in cases]
+        # The last first, so that what the first to run need has been built last and is still there.
+        checks = [pool.submit(check, case) for case in reversed(cases)]
         try:
             for number, one in enumerate(checks, start=1):
                 try:
                     one.result()
                 except InputError as error:
-                    problems += error.problems
+                    problems[:0] = error.problems
                 told.checking(number, len(cases))
         finally:
             for one in checks:

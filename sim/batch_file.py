@@ -66,8 +66,8 @@ class BatchTable(ScenarioTable):
 
     base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
     baseline : case that the others are compared with.
-    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", from which each case
-        infers its own fundamental volatility, as a run does; or "fundamental", so that only the dealers change.
+    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", from which each
+        case infers its own fundamental volatility, as a run does; or "fundamental", so that only the dealers change.
     set : settings of every case, the baseline included.
     grid : scenario key, or any other name with labelled values, to the list of its values.
     """

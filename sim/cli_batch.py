@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sim.batch_folder import BatchFolder
 
 DEFAULT_SENSITIVITY_PATHS = 200_000
+# What the cases of a batch have in common is kept from checking to running them.
+MOST_SHARED_BYTES = 1 << 30
 
 Command = Callable[..., Any]
 
@@ -189,7 +191,7 @@ def run_family(
     from sim.batch_report import batch_progress, print_batch
     from sim.report import Terminal
 
-    shared = SharedWork()
+    shared = SharedWork(MOST_SHARED_BYTES)
     if not dry_run:
         check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
     with batch_progress(shown=not quiet) as progress:
