@@ -327,7 +327,8 @@ class _Maker:
             keys = set(value) if isinstance(value, dict) else set()
             if keys != {"label", "set"} or not isinstance(value["set"], dict):
                 why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
-                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, "Try completing it."))
+                key = f"grid.{shown_key(name)}[{index}]"
+                self._refuse("", Problem("", key, shown(value), why, "Try completing it."))
                 continue
             label = str(value["label"])
             yield _part(f"{name}={label}"), label, value["set"]
