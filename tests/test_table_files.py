@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def read(folder: Path) -> dict[str, bytes]:
 def test_pieces_make_the_whole(table: pd.DataFrame, tmp_path: Path, cuts: list[int]) -> None:
     rows = table.head(60)
     edges = [0, *cuts, len(rows)]
-    write(tmp_path, [rows.iloc[i:j] for i, j in zip(edges, edges[1:], strict=False)])
+    write(tmp_path, [rows.iloc[i:j] for i, j in itertools.pairwise(edges)])
     assert sorted(os.listdir(tmp_path)) == table_file_names("rows")
     assert (tmp_path / "rows.csv").read_bytes() == table_csv(rows).encode()
     parquet = pd.read_parquet(tmp_path / "rows.parquet")
@@ -71,10 +72,15 @@ def test_a_former_parquet_file_does_not_outlive_its_csv(table: pd.DataFrame, tmp
 def test_an_exception_leaves_the_former_files(table: pd.DataFrame, tmp_path: Path) -> None:
     write(tmp_path, [table.head(5)])
     former = read(tmp_path)
-    with pytest.raises(KeyboardInterrupt), TableFile(tmp_path, "rows", True) as file:
-        file.add(table)
-        assert len(os.listdir(tmp_path)) == 4
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with TableFile(tmp_path, "rows", True) as file:
+            file.add(table)
+            assert len(os.listdir(tmp_path)) == 4
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert read(tmp_path) == former
 
 
