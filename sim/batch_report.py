@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 24
 # Drivers that explain less of the variance are not worth a line.
 SMALLEST_SHARE = 0.005
-# Keys from which a table's line is broken before the last part.
+# Length of a key from which it is broken after what its first brackets choose.
 LONG_LABEL = 30
 
 
@@ -90,7 +90,7 @@ def cases_view(batch: Batch, rows: Sequence[Row], names: Mapping[str, str]) -> T
 
 def _difference(row: Row, event: str) -> str:
     value, low, high = (row[f"{event}_vs_baseline{end}"] for end in ("", "_ci_low", "_ci_high"))
-    return "-" if value is None else f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return "-" if value is None else f"{100 * value:+.1f} ±{100 * (high - low) / 2:.1f}"
 
 
 def band_view(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
@@ -152,8 +152,9 @@ def tornado_view(rows: pd.DataFrame) -> Table:
     table.add_column("change at\nthe lower", justify="right", no_wrap=True)
     table.add_column("change at\nthe upper", justify="right", no_wrap=True)
     for row in rows.to_dict("records"):
-        head, dot, key = str(row["input"]).rpartition(".")
-        label = str(row["input"]) if len(str(row["input"])) < LONG_LABEL else f"{head}\n  {dot}{key}"
+        label = str(row["input"])
+        if len(label) >= LONG_LABEL:
+            label = label.replace("].", "]\n  .", 1)
         values = [_bumped(str(row["base_value"]), str(row[f"{way}_value"])) for way in ("down", "up")]
         changes = [
             _points(row[f"change_{way}"], row[f"change_{way}_ci_low"], row[f"change_{way}_ci_high"])

@@ -17,6 +17,8 @@ from sim.pairs import PairCounts
 
 FIRST_TARGETS = {"first_upper": UPPER, "first_lower": LOWER, "neither": NEITHER}
 Row = dict[str, Any]
+# Odds are counts of paths: what differs by less is rounded.
+SMALLEST_RANGE = 1e-12
 FINISHED, FAILED, NOT_RUN = "finished", "failed", "not run"
 DIFFERENCE_COLUMNS = (
     "scenario",
@@ -221,7 +223,8 @@ def drivers(batch: Batch, rows: Sequence[Row], event: str) -> list[Driver]:
     if not points or any(name not in odds_of for name in names):
         return []
     odds = np.array([float(odds_of[name]) for name in names])
-    variance = float(odds.var())
+    # Means of odds that are all the same differ by their rounding.
+    variance = float(odds.var()) if np.ptp(odds) > SMALLEST_RANGE else 0.0
     found = []
     for axis, labels in batch.axes.items():
         here = np.array([point[axis] for point in points])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sim.run import Result
 
 NARROWEST = 80
+NARROWEST_FOLDED = 12
 FIRST_TARGET_EVENTS = ("first_upper", "first_lower", "neither")
 MODEL_RISK = (
     "These intervals hold the sampling error only. The dealers' positions, their sign and their price impact "
@@ -224,13 +225,22 @@ def print_view(table: Table, console: Console) -> None:
             texts = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
             column.min_width = max(cell_len(text) for text in texts)
     usual = console.width
-    console.width = max(
-        usual, Measurement.get(console, console.options.update(max_width=10_000), table).minimum
-    )
+    console.width = max(usual, _least_width(table, console))
     try:
         console.print(table)
     finally:
         console.width = usual
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Width below which a number would be cut; columns of names are folded, within words where they must be."""
+    folded = [column for column in table.columns if column.overflow == "fold" and not column.no_wrap]
+    for column in folded:
+        column.max_width = NARROWEST_FOLDED
+    least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+    for column in folded:
+        column.max_width = None
+    return least
 
 
 @contextmanager

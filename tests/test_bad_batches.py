@@ -184,34 +184,10 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 STARS = st.sampled_from(["", "*", " * ", "**"])
-PATHS = st.sampled_from(
-    [
-        *(
-            "market.spot",
-            "volatility.steps_per_session",
-            "volatility.tail_dof",
-            "catalyst",
-            "regime",
-            "name",
-            "levels",
-        ),
-        *(
-            "dealers.position[wall].gex_bn",
-            "dealers.position[0]",
-            "dealers.position",
-            "dealers",
-            "market.sessions",
-        ),
-        *(
-            "regime[breakout].weights.wall",
-            "regime[breakout].weights",
-            "regime[9].level",
-            "levels[0]",
-            "jumps",
-            "x.y",
-        ),
-    ]
-)
+KNOWN = """market.spot market.sessions volatility.steps_per_session volatility.tail_dof catalyst regime name levels
+    levels[0] dealers dealers.position dealers.position[wall].gex_bn dealers.position[0] regime[breakout].weights.wall
+    regime[breakout].weights regime[9].level jumps x.y"""
+PATHS = st.sampled_from(KNOWN.split())
 KEYS = st.builds(str.__add__, PATHS | st.text(max_size=6), STARS)
 SETTINGS = st.dictionaries(KEYS, VALUES, max_size=3)
 LABELLED = st.fixed_dictionaries({"label": VALUES, "set": SETTINGS})

@@ -1,0 +1,75 @@
+"""CSV of tables, against pandas' own writer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sim.results import table_csv
+
+TEXTS = st.text(st.sampled_from("ab,\";\n\r\t é'\\0"), max_size=6) | st.text(max_size=5)
+FLOATS = st.floats() | st.sampled_from(
+    [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf, 1 / 3, 5e-324, 7000.0]
+)
+DATES = st.datetimes(min_value=pd.Timestamp("1990-01-01"), max_value=pd.Timestamp("2100-12-31"))
+KINDS = {
+    "float": FLOATS,
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+    "text": TEXTS,
+    "mixed": st.one_of(TEXTS, st.integers(), st.none(), st.just(math.nan)),
+    "date": DATES.map(pd.Timestamp) | st.just(pd.NaT),
+}
+DTYPES = {
+    "float": "float64",
+    "int": "int64",
+    "bool": "bool",
+    "text": object,
+    "mixed": object,
+    "date": "datetime64[ns]",
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    kinds = draw(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=5))
+    names = draw(st.lists(TEXTS, min_size=len(kinds), max_size=len(kinds), unique=True))
+    rows = draw(st.integers(0, 6))
+    columns = {
+        name: pd.Series(draw(st.lists(KINDS[kind], min_size=rows, max_size=rows)), dtype=DTYPES[kind])
+        for name, kind in zip(names, kinds, strict=True)
+    }
+    return pd.DataFrame(columns)
+
+
+@settings(deadline=None, max_examples=200)
+@given(tables())
+@example(pd.DataFrame({"": pd.Series([""], dtype=object)}))
+@example(pd.DataFrame({"p": [math.nan]}))
+@example(pd.DataFrame({"a": [None, None]}, dtype=object))
+@example(pd.DataFrame({"a": ["x", "x"], "b": [-0.0, 0.0]}))
+def test_text_is_that_of_pandas(table: pd.DataFrame) -> None:
+    expected = table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
+    assert table_csv(table) == expected
+    body = table.to_csv(
+        index=False, header=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n"
+    )
+    assert table_csv(table, heading=False) == body
+
+
+def test_single_precision_is_written_as_pandas_does() -> None:
+    table = pd.DataFrame({"p": np.array([0.1, 1e30, np.nan, -0.0, 16777217], dtype=np.float32)})
+    assert table_csv(table) == table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+
+
+@pytest.mark.parametrize("paths", [1, 7000])
+def test_repeated_numbers_stay_in_their_rows(paths: int) -> None:
+    values = np.tile([0.25, -0.0, np.nan, 0.0, 1 / 3], paths)
+    lines = table_csv(pd.DataFrame({"n": np.arange(values.size), "p": values})).splitlines()
+    cells = ["0.25", "-0", "", "0", "0.3333333333"] * paths
+    assert lines == ["n,p", *(f"{i},{cell}" for i, cell in enumerate(cells))]
