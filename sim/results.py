@@ -7,9 +7,7 @@ in one step. A full disk, a kill or an interruption leaves nothing under the fin
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
-import io
 import json
 import math
 import os
@@ -203,25 +201,40 @@ def table_csv(table: pd.DataFrame, *, heading: bool = True) -> str:
 
     heading : whether the names of the columns come first.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if heading:
-        writer.writerow(table.columns)
-    writer.writerows(zip(*(_texts(table[name].to_numpy()) for name in table.columns), strict=True))
-    return text.getvalue()
+    columns = [_texts(table[name].to_numpy()) for name in table.columns]
+    lines = [",".join(map(_quoted, map(str, table.columns)))] if heading else []
+    lines += map(",".join, zip(*columns, strict=True))
+    if len(columns) == 1:
+        lines = [line or '""' for line in lines]  # or it would be no line at all
+    return "\n".join([*lines, ""])
 
 
-def _texts(column: NDArray[Any]) -> list[Any]:
-    """Cells of a column as CSV has them. Long tables repeat their numbers, and each is formatted once."""
-    if column.dtype.kind == "M":
-        days = column.astype("datetime64[D]").astype(str)
-        return np.where(np.isnat(column), "", days).tolist()  # type: ignore[no-any-return]
-    if column.dtype.kind == "f":
-        bits, place = np.unique(column.astype(np.float64).view(np.int64), return_inverse=True)
-        texts = ["" if math.isnan(x) else f"{x:.10g}" for x in bits.view(np.float64).tolist()]
+def _texts(column: NDArray[Any]) -> list[str]:
+    """Cells of a column as CSV has them. Long tables repeat themselves, and each value is formatted once."""
+    if column.dtype.kind in "fM":
+        is_date = column.dtype.kind == "M"
+        values = column.astype("datetime64[D]") if is_date else column.astype(np.float64)
+        bits, place = np.unique(values.view(np.int64), return_inverse=True)
+        different = bits.view(values.dtype)
+        if is_date:
+            texts = ["" if np.isnat(day) else str(day) for day in different]
+        else:
+            texts = ["" if math.isnan(x) else f"{x:.10g}" for x in different.tolist()]
         return np.array(texts, dtype=object)[place].tolist()  # type: ignore[no-any-return]
-    cells = column.tolist()
-    return ["" if cell != cell else cell for cell in cells] if column.dtype.kind == "O" else cells
+    if column.dtype.kind in "iu":
+        return list(map(str, column.tolist()))
+    known: dict[Any, str] = {}
+    return [known[cell] if cell in known else known.setdefault(cell, _cell(cell)) for cell in column.tolist()]
+
+
+def _cell(value: Any) -> str:
+    """Value of a column of any kind; nothing for what is missing."""
+    return "" if value is None or value != value else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """Text in quotes where it could be taken for more than one cell."""
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
