@@ -13,7 +13,7 @@ from sample_scenario import sample
 from sim.errors import InputError
 from sim.scenario import Scenario
 from sim.scenario_file import load_scenario
-from sim.scenario_overrides import apply_overrides
+from sim.scenario_overrides import apply_overrides, apply_settings, plain_key, values_at
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,89 @@ def test_refused_override_changes_nothing() -> None:
     data = sample()
     apply_overrides(data, ["levels[9]=1", "market.spot.x=7", "nothing.there[0]=1"])
     assert data == sample()
+
+
+# --- the star that multiplies
+
+
+@pytest.mark.parametrize(
+    ("override", "edits"),
+    [
+        ("market.spot*=1.001", {"market.spot": 6941.81 * 1.001}),
+        (" volatility.tail_dof * = 2 ", {"volatility.tail_dof": 10.6}),
+        ("dealers.position[wall].iv*=2", {"dealers.position[0].iv": 0.23, "dealers.position[1].iv": 0.226}),
+        ("dealers.position[puts].gex_bn*=-1", {"dealers.position[2].gex_bn": 6.0}),
+        ("regime[support_lost].weights.puts*=0", {"regime[3].weights.puts": 0.0}),
+        ("volatility.steps_per_session*=2", {"volatility.steps_per_session": 26}),
+        ("regime[breakout].closes*=1.5", {"regime[0].closes": 3}),
+        ("levels[1]*=1.01", {"levels[1]": 6945.0 * 1.01}),
+        ("dealers.position[1].contracts*=0.5", {"dealers.position[1].contracts": 7500}),
+    ],
+)
+def test_star_multiplies(sample_file: Path, override: str, edits: dict[str, Any]) -> None:
+    assert load_scenario(sample_file, [override]) == Scenario.model_validate(sample(edits))
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("name*=2", "name holds no number"),
+        ("market.sessions*=2", "market.sessions holds nothing"),
+        ("nothing.there*=2", "nothing.there holds nothing"),
+        ("levels*=2", "levels holds no number"),
+        ("market.spot*=x", "the factor is no number"),
+        ("market.spot*=true", "the factor is no number"),
+        ("market.spot**=2", "is no key"),
+        ("*=2", "is no key"),
+        (f"market.spot*=1{400 * '0'}", "the product is too large"),
+        (f"regime[0].closes*=1{400 * '0'}", "the product is too large"),
+    ],
+)
+def test_refused_star(override: str, why: str) -> None:
+    data = sample()
+    applied, problems = apply_overrides(data, [override])
+    assert (applied, len(problems)) == ([], 1)
+    assert problems[0].why.startswith(why)
+    assert data == sample()
+
+
+@pytest.mark.parametrize("factor", ["inf", "nan", "0.3"])
+def test_star_that_makes_no_valid_value_is_refused(sample_file: Path, factor: str) -> None:
+    with pytest.raises(InputError, match=r"^--set: volatility\.steps_per_session"):
+        load_scenario(sample_file, [f"volatility.steps_per_session*={factor}"])
+
+
+def test_settings_are_applied_in_order_and_left_as_they_were() -> None:
+    weights = {"puts": 1.5}
+    settings = [
+        ("regime[3].weights", weights),
+        ("regime[3].weights.puts*", 2),
+        ("levels[9]", 1),
+        ("levels[0]*", 2),
+    ]
+    for _ in range(2):
+        data = sample()
+        applied, problems = apply_settings(data, settings, "here")
+        assert applied == ["regime[3].weights", "regime[3].weights.puts", "levels[0]"]
+        assert data["regime"][3]["weights"] == {"puts": 3.0}
+        assert data["levels"][0] == 12600
+        assert [(problem.where, problem.key, problem.value) for problem in problems] == [
+            ("here", "levels[9]", "1")
+        ]
+    assert weights == {"puts": 1.5}
+
+
+def test_values_that_a_key_stands_for() -> None:
+    data = sample()
+    assert values_at(data, "dealers.position[wall].iv*") == [0.115, 0.113]
+    assert values_at(data, "dealers.position[wall].gex_bn") == [9.0, None]
+    assert values_at(data, "levels") == [[6300, 6945.0, 7000, 7020]]
+    assert values_at(data, "market.sessions") == [None]
+    assert values_at(data, "regime[nobody].level") == values_at(data, "a..b") == []
+    assert [plain_key(key) for key in ("a.b", " a.b* ", "a.b *", "*", "a**")] == [
+        "a.b",
+        "a.b",
+        "a.b",
+        "",
+        "a*",
+    ]
