@@ -202,13 +202,15 @@ def load_batch(
     InputError : with every problem of the file, the base and all cases.
     """
     where, data = BATCH_FILE.read(source)
-    return batch_from_mapping(data, where, base=base, overrides=overrides, **changes)
+    folder = Path(os.fspath(source)).parent if is_path(source) else None
+    return batch_from_mapping(data, where, folder=folder, base=base, overrides=overrides, **changes)
 
 
 def batch_from_mapping(
     data: Mapping[str, Any],
     where: str,
     *,
+    folder: Path | None = None,
     base: str | None = None,
     overrides: Sequence[str] = (),
     **changes: Any,
@@ -216,11 +218,11 @@ def batch_from_mapping(
     """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
 
     where : what problems name as their place, usually the file.
+    folder : what the path of a base is relative to; the present folder if None.
     """
     table = _batch_table(data, where, changes)
     if base is None:
-        beside = is_path(table.base) and is_path(where) and not os.path.isabs(table.base)
-        base = os.fspath(Path(where).parent / table.base) if beside else table.base
+        base = os.fspath((folder or Path()) / table.base) if is_path(table.base) else table.base
     scenario = load_scenario(base, overrides)
     if table.volatility_held == "fundamental":
         scenario = with_fundamental_volatility(scenario)

@@ -124,7 +124,8 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
     row["seconds"] = round(sum(seconds), 4) if seconds else None
     row["engine"] = state.manifest.get("engine", "")
     row["warnings"] = " | ".join(state.manifest.get("warnings", ()))
-    row["error"] = " ".join(str(state.manifest.get("error", "")).split())
+    error = " ".join(str(state.manifest.get("error", "")).split())
+    row["error"] = error.encode("utf-8", errors="backslashreplace").decode("utf-8")
     return row
 
 

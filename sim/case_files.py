@@ -101,9 +101,12 @@ def read_records(file: Path) -> Records:
     Errors: GammawallError if it is not one, or damaged.
     """
     try:
-        return _read(file)["records"]
-    except KeyError as error:
+        records = _read(file)["records"]
+        if records.dtype != np.uint16 or records.ndim != 1:
+            raise ValueError(f"its records are {records.dtype}, {records.ndim}-dimensional")
+    except (KeyError, ValueError) as error:
         raise _damaged(file, error) from error
+    return records
 
 
 def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:

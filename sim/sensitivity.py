@@ -15,6 +15,7 @@ from sim.batch_folder import BatchFolder
 from sim.batch_tables import differences_table
 from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.errors import InputError, Problem
+from sim.plan_builder import prepare
 from sim.scenario import Scenario
 from sim.scenario_file import validated_scenario
 from sim.scenario_overrides import apply_settings, values_at
@@ -69,9 +70,9 @@ def sensitivity_batch(
 ) -> tuple[Batch, tuple[Bump, ...]]:
     """Batch of a scenario and of every input's bumps.
 
-    Numbers are scaled by 1 ∓ bump; prices (spot, targets) move by that share of a session's standard deviation, whole
-    numbers (sessions apart) by one, and a drift of zero by 0.01 a year. A bump that makes no valid scenario is halved
-    until it does.
+    Numbers are scaled by 1 ∓ bump; prices (spot, targets, strikes, regimes' levels) move by that share of a session's
+    standard deviation, whole numbers (sessions apart) by one, a drift of zero by 0.01 a year. A bump that makes no
+    valid scenario is halved until it does.
 
     Parameters
     ----------
@@ -110,11 +111,10 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
     """Every input of a scenario with its bumps."""
     data = scenario_data(scenario)
     for key in _scaled_keys(scenario):
-        yield _possible(data, key, [(f"{key}*", 1.0)], bump)
+        yield _possible(data, key, bump)
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
-    for key in ("market.spot", "targets.upper", "targets.lower"):
-        price = float(values_at(data, key)[0])
-        yield _possible(data, key, [(f"{key}*", day / price)], bump)
+    for key in _price_keys(scenario):
+        yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
     sessions = build_time_grid(scenario).n_sessions
     fewer = max(1, round(sessions * bump))
     yield _whole("market.sessions", sessions, fewer, data)
@@ -160,6 +160,16 @@ def _scaled_keys(scenario: Scenario) -> Iterator[str]:
             yield key
 
 
+def _price_keys(scenario: Scenario) -> Iterator[str]:
+    """Keys of the prices that the odds depend on."""
+    yield from ("market.spot", "targets.upper", "targets.lower")
+    for group in dict.fromkeys(position.group for position in scenario.dealers.position):
+        yield f"dealers.position[{group}].strike"
+    for regime in scenario.regime:
+        if regime.level is not None:
+            yield f"regime[{regime.name}].level"
+
+
 def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
     """Key of a whole group, or of each position that has it where others of its group do not."""
     key = f"dealers.position[{group}].{name}"
@@ -169,13 +179,13 @@ def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
     return [f"dealers.position[{i}].{name}" for i, one in positions if one["group"] == group and name in one]
 
 
-def _possible(data: dict[str, Any], key: str, scales: Sequence[tuple[str, float]], bump: float) -> Bump:
-    """Bumps of a key by factors 1 ∓ bump times each scale, halved until they make a valid scenario."""
+def _possible(data: dict[str, Any], key: str, bump: float) -> Bump:
+    """Bumps of a key by factors 1 ∓ bump, halved until they make a valid scenario."""
     sides: list[tuple[str, Settings]] = []
     for sign in (-1, 1):
         settings: Settings = {}
         for halving in range(MOST_HALVINGS):
-            tried = {name: 1 + sign * bump * scale / 2**halving for name, scale in scales}
+            tried = {f"{key}*": 1 + sign * bump / 2**halving}
             if _is_valid(data, tried):
                 settings = tried
                 break
@@ -214,7 +224,9 @@ def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
 
 def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
     try:
-        _with(data, settings)
+        scenario = _with(data, settings)
+        if scenario.dealers.position and scenario.dealers.m_floor == 0:
+            prepare(scenario)  # without a floor there may be no map
     except InputError:
         return False
     return True

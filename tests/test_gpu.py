@@ -15,12 +15,17 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from batch_results import small_batch
 from path_records import check_counts, recorded
 from random_scenarios import COUNT, random_scenarios
 
+from sim.batch import run_batch
+from sim.batch_counters import choose_counter
+from sim.batch_opening import open_batch_folder
 from sim.engines.cuda_engine import BLOCK_THREADS, CudaEngine, cuda_problem, device_names
 from sim.engines.kernel_plan import kernel_plan
 from sim.engines.native_engine import NativeEngine
@@ -191,3 +196,24 @@ extern "C" __global__ void wrong_roots(const int first, const int end, unsigned*
     for first, end in (ends, (0, 1), (smallest, smallest + 1)):
         kernel((4096,), (256,), (np.int32(first), np.int32(end), wrong))
     assert int(cupy.asnumpy(wrong)[0]) == 0
+
+
+def test_a_batch_is_that_of_the_processor(tmp_path: Path) -> None:
+    """All files but for what computed, with pairs; in this process, and on a worker that is given the GPU."""
+    batch = small_batch(paths=20_000)
+    ways: dict[str, dict[str, Any]] = {
+        "numpy": {"engine": "numpy", "threads": 1},
+        "cuda": {"engine": "cuda"},
+        "worker": {"engine": "cuda", "devices": (0,), "workers": 1},
+    }
+    for name, way in ways.items():
+        if name == "worker":
+            pytest.importorskip("distributed")
+        with open_batch_folder(batch, tmp_path / name) as folder, choose_counter(**way) as counter:
+            run_batch(batch, folder, batch.cases, counter)
+    tables = {
+        name: {file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.np[yz]")}
+        | {file.name: file.read_bytes() for file in (tmp_path / name).glob("[!b]*.csv")}
+        for name in ways
+    }
+    assert tables["cuda"] == tables["worker"] == tables["numpy"]

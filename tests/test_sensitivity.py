@@ -76,7 +76,7 @@ def test_inputs_of_the_siege() -> None:
     # zero, or switched off, or not a number
     absent = ("jumps.", "catalyst", "volatility.steps", "regime[wall_gone]", "regime[melt_up].weights")
     assert not [
-        key for key in found if key.startswith(absent) or key.endswith((".carry", ".contracts", ".strike"))
+        key for key in found if key.startswith(absent) or key.endswith((".carry", ".contracts"))
     ]
     check_cases(siege)
 

@@ -1,0 +1,69 @@
+"""What a case costs beside its paths: work that cases have in common is done once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from needs import needs_native
+
+import sim.map_tables
+import sim.plan_builder
+from sim.batch import check_cases, run_batch
+from sim.batch_counters import choose_counter
+from sim.batch_file import batch_from_mapping
+from sim.batch_opening import open_batch_folder
+from sim.shared_work import SharedWork
+
+# The stylised book as it is: 27 sessions of 13 steps, six positions, five regimes' books.
+HUNDRED: dict[str, Any] = {
+    "schema": 1,
+    "name": "hundred",
+    "paths": 1,
+    "grid": {
+        "dealers.impact_bp_per_bn": [0.4 * (1 + i) for i in range(10)],
+        "dealers.impact_half_life": [0.5 * (1 + i) for i in range(10)],
+    },
+}
+
+
+def test_maps_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred cases of ten impacts and the base: eleven maps, checked and run."""
+    built: list[int] = []
+    build = sim.plan_builder.build_map_tables
+
+    def counting(*arguments: Any) -> Any:
+        built.append(1)
+        return build(*arguments)
+
+    monkeypatch.setattr(sim.plan_builder, "build_map_tables", counting)
+    batch = batch_from_mapping(HUNDRED, "hundred", overrides=["market.sessions=2"])
+    shared = SharedWork()
+    check_cases(batch.cases[::-1][:1], shared)
+    check_cases(batch.cases, shared)
+    with (
+        open_batch_folder(batch, tmp_path / "b") as folder,
+        choose_counter("numpy", threads=1, shared=shared) as counter,
+    ):
+        run_batch(batch, folder, batch.cases, counter)
+    # threads that check side by side may build the same map twice
+    assert 10 <= len(built) <= 22
+
+
+@needs_native
+def test_a_hundred_cases_of_one_path(tmp_path: Path) -> None:
+    """Ten seconds of a quiet processor, start included; here what it takes of this process's own time."""
+    batch = batch_from_mapping(HUNDRED, "hundred")
+    shared = SharedWork()
+    began = time.process_time()
+    check_cases(batch.cases, shared)
+    with (
+        open_batch_folder(batch, tmp_path / "b") as folder,
+        choose_counter("native", threads=2, shared=shared) as counter,
+    ):
+        done = run_batch(batch, folder, batch.cases, counter)
+    spent = time.process_time() - began
+    assert len(done.finished) == 101
+    assert spent < 10.0
