@@ -32,7 +32,8 @@ import pandas as pd
 
 from sim.batch import Counter, run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_file import Batch, batch_from_mapping
+from sim.batch_family import Batch
+from sim.batch_file import batch_from_mapping
 from sim.batch_folder import code_digest
 from sim.batch_opening import open_batch_folder
 from sim.engines.choice import choose

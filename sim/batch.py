@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_folder import BatchFolder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, Row
 from sim.case_counter import Baseline, CountedCase, FailedCase

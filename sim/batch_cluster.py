@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sim.batch import Counter
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_folder import code_digest
 from sim.batch_units import OTHER_VERSION, CaseUnderWay, PackedBaseline, Unit, count_unit, pack, worker_state
 from sim.case_counter import Baseline, CountedCase, FailedCase, failed_case, paths_left
@@ -73,7 +73,7 @@ def cluster_counter(
                 distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
             )
             client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
         yield _ClusterCounter(client, _engine_of(client, engine), engine)

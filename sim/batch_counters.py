@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sim.batch import Counter
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.case_counter import Baseline, CountedCase, FailedCase, count_locally
 from sim.engines.choice import choose
 from sim.shared_work import SharedWork

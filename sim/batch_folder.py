@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sim.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row, differences_table
 from sim.case_files import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
 from sim.kernel_sources import kernel_digest

@@ -11,7 +11,7 @@ from typing import Any
 
 from sim.atomic_files import cannot_write, hidden_name
 from sim.batch import BatchRun
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_folder import BATCH, COUNTS, BatchFolder, code_digest, read_json
 from sim.batch_opening import is_batch_folder, lock_folder, open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sim.atomic_files import cannot_write
-from sim.batch_file import Batch
+from sim.batch_family import Batch
 from sim.batch_folder import BATCH, CASES, LOCK, OWN_NAMES, BatchFolder, read_json
 from sim.batch_tables import NOT_RUN
 from sim.errors import GammawallError, InputError, Problem

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.batch import BatchProgress, BatchRun
-from sim.batch_file import Batch
+from sim.batch_family import Batch
 from sim.batch_tables import FAILED, FINISHED, Row, bands, drivers
 from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
 from sim.scenario_overrides import plain_key

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.case_files import CaseCounts
 from sim.odds import EVENTS, Estimate, odds_table, paired_difference_estimate
 from sim.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.batch_file import Case
+from sim.batch_family import Case
 from sim.batch_folder import code_digest
 from sim.case_counter import CountedCase, levels_by_side
 from sim.case_files import CaseCounts

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.case_files import CaseCounts
 from sim.engines.choice import Engine
 from sim.errors import GammawallError

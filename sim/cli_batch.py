@@ -25,7 +25,7 @@ from sim.errors import PartlyFailedError
 
 if TYPE_CHECKING:
     from sim.batch import BatchRun
-    from sim.batch_file import Batch, Case
+    from sim.batch_family import Batch, Case
     from sim.batch_folder import BatchFolder
 
 DEFAULT_SENSITIVITY_PATHS = 200_000

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from sim.batch_file import BASE, LONGEST_NAME, Batch, Settings, batch_of_scenario, is_chosen, scenario_data
+from sim.batch_family import Batch, is_chosen
+from sim.batch_file import BASE, LONGEST_NAME, Settings, batch_of_scenario, scenario_data
 from sim.batch_folder import BatchFolder
 from sim.batch_tables import differences_table
 from sim.black_scholes import SESSIONS_PER_YEAR

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sim.batch_file import Batch, batch_from_mapping
+from sim.batch_family import Batch
+from sim.batch_file import batch_from_mapping
 
 # Three sessions of three steps: a case takes milliseconds.
 SHORT = (

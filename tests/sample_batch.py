@@ -7,7 +7,8 @@ from typing import Any
 
 from short_scenarios import scenario_of
 
-from sim.batch_file import Batch, batch_from_mapping, batch_of_scenario
+from sim.batch_family import Batch
+from sim.batch_file import batch_from_mapping, batch_of_scenario
 
 WALL = "dealers.position[wall].gex_bn"
 PUTS = "dealers.position[puts].gex_bn"

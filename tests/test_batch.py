@@ -15,7 +15,7 @@ from batch_results import GRID, IMPOSSIBLE, SINGLES, contents, small_batch
 import sim.case_counter
 from sim.batch import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_folder import BatchFolder
 from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN

@@ -18,7 +18,7 @@ from test_batch import rows
 
 from sim.batch import BatchProgress, BatchRun, run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_file import Batch
+from sim.batch_family import Batch
 from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FAILED, FINISHED
 from sim.errors import GammawallError

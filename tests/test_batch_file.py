@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_batch import IMPACT, PUTS, WALL, batch_data, batch_of, single
 
-from sim.batch_file import (
-    Batch,
-    batch_from_mapping,
-    is_chosen,
-    load_batch,
-    scenario_data,
-    with_fundamental_volatility,
-)
+from sim.batch_family import Batch, is_chosen
+from sim.batch_file import batch_from_mapping, load_batch, scenario_data, with_fundamental_volatility
 from sim.errors import InputError
 from sim.plan_builder import initial_feedback
 from sim.scenario import Scenario

@@ -9,7 +9,7 @@ from batch_results import contents, small_batch
 
 from sim.batch import run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_file import Batch
+from sim.batch_family import Batch
 from sim.batch_folder import COUNTS
 from sim.batch_merge import merge_folders
 from sim.batch_opening import open_batch_folder

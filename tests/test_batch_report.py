@@ -15,7 +15,8 @@ from sample_batch import batch_of, single
 
 from sim import batch_report
 from sim.batch import BatchRun
-from sim.batch_file import Batch, load_batch
+from sim.batch_family import Batch
+from sim.batch_file import load_batch
 from sim.batch_tables import FAILED, FINISHED, FIRST_TARGETS
 from sim.report import Terminal, print_view
 from sim.scenario_file import load_scenario

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_outcomes import sample_axes, sample_outcomes
 
-from sim.batch_file import Batch, Case
+from sim.batch_family import Batch, Case
 from sim.batch_tables import (
     DIFFERENCE_COLUMNS,
     FAILED,

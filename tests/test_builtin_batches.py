@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sim.batch_file import Batch, builtin_batches, load_batch, scenario_data
+from sim.batch_family import Batch
+from sim.batch_file import builtin_batches, load_batch, scenario_data
 from sim.scenario import Scenario
 from sim.scenario_file import scenario_from_mapping, scenario_hash
 

@@ -43,6 +43,7 @@ ORDER = [
     "sim.shared_work",
     "sim.plan_builder",
     "sim.batches",
+    "sim.batch_family",
     "sim.batch_file",
     "sim.kernels_numpy",
     "sim.engines",
