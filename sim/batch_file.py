@@ -37,7 +37,7 @@ from sim.key_problems import key_problem
 from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
 from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
-from sim.scenario_overrides import apply_settings, plain_key, values_at
+from sim.scenario_overrides import apply_settings, plain_key, short_key, values_at
 from sim.scenario_values import shown, shown_key
 from sim.toml_file import FileKind, is_path
 
@@ -227,7 +227,7 @@ class _Maker:
         if any(labelled):
             yield from self._labelled_axis(name, values)
             return
-        short = plain_key(name).rpartition(".")[2]
+        short = short_key(name, self.table.grid)
         sign = "=" if plain_key(name) == name.strip() else "*"
         for value in values:
             label = value if isinstance(value, str) else shown(value)

@@ -16,7 +16,7 @@ from sim.batch import BatchProgress, BatchRun
 from sim.batch_family import Batch
 from sim.batch_tables import FAILED, FINISHED, Row, bands, drivers
 from sim.report import MODEL_RISK_OF_BATCH, Terminal, new_table, plural, print_view, short_number
-from sim.scenario_overrides import plain_key
+from sim.scenario_overrides import short_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +52,8 @@ def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
         for band in bands(run.rows):
             if band.event != "neither":
                 name = names[band.event]
-                console.print(f"{name} is lowest in: {band.lowest_case}", soft_wrap=True)
-                console.print(f"{name} is highest in: {band.highest_case}", soft_wrap=True)
+                console.print(f"{name} is lowest in: {band.lowest_case}")
+                console.print(f"{name} is highest in: {band.highest_case}")
         console.print()
         for event in ("first_upper", "first_lower"):
             table = drivers_view(batch, run.rows, event, names[event])
@@ -120,7 +120,7 @@ def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Ta
     for driver in found:
         low, high = f"{100 * driver.low:.1f}%", f"{100 * driver.high:.1f}%"
         table.add_row(
-            plain_key(driver.axis).rpartition(".")[2],
+            short_key(driver.axis, batch.axes),
             low,
             driver.low_label,
             high,

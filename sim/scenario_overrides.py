@@ -93,6 +93,16 @@ def plain_key(key: str) -> str:
     return key.strip().removesuffix("*").rstrip()
 
 
+def short_key(key: str, others: Iterable[str]) -> str:
+    """Last part of a key, and the parts before it as far as others end alike: iv, or position[wall].iv."""
+    parts = plain_key(key).split(".")
+    rivals = [plain_key(other).split(".") for other in others if plain_key(other) != plain_key(key)]
+    length = 1
+    while length < len(parts) and any(rival[-length:] == parts[-length:] for rival in rivals):
+        length += 1
+    return ".".join(parts[-length:])
+
+
 def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
     """Put a value wherever a key says, or multiply what stands there; the dotted keys that were set."""
     path_key = plain_key(key)

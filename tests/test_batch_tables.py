@@ -146,7 +146,11 @@ def test_first_difference_is_the_tables() -> None:
 # --- a row a case
 
 CASE = Case("mine", "00000-mine", "0" * 64, None, {}, {"wall": "2", "impact": ""})
-MANIFEST = {"timings": {"prepare_s": 0.5, "simulate_s": 1.25, "path_steps_per_s": 9e9}, "engine": "native"}
+MANIFEST = {
+    "timings": {"prepare_s": 0.5, "simulate_s": 1.25, "path_steps_per_s": 9e9},
+    "engine": "native",
+    "warnings": ["the floor binds", "too few paths"],
+}
 
 
 def sample_counts(pairs: PairCounts | None) -> CaseCounts:
@@ -177,6 +181,7 @@ def test_row_of_a_finished_case() -> None:
         *events,
         "seconds",
         "engine",
+        "warnings",
         "error",
     ]
     assert [row[key] for key in ("scenario", "wall", "impact", "status", "paths")] == [
@@ -186,7 +191,12 @@ def test_row_of_a_finished_case() -> None:
         FINISHED,
         1000,
     ]
-    assert [row[key] for key in ("seconds", "engine", "error")] == [1.75, "native", ""]
+    assert [row[key] for key in ("seconds", "engine", "warnings", "error")] == [
+        1.75,
+        "native",
+        "the floor binds | too few paths",
+        "",
+    ]
     odds = odds_table(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
     for event, target in FIRST_TARGETS.items():
         found = odds.loc[event]
@@ -218,7 +228,7 @@ def test_rows_of_cases_that_did_not_finish() -> None:
     known = {key: value for key, value in failed.items() if value is not None}
     assert known == {
         **{"scenario": "mine", "wall": "2", "impact": "", "status": FAILED},
-        **{"engine": "", "error": "out of memory"},
+        **{"engine": "", "warnings": "", "error": "out of memory"},
     }
     assert waiting == {**failed, "status": NOT_RUN, "error": ""}
 

@@ -49,6 +49,7 @@ def test_story_cases_are_what_they_say() -> None:
 def test_model_risk_spans_impact_half_life_and_sign() -> None:
     batch = load_batch("model-risk")
     assert [len(labels) for labels in batch.axes.values()] == [5, 4, 6]
-    assert {case.scenario.volatility.annual for case in batch.cases} == {0.141}  # type: ignore[union-attr]
+    assert len({case.scenario.volatility.annual for case in batch.cases}) == 1  # type: ignore[union-attr]
+    assert {case.scenario.volatility.quoted for case in batch.cases} == {"fundamental"}  # type: ignore[union-attr]
     short = [wall(case.scenario) for case in batch.cases if case.point.get("dealers") == "short wall"]  # type: ignore[arg-type]
-    assert short == [[-9.0, -2.0, -6.0]] * 20
+    assert short == [[-2.25, -0.5, -1.5]] * 20

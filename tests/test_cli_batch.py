@@ -39,7 +39,7 @@ class TestBatch:
         result = batch(batch_file(tmp_path), tmp_path / "out")
         assert result.exit_code == 0, result.stderr
         assert result.stdout.startswith("small: 9 cases of siege-of-7000, 3,000 paths each, seed 1\n")
-        for line in ("odds over all cases", "what drives 7,010 first", "dealers.impact_bp_per_bn", "The \nband is"):
+        for line in ("odds over all cases", "what drives 7,010 first", "impact_bp_per_bn", "The \nband is"):
             assert line in result.stdout or line.replace("\n", "") in result.stdout
         assert result.stderr == f"9 cases finished; results: {tmp_path / 'out'}\n"
         assert max(map(len, result.stdout.splitlines())) <= 100
