@@ -14,6 +14,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sim.batch_family import Batch
+    from sim.batch_file import builtin_batches, load_batch
+    from sim.batch_simulation import simulate_batch
     from sim.check import run_checks
     from sim.errors import GammawallError, InputError, Problem
     from sim.outcomes import OutcomeAxes, Outcomes
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Batch",
     "GammawallError",
     "InputError",
     "OutcomeAxes",
@@ -40,18 +44,22 @@ __all__ = [
     "Result",
     "Scenario",
     "__version__",
+    "builtin_batches",
     "builtin_scenarios",
+    "load_batch",
     "load_scenario",
     "run_checks",
     "scenario_from_mapping",
     "scenario_hash",
     "scenario_to_toml",
     "simulate",
+    "simulate_batch",
     "trace_path",
     "write_results",
 ]
 
 _HOMES = {
+    "Batch": "sim.batch_family",
     "GammawallError": "sim.errors",
     "InputError": "sim.errors",
     "OutcomeAxes": "sim.outcomes",
@@ -59,13 +67,16 @@ _HOMES = {
     "Problem": "sim.errors",
     "Result": "sim.run",
     "Scenario": "sim.scenario",
+    "builtin_batches": "sim.batch_file",
     "builtin_scenarios": "sim.scenario_file",
+    "load_batch": "sim.batch_file",
     "load_scenario": "sim.scenario_file",
     "run_checks": "sim.check",
     "scenario_from_mapping": "sim.scenario_file",
     "scenario_hash": "sim.scenario_file",
     "scenario_to_toml": "sim.scenario_file",
     "simulate": "sim.run",
+    "simulate_batch": "sim.batch_simulation",
     "trace_path": "sim.trace",
     "write_results": "sim.results",
 }

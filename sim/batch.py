@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from sim.batch_family import Batch, Case
@@ -64,8 +65,10 @@ class BatchRun:
     kept : cases that were finished before.
     failed_before : cases that had failed before and were not tried again.
     rows : of batch.csv.
+    folder : where the results are.
     """
 
+    folder: Path
     finished: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -141,7 +144,7 @@ def run_batch(
     KeyboardInterrupt : likewise.
     """
     told = progress or BatchProgress()
-    run = BatchRun()
+    run = BatchRun(folder.path)
     wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
     todo = [case for case in cases if folder.status(case) in wanted]
     if batch.baseline_case in todo or folder.status(batch.baseline_case) == FINISHED:

@@ -44,7 +44,7 @@ def merge_folders(
             for folder in dict.fromkeys(folders)
         ]
         whole = stack.enter_context(open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet))
-        run = BatchRun()
+        run = BatchRun(whole.path)
         for case in batch.cases:
             status = _join(case, shares, whole)
             if status == FINISHED:

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from sim.batch_folder import BatchFolder
 
 DEFAULT_SENSITIVITY_PATHS = 200_000
-# What the cases of a batch have in common is kept from checking to running them.
-MOST_SHARED_BYTES = 1 << 30
+NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
 Command = Callable[..., Any]
 
@@ -136,7 +135,7 @@ def batch(
     if show:
         click.echo(BATCH_FILE.text(file), nl=False)
         return
-    numbers = {name: options[name] for name in ("paths", "seed", "target_se", "max_paths")}
+    numbers = {name: options.pop(name) for name in NUMBERS}
     loaded = load_batch(file, base=base, overrides=overrides, **numbers)
     run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
 
@@ -150,27 +149,67 @@ def run_family(
     finish: Callable[[BatchFolder, BatchRun], None] | None = None,
     report: Callable[[BatchRun], None] | None = None,
     document: Callable[[BatchRun], dict[str, Any]] | None = None,
-    engine: str,
-    devices: tuple[int, ...] | None,
-    threads: int | None,
-    workers: int | None,
-    scheduler: str | None,
     out: Path | None,
-    resume: bool,
-    accept_changes: bool,
-    retry_failed: bool,
-    fail_fast: bool,
-    overwrite: bool,
-    parquet: bool,
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **how: Any,
 ) -> None:
     """Run the cases of a batch as the options say, file and print the results.
 
+    how : arguments of `simulate_batch`.
     finish : what else to write into the folder.
     report, document : how to print the results instead of a batch's own way, and with --json.
     """
+    _refuse_contradictions(**how)
+    from sim.batch import check_cases
+    from sim.batch_report import batch_progress, print_batch
+    from sim.batch_simulation import simulate_batch
+    from sim.report import Terminal
+
+    if dry_run:
+        with batch_progress(shown=not quiet) as progress:
+            check_cases(cases, None, progress)
+        _print_dry_run(loaded, cases, as_json)
+        return
+
+    def opened(folder: BatchFolder) -> None:
+        ctx.meta[KEPT] = f"finished cases are in {folder.path}; go on with --resume"
+
+    with batch_progress(shown=not quiet) as progress:
+        run = simulate_batch(
+            loaded, out, cases=cases, progress=progress, opened=opened, finish=finish, **how
+        )
+    ctx.meta[KEPT] = f"the results are in {run.folder}"
+    if as_json:
+        made = _document(loaded, run) if document is None else document(run)
+        print_json({**made, "results": str(run.folder)})
+    elif quiet:
+        click.echo(str(run.folder))
+    elif report is not None:
+        report(run)
+    else:
+        print_batch(loaded, run, Terminal())
+    if not quiet:
+        tell(_summary(run, run.folder))
+    failed = len(run.failed) + len(run.failed_before)
+    if failed:
+        raise PartlyFailedError(
+            f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
+            "Try --resume --retry-failed."
+        )
+
+
+def _refuse_contradictions(
+    *,
+    resume: bool,
+    accept_changes: bool,
+    overwrite: bool,
+    threads: int | None,
+    devices: tuple[int, ...] | None,
+    workers: int | None,
+    scheduler: str | None,
+    **_: Any,
+) -> None:
     if accept_changes and not resume:
         raise click.UsageError("--accept-changes goes with --resume.")
     if resume and overwrite:
@@ -179,63 +218,6 @@ def run_family(
         raise click.UsageError("--scheduler brings its own workers: leave out --workers and --devices.")
     if threads is not None and (workers is not None or scheduler is not None):
         raise click.UsageError("--threads is for one process. Workers have one thread each.")
-
-    from sim.batch import check_cases, run_batch
-    from sim.batch_counters import choose_counter
-    from sim.batch_opening import check_batch_folder, open_batch_folder
-    from sim.shared_work import SharedWork
-    from sim.table_files import refuse_parquet_without_pyarrow
-
-    if parquet:
-        refuse_parquet_without_pyarrow()
-    from sim.batch_report import batch_progress, print_batch
-    from sim.report import Terminal
-
-    shared = SharedWork(MOST_SHARED_BYTES)
-    if not dry_run:
-        check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
-    with batch_progress(shown=not quiet) as progress:
-        check_cases(cases, shared, progress)
-    if dry_run:
-        _print_dry_run(loaded, cases, as_json)
-        return
-    opening = {"resume": resume, "accept_changes": accept_changes, "overwrite": overwrite, "parquet": parquet}
-    with (
-        choose_counter(engine, devices, threads, workers, scheduler, shared) as counter,
-        open_batch_folder(loaded, out, **opening) as folder,
-        batch_progress(shown=not quiet) as progress,
-    ):
-        ctx.meta[KEPT] = f"finished cases are in {folder.path}; go on with --resume"
-        run = run_batch(
-            loaded,
-            folder,
-            cases,
-            counter,
-            asked=engine,
-            retry_failed=retry_failed,
-            fail_fast=fail_fast,
-            progress=progress,
-        )
-        if finish is not None:
-            finish(folder, run)
-    ctx.meta[KEPT] = f"the results are in {folder.path}"
-    if as_json:
-        made = _document(loaded, run) if document is None else document(run)
-        print_json({**made, "results": str(folder.path)})
-    elif quiet:
-        click.echo(str(folder.path))
-    elif report is not None:
-        report(run)
-    else:
-        print_batch(loaded, run, Terminal())
-    if not quiet:
-        tell(_summary(run, folder.path))
-    failed = len(run.failed) + len(run.failed_before)
-    if failed:
-        raise PartlyFailedError(
-            f"{failed} of {len(cases)} cases failed; their tracebacks are in {folder.path / 'cases'}. "
-            "Try --resume --retry-failed."
-        )
 
 
 def _summary(run: BatchRun, folder: Path) -> str:
@@ -366,7 +348,7 @@ def sensitivity(
     from sim.sensitivity import sensitivity_batch, sensitivity_table
 
     loaded = load_scenario(scenario, overrides)
-    numbers = {name: options[name] for name in ("paths", "seed", "target_se", "max_paths")}
+    numbers = {name: options.pop(name) for name in NUMBERS}
     numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
     family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
     tables: list[Any] = []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from batch_results import GRID, IMPOSSIBLE, SINGLES, contents, small_batch
 
+import sim
 import sim.case_counter
 from sim.batch import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch_counters import choose_counter
@@ -374,3 +375,13 @@ def test_interrupted_while_counting(whole: Path, tmp_path: Path) -> None:
     run(batch, out, resume=True)
     assert contents(out) == contents(whole)
     assert np.all([row["status"] == FINISHED for row in rows(out)])
+
+
+def test_from_python(whole: Path, tmp_path: Path) -> None:
+    """The call of the README, on the small batch."""
+    done = sim.simulate_batch(small_batch(), tmp_path / "b", engine=ENGINE, threads=1)
+    assert done.folder == tmp_path / "b"
+    assert [row["scenario"] for row in done.rows] == [case.name for case in small_batch().cases]
+    assert contents(tmp_path / "b") == contents(whole)
+    assert set(sim.builtin_batches()) == {"story", "wall-strength", "model-risk", "horizon"}
+    assert sim.load_batch("story").baseline == "siege"

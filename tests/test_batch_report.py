@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -44,7 +45,7 @@ def row_of(name: str, upper: float, **others: Any) -> dict[str, Any]:
 
 
 def run_of(batch: Batch, odds: Callable[[int], float]) -> BatchRun:
-    return BatchRun(rows=[row_of(case.name, odds(index)) for index, case in enumerate(batch.cases)])
+    return BatchRun(Path("results"), rows=[row_of(case.name, odds(index)) for index, case in enumerate(batch.cases)])
 
 
 def check_fits(text: str, width: int = WIDTH) -> None:
@@ -112,13 +113,13 @@ def test_failed_cases_and_what_they_leave() -> None:
         row_of("good", 0.41),
         {"scenario": "bad", "status": FAILED, "warnings": "", "error": "no [red]memory"},
     ]
-    text = shown(batch, BatchRun(rows=rows))
+    text = shown(batch, BatchRun(Path("results"), rows=rows))
     assert text.endswith("failed: bad: no [red]memory\n")
     assert "\nbad " not in text
-    alone = shown(batch, BatchRun(rows=rows[:1] + rows[2:]))
+    alone = shown(batch, BatchRun(Path("results"), rows=rows[:1] + rows[2:]))
     assert "odds over all cases" not in alone
     assert "\nbase " in alone
-    none = shown(batch, BatchRun(rows=rows[2:]))
+    none = shown(batch, BatchRun(Path("results"), rows=rows[2:]))
     assert none.splitlines() == [
         "small: 3 cases of siege-of-7000, 1,000,000 paths each, seed 1",
         "",

@@ -66,6 +66,7 @@ ORDER = [
     "sim.batch_cluster",
     "sim.batch_counters",
     "sim.batch_merge",
+    "sim.batch_simulation",
     "sim.sensitivity",
     "sim.bench",
     "sim.report",
