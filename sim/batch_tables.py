@@ -11,7 +11,7 @@ import pandas as pd
 
 from sim.batch_family import Batch, Case
 from sim.case_files import CaseCounts
-from sim.odds import EVENTS, Estimate, odds_table, paired_difference_estimate
+from sim.odds import Estimate, paired_difference_estimate, proportion_estimate
 from sim.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes
 from sim.pairs import PairCounts
 
@@ -130,14 +130,16 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
 
 
 def _first_targets(counts: CaseCounts) -> dict[str, dict[str, float]]:
-    table = odds_table(counts.outcomes, counts.axes)
-    found: dict[str, dict[str, float]] = {}
-    for row in table[table["event"].isin(EVENTS)].to_dict("records"):
-        names = found.setdefault(str(row["event"]), {})
-        if row["dealers"] == "with":
-            names |= {"": row["probability"], "_ci_low": row["ci_low"], "_ci_high": row["ci_high"]}
-        elif row["dealers"] == "without":
-            names["_without"] = row["probability"]
+    joint, paths = counts.outcomes.joint, counts.outcomes.paths
+    found = {}
+    for event, target in FIRST_TARGETS.items():
+        with_dealers = proportion_estimate(joint[target].sum(), paths)
+        found[event] = {
+            "": float(with_dealers.probability),
+            "_ci_low": float(with_dealers.ci_low),
+            "_ci_high": float(with_dealers.ci_high),
+            "_without": int(joint[:, target].sum()) / paths,
+        }
     return found
 
 

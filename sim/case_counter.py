@@ -111,7 +111,7 @@ def count_locally(
     shared = SharedWork() if shared is None else shared
     with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
         waiting = list(cases)
-        plans: list[tuple[Case, Future[tuple[Prepared, float]]]] = []
+        plans: list[tuple[Case, Future[_Planned]]] = []
         try:
             while waiting or plans:
                 while waiting and len(plans) < PLANS_AHEAD:
@@ -119,8 +119,7 @@ def count_locally(
                     plans.append((case, planner.submit(_timed_plan, case, shared)))
                 case, plan = plans.pop(0)
                 try:
-                    prepared, prepare_s = plan.result()
-                    yield _count_case(batch, case, prepared, prepare_s, engine, baseline, progress)
+                    yield _count_case(batch, case, plan.result(), engine, baseline, progress)
                 except (Exception, MemoryError) as error:
                     yield failed_case(case, error)
         finally:
@@ -128,21 +127,31 @@ def count_locally(
                 plan.cancel()
 
 
-def _timed_plan(case: Case, shared: SharedWork) -> tuple[Prepared, float]:
+class _Planned(NamedTuple):
+    """A plan, what a manifest tells of it, and the seconds both took."""
+
+    prepared: Prepared
+    facts: PlanFacts
+    seconds: float
+
+
+def _timed_plan(case: Case, shared: SharedWork) -> _Planned:
     began = time.perf_counter()
     assert case.scenario is not None
-    return prepare(case.scenario, None, shared), time.perf_counter() - began
+    prepared = prepare(case.scenario, None, shared)
+    facts = plan_facts(prepared)
+    return _Planned(prepared, facts, time.perf_counter() - began)
 
 
 def _count_case(
     batch: Batch,
     case: Case,
-    prepared: Prepared,
-    prepare_s: float,
+    planned: _Planned,
     engine: Engine,
     baseline: Baseline | None,
     progress: Callable[[int, int], None],
 ) -> CountedCase:
+    prepared = planned.prepared
     plan, started, began = prepared.plan, datetime.now(UTC), time.perf_counter()
     outcomes = Outcomes.zeros(plan.outcome_shape)
     pairs = new_pairs(prepared.axes, baseline)
@@ -168,9 +177,9 @@ def _count_case(
         case,
         CaseCounts(prepared.axes, outcomes, pairs),
         np.concatenate(kept) if kept else None,
-        plan_facts(prepared),
+        planned.facts,
         EngineFacts(engine.name, engine.device, engine.threads),
-        run_timings(outcomes.paths * plan.steps, started, prepare_s, seconds),
+        run_timings(outcomes.paths * plan.steps, started, planned.seconds, seconds),
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sim.outcomes import ARRAY_FIELDS, IntArray, OutcomeAxes, Outcomes
 from sim.pairs import PairCounts, Records
 
 AXES_ARRAYS = ("step_time", "close_edges")
-PAIR_ARRAYS = ("first", "above", "below")
+AXES_LABELS = tuple(field.name for field in fields(OutcomeAxes) if field.name not in AXES_ARRAYS)
 # What reading an archive raises: TypeError where it is a bare array, RuntimeError where a flag in it is wrong.
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -45,22 +46,25 @@ class CaseCounts:
 
 def counts_bytes(counts: CaseCounts) -> bytes:
     """Archive of a case's counts; equal counts give equal bytes."""
-    labels = {
+    labels: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, date) else value
-        for name, value in asdict(counts.axes).items()
-        if name not in AXES_ARRAYS
+        for name in AXES_LABELS
+        for value in [getattr(counts.axes, name)]
     }
     labels["sessions"] = [session.isoformat() for session in counts.axes.sessions]
-    arrays: dict[str, NDArray[Any]] = {"axes": _text_array(json.dumps(labels, sort_keys=True))}
-    arrays |= {f"axes.{name}": getattr(counts.axes, name) for name in AXES_ARRAYS}
-    arrays["paths"] = np.array([counts.outcomes.paths], dtype=np.uint64)
-    for name in ARRAY_FIELDS:
-        arrays |= _sparse(f"outcomes.{name}", getattr(counts.outcomes, name))
+    arrays = [getattr(counts.outcomes, name) for name in ARRAY_FIELDS]
+    paths = [counts.outcomes.paths]
     if counts.pairs is not None:
-        arrays["pairs.paths"] = np.array([counts.pairs.paths], dtype=np.uint64)
-        for name, array in zip(PAIR_ARRAYS, counts.pairs.arrays, strict=True):
-            arrays |= _sparse(f"pairs.{name}", array)
-    return _archive(arrays)
+        arrays += counts.pairs.arrays
+        paths.append(counts.pairs.paths)
+    index = {"axes": labels, "shapes": [array.shape for array in arrays], "paths": paths}
+    return _archive(
+        {
+            "index": np.frombuffer(json.dumps(index, sort_keys=True).encode("utf-8"), dtype=np.uint8),
+            **{name: getattr(counts.axes, name) for name in AXES_ARRAYS},
+            **_sparse(np.concatenate([array.reshape(-1) for array in arrays])),
+        }
+    )
 
 
 def read_counts(file: Path) -> CaseCounts:
@@ -68,26 +72,21 @@ def read_counts(file: Path) -> CaseCounts:
 
     Errors: GammawallError if it is not one, or damaged.
     """
-    arrays = _read(file)
+    members = _read(file)
     try:
-        labels = json.loads(bytes(arrays["axes"]).decode("utf-8"))
+        index = json.loads(bytes(members["index"]).decode("utf-8"))
+        labels, paths = index["axes"], [int(number) for number in index["paths"]]
         labels["as_of"] = date.fromisoformat(labels["as_of"])
         labels["sessions"] = tuple(map(date.fromisoformat, labels["sessions"]))
         for name in ("levels", "regimes"):
             labels[name] = tuple(labels[name])
-        labels |= {name: arrays[f"axes.{name}"] for name in AXES_ARRAYS}
-        axes = OutcomeAxes(**labels)
-        outcomes = Outcomes(
-            int(arrays["paths"][0]), *(_dense(arrays, f"outcomes.{name}") for name in ARRAY_FIELDS)
-        )
-        pairs = None
-        if "pairs.paths" in arrays:
-            pairs = PairCounts(
-                int(arrays["pairs.paths"][0]), *(_dense(arrays, f"pairs.{name}") for name in PAIR_ARRAYS)
-            )
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+        labels |= {name: members[name] for name in AXES_ARRAYS}
+        arrays = _dense(members, [tuple(map(int, shape)) for shape in index["shapes"]])
+        outcomes = Outcomes(paths[0], *arrays[: len(ARRAY_FIELDS)])
+        paired = arrays[len(ARRAY_FIELDS) :]
+        return CaseCounts(OutcomeAxes(**labels), outcomes, PairCounts(paths[1], *paired) if paired else None)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise _damaged(file, error) from error
-    return CaseCounts(axes, outcomes, pairs)
 
 
 def records_bytes(records: Records) -> bytes:
@@ -131,21 +130,11 @@ def _damaged(file: Path, error: Exception) -> GammawallError:
     )
 
 
-def _text_array(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-
-
-def _sparse(name: str, array: IntArray) -> dict[str, NDArray[Any]]:
-    """Shape, and places and values of what is not zero, of an array of counts."""
-    flat = array.reshape(-1)
+def _sparse(flat: IntArray) -> dict[str, NDArray[Any]]:
+    """Places, as steps from one to the next, and values of what is not zero."""
     places = np.flatnonzero(flat)
     # Steps between places are small, and compress well.
-    steps = np.diff(places, prepend=0)
-    return {
-        f"{name}.shape": np.array(array.shape, dtype=np.int64),
-        f"{name}.steps": _narrow(steps),
-        f"{name}.counts": _narrow(flat[places]),
-    }
+    return {"steps": _narrow(np.diff(places, prepend=0)), "counts": _narrow(flat[places])}
 
 
 def _narrow(values: IntArray) -> NDArray[Any]:
@@ -153,8 +142,9 @@ def _narrow(values: IntArray) -> NDArray[Any]:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def _dense(arrays: dict[str, NDArray[Any]], name: str) -> IntArray:
-    shape = tuple(int(length) for length in arrays[f"{name}.shape"])
-    flat = np.zeros(int(np.prod(shape)), dtype=np.int64)
-    flat[np.cumsum(arrays[f"{name}.steps"].astype(np.int64))] = arrays[f"{name}.counts"]
-    return flat.reshape(shape)
+def _dense(members: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> list[IntArray]:
+    """Arrays of these shapes, one after another in what `_sparse` made."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    flat = np.zeros(int(ends[-1]), dtype=np.int64)
+    flat[np.cumsum(members["steps"].astype(np.int64))] = members["counts"]
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]

@@ -225,14 +225,14 @@ def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
     edges = axes.close_edges
     sessions = len(axes.sessions)
     prices = np.full((sessions, len(QUANTILES)), np.nan)
+    wanted = np.array(QUANTILES) * paths
     for d, counts in enumerate(outcomes.closes):
         reached = counts.cumsum()
-        for k, quantile in enumerate(QUANTILES):
-            wanted = quantile * paths
-            column = int(np.searchsorted(reached, wanted, side="left"))
-            if 1 <= column <= edges.size - 1:
-                inside = (wanted - reached[column - 1]) / counts[column]
-                prices[d, k] = edges[column - 1] + inside * (edges[column] - edges[column - 1])
+        column = np.searchsorted(reached, wanted, side="left")
+        known = (column >= 1) & (column <= edges.size - 1)
+        column = column[known]
+        inside = (wanted[known] - reached[column - 1]) / counts[column]
+        prices[d, known] = edges[column - 1] + inside * (edges[column] - edges[column - 1])
     return pd.DataFrame(
         {
             "scenario": axes.scenario,

@@ -368,10 +368,12 @@ def _floor_warnings(prepared: Prepared) -> list[str]:
     if not events:
         return []
     reaction_map = prepared.reaction_map
+    minutes = sorted({e.minute for e in events})
+    live = {minute: reaction_map.book.live(minute, after_settlement=False) for minute in minutes}
     strikes = {
         p.strike
         for e in events
-        for p in reaction_map.book.live(e.minute, after_settlement=False)
+        for p in live[e.minute]
         if e.price_low <= p.strike <= e.price_high
         and p.index_units * reaction_map.weights[e.book, p.group] < 0
     }
@@ -380,7 +382,6 @@ def _floor_warnings(prepared: Prepared) -> list[str]:
         lowest = min((e.lowest for e in events if e.book == book), default=None)
         if lowest is not None:
             depths[regime] = f"{regime} {lowest:.1f}"
-    minutes = sorted({e.minute for e in events})
     worst = min(events, key=lambda e: e.lowest)
     return [
         f"feedback factor held at m_floor = {reaction_map.m_floor:g} near short strikes "

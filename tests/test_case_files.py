@@ -170,10 +170,10 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with open(file, "wb") as bare:
         np.save(bare, np.arange(3))
     refusal(file)
-    np.savez(file, axes=np.array([{}], dtype=object))
+    np.savez(file, index=np.array([{}], dtype=object))
     assert "allow_pickle" in refusal(file)
     file.write_bytes(records_bytes(np.arange(3, dtype=np.uint16)))
-    assert "'axes'" in refusal(file)
+    assert "'index'" in refusal(file)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,10 @@ def test_labels_that_are_none_are_refused(content: bytes, tmp_path: Path, labels
     file.write_bytes(content)
     with np.load(file) as archive:
         found = dict(archive)
-    np.savez(file, **{**found, "axes": np.frombuffer(json.dumps(labels).encode(), dtype=np.uint8)})
-    refusal(file)
+    index = json.loads(bytes(found["index"]))
+    for damaged in (labels, {**index, "axes": labels}, {**index, "shapes": labels}, {**index, "paths": labels}):
+        np.savez(file, **{**found, "index": np.frombuffer(json.dumps(damaged).encode(), dtype=np.uint8)})
+        refusal(file)
 
 
 def test_counts_are_no_records(content: bytes, tmp_path: Path) -> None:
