@@ -123,12 +123,24 @@ def test_metadata(wheel: Path) -> None:
     assert metadata["Name"] == "gammawall-sim"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "cuda12", "cuda13", "test"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "bench",
+        "cluster",
+        "cuda12",
+        "cuda13",
+        "parquet",
+        "test",
+    }
     requires = metadata.get_all("Requires-Dist", [])
     for cuda in ("12", "13"):
         assert any(r.startswith(f"cupy-cuda{cuda}x[ctk]") for r in requires)
     assert "gammawall = sim.cli:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
     assert f"{DIST_INFO}/licenses/LICENSE" in archive.namelist()
+
+
+def test_built_in_batches_are_in_the_wheel(site: Path, tmp_path: Path) -> None:
+    output = run_python("from sim.cli import main; main(['batch', '--list'])", site, tmp_path)
+    assert [line.split()[0] for line in output.splitlines()] == ["horizon", "model-risk", "story", "wall-strength"]
 
 
 def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
