@@ -114,6 +114,23 @@ def check_cases(
         raise InputError(problems)
 
 
+def cases_of_other_plans(
+    batch: Batch, folder: BatchFolder, cases: Sequence[Case], shared: SharedWork
+) -> list[Case]:
+    """Finished cases whose plan would be another one today: their counts do not belong with new ones.
+
+    Another version of a library, or of the code that makes the tables, may do that. If it is so of the baseline, it
+    is so of all: they are paired with it.
+    """
+    finished = [case for case in cases if folder.status(case) == FINISHED]
+    others = []
+    for case in finished:
+        assert case.scenario is not None
+        if prepare(case.scenario, None, shared).plan.digest != folder.plan_digest(case):
+            others.append(case)
+    return finished if any(case.name == batch.baseline for case in others) else others
+
+
 def run_batch(
     batch: Batch,
     folder: BatchFolder,
@@ -151,8 +168,9 @@ def run_batch(
         # Counted when there was no baseline to pair them with.
         alone = [case for case in cases if folder.status(case) == FINISHED and not folder.is_paired(case)]
         todo += [case for case in alone if case.name != batch.baseline]
-    run.kept = [case.name for case in cases if folder.status(case) == FINISHED and case not in todo]
-    run.failed_before = [case.name for case in cases if case not in todo and folder.status(case) == FAILED]
+    left = {case.name for case in todo}
+    run.kept = [case.name for case in cases if folder.status(case) == FINISHED and case.name not in left]
+    run.failed_before = [case.name for case in cases if folder.status(case) == FAILED and case.name not in left]
     records = folder.baseline_records()
     if todo and records is None and folder.status(batch.baseline_case) == FINISHED:
         # The records are gone, and only they are wanted again.

@@ -9,7 +9,9 @@ The only module that imports dask.distributed.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -18,10 +20,20 @@ from typing import Any
 from sim.batch import Counter
 from sim.batch_family import Batch, Case
 from sim.batch_folder import code_digest
-from sim.batch_units import OTHER_VERSION, CaseUnderWay, PackedBaseline, Unit, count_unit, pack, worker_state
-from sim.case_counter import Baseline, CountedCase, FailedCase, failed_case, paths_left
+from sim.batch_units import (
+    OTHER_VERSION,
+    CaseUnderWay,
+    PackedBaseline,
+    UnfitWorkerError,
+    Unit,
+    count_unit,
+    pack,
+    worker_state,
+)
+from sim.case_counter import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
 from sim.errors import GammawallError
-from sim.timegrid import build_time_grid
+from sim.plan_builder import prepare
+from sim.shared_work import SharedWork
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
 # Path-steps of a unit: a second or two, and on a GPU a tenth of one.
@@ -33,6 +45,8 @@ UNITS_AHEAD = 3
 # Deaths of workers that a unit survives.
 ALLOWED_DEATHS = 5
 JOIN_TIMEOUT_S = 60
+# Seconds between two looks at how many workers there are.
+LOOK_S = 1.0
 GO_ON = "Finished cases are filed; go on with --resume."
 
 
@@ -43,6 +57,7 @@ def cluster_counter(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    shared: SharedWork | None = None,
 ) -> Iterator[Counter]:
     """Counter that shares the work among dask workers.
 
@@ -52,6 +67,7 @@ def cluster_counter(
     devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
     workers : worker processes to start here; one a device, or one, if None.
     scheduler : address of a running cluster to use instead.
+    shared : what cases checked before have built.
 
     Raises
     ------
@@ -73,30 +89,35 @@ def cluster_counter(
                 distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
             )
             client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
+            unit_steps = _unit_steps(client, engine)
+        except GammawallError:
+            raise
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-        yield _ClusterCounter(client, _engine_of(client, engine), engine)
+        yield _ClusterCounter(client, unit_steps, engine, SharedWork() if shared is None else shared)
 
 
 @contextmanager
 def _quiet_logs() -> Iterator[None]:
     """Keep dask's accounts of workers that come and go off the terminal: what matters is an error of ours."""
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names])}
+    for log in levels:
+        log.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in levels.items():
+            log.setLevel(level)
 
 
-def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
+@contextmanager
+def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterator[Any]:
     """Worker processes on this machine, one thread each, with a GPU each if devices are given."""
     import dask
     import distributed
 
-    dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS})
     chosen = None if devices is None else visible_devices(devices)
     count = workers or (1 if chosen is None else len(chosen))
     # Nothing of it is to be seen from other machines.
@@ -118,7 +139,11 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Any:
         for number in range(count)
     }
     scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
-    return distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1, shutdown_on_close=True)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}),
+        distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1) as cluster,
+    ):
+        yield cluster
 
 
 def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
@@ -140,25 +165,27 @@ def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str
     return [names[device] for device in devices]
 
 
-def _engine_of(client: Any, engine: str) -> str:
-    """Engine that the workers take, once all of them are known to be able to do the work."""
-    states = client.run(worker_state, engine)
-    for address, (code, _, problem) in states.items():
+def _unit_steps(client: Any, engine: str) -> int:
+    """Path-steps of a unit that suit every worker, once all of them are known to be able to do the work."""
+    names = []
+    for address, state in client.run(worker_state, engine, on_error="return").items():
+        if isinstance(state, BaseException):
+            raise GammawallError(f"worker {address} cannot use gammawall ({state}). Try {INSTALL} there.")
+        code, name, problem = state
         if problem:
             raise GammawallError(f"worker {address}: {problem}")
         if code != code_digest():
             raise GammawallError(f"worker {address} has {OTHER_VERSION}")
-    names: list[str] = [name for _, name, _ in states.values()]
-    return min(names)
+        names.append(name)
+    return min(UNIT_STEPS.get(name, USUAL_UNIT_STEPS) for name in names)
 
 
 class _ClusterCounter:
     """Shares units among the workers of a client and puts the cases together again."""
 
-    def __init__(self, client: Any, engine: str, asked: str):
-        self.client = client
-        self.unit_steps = UNIT_STEPS.get(engine, USUAL_UNIT_STEPS)
-        self.asked = asked
+    def __init__(self, client: Any, unit_steps: int, asked: str, shared: SharedWork):
+        self.client, self.unit_steps, self.asked, self.shared = client, unit_steps, asked, shared
+        self._threads, self._looked = 1, -math.inf
 
     def __call__(
         self,
@@ -172,8 +199,11 @@ class _ClusterCounter:
 
     @property
     def threads(self) -> int:
-        """Threads of all workers."""
-        return max(1, sum(int(threads) for threads in self.client.nthreads().values()))
+        """Threads of all workers, which may come and go."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._threads = max(1, sum(int(threads) for threads in self.client.nthreads().values()))
+            self._looked = time.monotonic()
+        return self._threads
 
 
 class _Sharing:
@@ -193,23 +223,23 @@ class _Sharing:
         self.client = counter.client
         self.waiting = list(reversed(cases))
         self.cases = len(cases)
-        self.threads = counter.threads
         self.units: list[Unit] = []  # the next one last
         self.under_way: dict[int, CaseUnderWay] = {}
         self.at_work: dict[Any, Unit] = {}
         self.completed = distributed.as_completed(loop=self.client.loop)
         self.sent: dict[tuple[int, int], Any] = {}
         self.code = code_digest()
+        self.digests: dict[int, str] = {}
 
     def cases_ended(self) -> Iterator[CountedCase | FailedCase]:
         """Cases as they end."""
         try:
-            self._submit()
+            yield from self._submit()
             while self.at_work:
                 future = next(self.completed)
                 unit = self.at_work.pop(future)
                 ended = self._take(unit, future)
-                self._submit()
+                yield from self._submit()
                 if ended is not None:
                     yield ended
         except (OSError, TimeoutError) as error:
@@ -219,11 +249,16 @@ class _Sharing:
         finally:
             self.client.cancel(list(self.at_work), force=True)
 
-    def _submit(self) -> None:
-        """Keep the scheduler in units."""
-        while len(self.at_work) < UNITS_AHEAD * self.threads and (self.units or self.waiting):
+    def _submit(self) -> Iterator[FailedCase]:
+        """Keep the scheduler in units; cases that cannot even be planned have failed."""
+        while len(self.at_work) < UNITS_AHEAD * self.counter.threads and (self.units or self.waiting):
             if not self.units:
-                self._plan_case(len(self.under_way), self.waiting.pop())
+                case = self.waiting.pop()
+                try:
+                    self._plan_case(len(self.under_way), case)
+                except Exception as error:
+                    yield failed_case(case, error)
+                continue
             unit = self.units.pop()
             case = self.under_way[unit.case].case
             future = self.client.submit(
@@ -234,8 +269,8 @@ class _Sharing:
                 unit.first,
                 unit.paths,
                 self.counter.asked,
-                self.code,
-                case.name == self.batch.baseline,
+                (self.code, self.digests[unit.case]),
+                case.name == self.batch.baseline and unit.first < MOST_PAIRED,
                 self._baseline_of(unit),
                 pure=False,
             )
@@ -244,14 +279,15 @@ class _Sharing:
 
     def _plan_case(self, number: int, case: Case) -> None:
         assert case.scenario is not None
-        steps = build_time_grid(case.scenario).n_steps
-        self.under_way[number] = CaseUnderWay(case, steps, datetime.now(UTC))
+        plan = prepare(case.scenario, None, self.counter.shared).plan
+        self.digests[number] = plan.digest
+        self.under_way[number] = CaseUnderWay(case, plan.steps, datetime.now(UTC))
         self._plan_paths(number, 0, self.batch.paths)
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:
         """Cut paths of a case into units, small enough that all workers have some."""
         state = self.under_way[number]
-        even = -(-paths * self.cases // self.threads)
+        even = -(-paths * self.cases // self.counter.threads)
         size = max(SMALLEST_UNIT, min(self.counter.unit_steps // state.steps, even))
         units = [
             Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)
@@ -288,7 +324,7 @@ class _Sharing:
         if more:
             self._plan_paths(unit.case, state.planned, more)
             return None
-        ended = state.ended(self.threads)
+        ended = state.ended(self.counter.threads)
         state.outcomes = state.pairs = state.counted = None
         state.records.clear()
         return ended
@@ -303,9 +339,12 @@ class _Sharing:
         error = future.exception() if future.status == "error" else None
         if error is None:
             raise GammawallError(f"the dask scheduler has lost the work ({future.status}). {GO_ON}")
+        if isinstance(error, UnfitWorkerError):
+            raise GammawallError(f"{error} {GO_ON}") from error
         if isinstance(error, distributed.KilledWorker):
-            deaths = f"workers died {ALLOWED_DEATHS} times at this case, for want of memory perhaps"
-            return failed_case(state.case, GammawallError(f"{deaths}. Try fewer workers."))
+            deaths = f"{1 + getattr(error, 'allowed_failures', ALLOWED_DEATHS)} workers died at this case"
+            why = GammawallError(f"{deaths}, for want of memory perhaps. Try fewer workers.")
+            return failed_case(state.case, why)
         return failed_case(state.case, error.with_traceback(future.traceback()))
 
 

@@ -30,7 +30,7 @@ def choose_counter(
     threads : processors to use in this process.
     workers : worker processes to start on this machine.
     scheduler : address of a running dask cluster.
-    shared : what cases checked before have built, for an engine in this process.
+    shared : what cases checked before have built.
 
     Raises
     ------
@@ -40,7 +40,9 @@ def choose_counter(
     if workers is not None or scheduler is not None or pinned:
         from sim.batch_cluster import cluster_counter
 
-        with cluster_counter(engine, devices=devices, workers=workers, scheduler=scheduler) as counter:
+        with cluster_counter(
+            engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared
+        ) as counter:
             yield counter
         return
     here = choose(engine, threads, devices=devices)

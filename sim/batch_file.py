@@ -21,9 +21,11 @@ The base itself is a case, called "base" unless `baseline` names another one to 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -168,7 +170,7 @@ class _Maker:
         """Return the batch, or raise every problem."""
         stated = list(self._stated())
         names = [name for name, _, _ in stated]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in sorted(name for name, count in Counter(names).items() if count > 1):
             self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
         if self.table.baseline not in names:
             why, hint = "is no case", f"Try leaving it out, or one of: {', '.join(names[:5])}."
@@ -180,8 +182,8 @@ class _Maker:
             for axis in self.table.grid
         }
         cases = []
-        for index, (name, chosen, point) in enumerate(stated):
-            made = self._case(index, name, chosen, point, columns)
+        for name, chosen, point in stated:
+            made = self._case(name, chosen, point, columns)
             if made is not None:
                 cases.append(made)
         if self.problems:
@@ -245,7 +247,7 @@ class _Maker:
             yield _part(f"{name}={label}"), label, value["set"]
 
     def _case(
-        self, index: int, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
+        self, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
     ) -> Case | None:
         data = scenario_data(self.base)
         _, problems = apply_settings(data, settings, "")
@@ -259,7 +261,7 @@ class _Maker:
         resolved = scenario_data(scenario)
         parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
         parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
-        return Case(name, _folder(index, name), scenario_hash(scenario), scenario, point, parameters)
+        return Case(name, _folder(name), scenario_hash(scenario), scenario, point, parameters)
 
     def _is_labelled(self, axis: str) -> bool:
         first = self.table.grid[axis][0]
@@ -305,9 +307,13 @@ def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _folder(index: int, name: str) -> str:
-    """Name of a case's folder: its place in the batch and as much of its name as every file system takes."""
-    return f"{index:05d}-{re.sub(r'[^A-Za-z0-9_.=-]+', '-', name).strip('-.')[:80]}"
+def _folder(name: str) -> str:
+    """Name of a case's folder: the case's own where every file system takes it, else as much of it, and a digest.
+
+    It does not tell the case's place, so that a batch with more cases finds those of before.
+    """
+    plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
+    return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _part(text: str) -> str:

@@ -22,6 +22,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,10 @@ class BatchFolder:
             else:
                 self._states[case.name] = CaseState(FAILED if "error" in manifest else FINISHED, manifest)
         return self._states[case.name]
+
+    def plan_digest(self, case: Case) -> str:
+        """Digest of the plan that a finished case was counted with."""
+        return str(self._state(case).manifest.get("plan_digest"))
 
     def is_paired(self, case: Case) -> bool:
         """Whether a finished case was counted path by path with the baseline."""
@@ -274,6 +279,8 @@ class BatchFolder:
                     )
                 if progress is not None:
                     progress(number, len(finished))
+            for file in files.values():
+                file.write_out()  # all of them, before any takes the place of a former one
         rows = self._save_rows()
         self.save_state()
         return rows
@@ -307,6 +314,7 @@ def case_key(batch: Batch, case: Case) -> str:
     return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
 
 
+@cache
 def code_digest() -> str:
     """Version of the package and digest of its kernels: results of others are not mixed with theirs."""
     return f"{version('gammawall-sim')} {kernel_digest()}"

@@ -46,7 +46,7 @@ def merge_folders(
         whole = stack.enter_context(open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet))
         run = BatchRun(whole.path)
         for case in batch.cases:
-            status = _join(case, shares, whole)
+            status = _join(batch, case, shares, whole)
             if status == FINISHED:
                 run.finished.append(case.name)
             elif status == FAILED:
@@ -104,11 +104,14 @@ def batch_from_document(document: dict[str, Any]) -> Batch:
     )
 
 
-def _join(case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
+def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
     """Copy a case from the share that finished it; return its status."""
     statuses = [share.status(case) for share in shares]
     finished = [share for share, status in zip(shares, statuses, strict=True) if status == FINISHED]
     failed = [share for share, status in zip(shares, statuses, strict=True) if status == FAILED]
+    if case.name != batch.baseline and any(share.status(batch.baseline_case) == FINISHED for share in shares):
+        # Where a share had no baseline, its cases lack their differences.
+        finished = [share for share in finished if share.is_paired(case)]
     for share in finished[1:]:
         mine, theirs = ((s.case_path(case) / COUNTS).read_bytes() for s in (finished[0], share))
         if mine != theirs:

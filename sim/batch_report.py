@@ -127,6 +127,9 @@ def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Ta
             driver.high_label,
             f"{100 * driver.share:.0f}%",
         )
+    rest = 1.0 - sum(driver.share for driver in drivers(batch, rows, event))
+    if len(batch.axes) > 1 and rest >= SMALLEST_SHARE:
+        table.add_row("together", "", "", "", "", f"{100 * rest:.0f}%")
     return table
 
 

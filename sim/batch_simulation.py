@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from sim.batch import BatchProgress, BatchRun, check_cases, run_batch
+from sim.batch import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
 from sim.batch_counters import choose_counter
 from sim.batch_family import Batch, Case
 from sim.batch_folder import BatchFolder
 from sim.batch_opening import check_batch_folder, open_batch_folder
+from sim.errors import InputError, Problem
 from sim.shared_work import SharedWork
 from sim.table_files import refuse_parquet_without_pyarrow
 
@@ -73,6 +74,12 @@ def simulate_batch(
             batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
         ) as folder,
     ):
+        others = cases_of_other_plans(batch, folder, chosen, shared) if resume else []
+        if others and not accept_changes:
+            why = f"{len(others)} finished cases, {others[0].name} for one, were counted with other tables"
+            hint = "Try the libraries they were counted with, or --accept-changes to count them again."
+            raise InputError([Problem("", "--resume", str(folder.path), why, hint)])
+        folder.forget(others)
         if opened is not None:
             opened(folder)
         run = run_batch(

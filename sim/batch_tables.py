@@ -104,7 +104,7 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
 
     Columns: scenario, one for each parameter that differs, status, paths; for each event of `FIRST_TARGETS` its odds
     with dealers, with ci_low and ci_high, without, and the difference to the baseline with ci_low and ci_high; then
-    seconds, engine, warnings and error.
+    the paths that those differences rest on, seconds, engine, warnings and error.
     """
     row: Row = {"scenario": case.name, **case.parameters, "status": state.status}
     row["paths"] = None if counts is None else counts.outcomes.paths
@@ -119,6 +119,7 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
         difference = versus.get(event, {})
         for name in ("", "_ci_low", "_ci_high"):
             row[f"{event}_vs_baseline{name}"] = difference.get(name)
+    row["paths_vs_baseline"] = counts.pairs.paths if versus and counts and counts.pairs else None
     timings = state.manifest.get("timings", {})
     seconds = [timings[name] for name in ("prepare_s", "simulate_s") if name in timings]
     row["seconds"] = round(sum(seconds), 4) if seconds else None

@@ -16,7 +16,7 @@ from sim.batch_family import Case
 from sim.batch_folder import code_digest
 from sim.case_counter import CountedCase, levels_by_side
 from sim.case_files import CaseCounts
-from sim.engines.choice import choose
+from sim.engines.choice import Engine, choose
 from sim.errors import GammawallError
 from sim.outcomes import OutcomeAxes, Outcomes
 from sim.pairs import PairCounts, Records
@@ -28,6 +28,10 @@ from sim.shared_work import SharedWork
 OTHER_VERSION = "another version of gammawall or its kernels. Install the same one everywhere."
 # Plans that a worker keeps: units of one case follow one another.
 MOST_PLANS = 4
+
+
+class UnfitWorkerError(GammawallError):
+    """A worker that cannot do the work of this batch, which is no fault of the case it was given."""
 
 
 class Unit(NamedTuple):
@@ -70,23 +74,42 @@ def unpack(data: bytes) -> Records:
 
 
 # Plans of the cases that this process saw last.
-_PLANS: OrderedDict[tuple[str, str], Prepared] = OrderedDict()
+_PLANS: OrderedDict[tuple[str, str], tuple[Prepared, PlanFacts]] = OrderedDict()
 _PLANS_LOCK = threading.Lock()
 # What its cases have in common.
 _SHARED = SharedWork()
 
 
-def _prepared(scenario: Scenario, key: tuple[str, str]) -> Prepared:
+# An engine each thread: a GPU's keeps its compiled kernels.
+_ENGINES = threading.local()
+
+
+def _planned(scenario: Scenario, key: tuple[str, str]) -> tuple[Prepared, PlanFacts]:
     with _PLANS_LOCK:
         if key in _PLANS:
             _PLANS.move_to_end(key)
             return _PLANS[key]
-    made = prepare(scenario, None, _SHARED)
+    prepared = prepare(scenario, None, _SHARED)
+    made = prepared, plan_facts(prepared)
     with _PLANS_LOCK:
         _PLANS[key] = made
         while len(_PLANS) > MOST_PLANS:
             _PLANS.popitem(last=False)
     return made
+
+
+def _engine(name: str) -> Engine:
+    """Engine of this thread.
+
+    Errors: UnfitWorkerError if it is not available.
+    """
+    made: dict[str, Engine] = _ENGINES.__dict__
+    if name not in made:
+        try:
+            made[name] = choose(name, 1)
+        except GammawallError as error:
+            raise UnfitWorkerError(str(error)) from error
+    return made[name]
 
 
 def count_unit(
@@ -96,7 +119,7 @@ def count_unit(
     first: int,
     count: int,
     engine: str,
-    code: str,
+    expected: tuple[str, str],
     keep_records: bool,
     baseline: PackedBaseline | None,
 ) -> UnitCounts:
@@ -107,20 +130,22 @@ def count_unit(
     scenario, seed, first, count : what to count.
     key : name and hash of the case.
     engine : name of the engine to use.
-    code : version of the package and its kernels that the batch is counted with.
+    expected : version of the package and its kernels, and digest of the case's plan, that the batch is counted with.
     keep_records : whether the paths' records are wanted.
     baseline : what the paths are paired with.
 
     Raises
     ------
-    GammawallError : this worker has another version, or the engine is not available.
+    UnfitWorkerError : this worker has another version, or makes other tables, or lacks the engine.
     """
-    if code != code_digest():
-        raise GammawallError(f"a worker has {OTHER_VERSION}")
+    if expected[0] != code_digest():
+        raise UnfitWorkerError(f"a worker has {OTHER_VERSION}")
     began = time.perf_counter()
-    prepared = _prepared(scenario, key)
+    prepared, facts = _planned(scenario, key)
+    if facts.digest != expected[1]:
+        raise UnfitWorkerError("a worker makes other tables. Install the same libraries everywhere.")
+    worker = _engine(engine)
     ready = time.perf_counter()
-    worker = choose(engine, 1)
     records = np.empty(count, dtype=np.uint16) if keep_records or baseline is not None else None
     outcomes = worker.run(prepared.plan, seed, first, count, None, records)
     pairs = None
@@ -135,7 +160,7 @@ def count_unit(
         outcomes,
         pairs,
         pack(records) if keep_records and records is not None else None,
-        plan_facts(prepared),
+        facts,
         EngineFacts(worker.name, worker.device, worker.threads),
         ready - began,
         time.perf_counter() - ready,

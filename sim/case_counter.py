@@ -24,6 +24,8 @@ from sim.shared_work import SharedWork
 
 # Most paths whose records are held at once, the baseline's apart.
 MOST_RECORDS = 1 << 24
+# Paths of the baseline that cases are paired with, at two bytes each: enough for intervals of a hundredth of a point.
+MOST_PAIRED = 1 << 27
 # Plans made ahead of the one that is running.
 PLANS_AHEAD = 2
 
@@ -160,8 +162,8 @@ def _count_case(
     more = batch.paths
     while more > 0:
         records = None
-        if pairs is not None or is_baseline:
-            records = np.empty(more if is_baseline else min(more, MOST_RECORDS), dtype=np.uint16)
+        if outcomes.paths < MOST_PAIRED and (pairs is not None or is_baseline):
+            records = np.empty(min(more, MOST_RECORDS, MOST_PAIRED - outcomes.paths), dtype=np.uint16)
         count = more if records is None else records.size
         first = outcomes.paths
         outcomes.add(

@@ -303,8 +303,10 @@ def merge(
     missing = len(loaded.cases) - len(run.finished)
     if missing:
         raise PartlyFailedError(
-            f"{missing} of {len(loaded.cases)} cases failed or have not run in any share."
+            f"{missing} of {len(loaded.cases)} cases failed or have not run in any share, or not with the baseline. "
+            "Run the shares again with --resume --retry-failed."
         )
+
 
 
 def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:

@@ -208,7 +208,7 @@ class NativeMaps:
         ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
         return Built(
             _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
-            lines[: sum(lengths)],
+            lines[: sum(lengths)].copy(),  # and not the room that it had
             lengths,
             _copied(out.table_zones, np.int64, tables).tolist(),
             _copied(out.table_clip, np.float32, tables, 2),

@@ -5,6 +5,7 @@ The only module that imports pyarrow.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -73,17 +74,24 @@ class TableFile:
             rows = pyarrow.Table.from_pandas(piece, schema=self.pieces.schema, preserve_index=False)
         self.pieces.write_table(rows)
 
+    def write_out(self) -> None:
+        """Bring all that was added to the disk; nothing can be added after that."""
+        pieces, self.pieces = self.pieces, None
+        text, self.text = self.text, None
+        with contextlib.ExitStack() as stack:
+            if pieces is not None:
+                stack.callback(pieces.close)
+            if text is not None:
+                stack.enter_context(text)
+                text.flush()
+                os.fsync(text.fileno())
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Put the files into place, or remove them if something went wrong."""
         try:
-            if self.pieces is not None:
-                self.pieces.close()
-            if self.text is not None:
-                with self.text as text:
-                    text.flush()
-                    os.fsync(text.fileno())
+            self.write_out()
             if kind is None:
                 for suffix, hidden in self.hidden.items():
                     final = self.folder / f"{self.name}.{suffix}"

@@ -14,6 +14,7 @@ from batch_results import GRID, IMPOSSIBLE, SINGLES, contents, small_batch
 
 import sim
 import sim.case_counter
+import sim.plan_builder
 from sim.batch import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch_counters import choose_counter
 from sim.batch_family import Batch, Case
@@ -115,7 +116,7 @@ class TestResults:
         assert {case["status"] for case in document["cases"]} == {FINISHED}
 
     def test_only_the_baseline_keeps_records(self, whole: Path) -> None:
-        assert [path.parent.name for path in whole.rglob("records.npz")] == ["00000-base"]
+        assert [path.parent.name for path in whole.rglob("records.npz")] == ["base"]
 
     def test_parquet_has_the_same_columns(self, tmp_path: Path) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -167,7 +168,7 @@ class TestResume:
     def test_records_that_are_gone_are_counted_again(self, whole: Path, tmp_path: Path) -> None:
         batch, out = small_batch(), tmp_path / "b"
         run(batch, out, only="no dealers")
-        (out / "cases" / "00000-base" / "records.npz").unlink()
+        (out / "cases" / "base" / "records.npz").unlink()
         run(batch, out, resume=True)
         assert contents(out) == contents(whole)
 
@@ -199,9 +200,34 @@ class TestResume:
 
     def test_other_kernels_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run(small_batch(grid={}), tmp_path / "b")
-        monkeypatch.setattr("sim.batch_folder.kernel_digest", lambda: "another")
+        monkeypatch.setattr("sim.batch_folder.code_digest", lambda: "another")
         with pytest.raises(InputError, match="another version"):
             run(small_batch(grid={}), tmp_path / "b", resume=True)
+
+    def test_cases_added_in_front_keep_those_of_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, key = tmp_path / "b", "dealers.impact_bp_per_bn"
+        run(small_batch(grid={key: [1.0, 2.0]}), out)
+        more = small_batch(grid={key: [0.5, 1.0, 2.0]})
+        done = sim.simulate_batch(more, out, engine=ENGINE, threads=1, resume=True, accept_changes=True)
+        assert done.finished == ["impact_bp_per_bn=0.5"]
+        run(more, tmp_path / "fresh")
+        assert contents(out) == contents(tmp_path / "fresh")
+
+    def test_other_tables_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A library, or a line of code, that makes other tables of the same scenario."""
+        out, batch = tmp_path / "b", small_batch(grid={})
+        how = {"engine": ENGINE, "threads": 1, "resume": True}
+        sim.simulate_batch(batch, out, cases=batch.selected("no dealers", None), **how)  # type: ignore[arg-type]
+        impact = sim.plan_builder.impact_per_bn
+        monkeypatch.setattr("sim.plan_builder.impact_per_bn", lambda scenario: 1.01 * impact(scenario))
+        with pytest.raises(
+            InputError, match="2 finished cases, base for one, were counted with other tables"
+        ):
+            sim.simulate_batch(batch, out, **how)  # type: ignore[arg-type]
+        done = sim.simulate_batch(batch, out, accept_changes=True, **how)  # type: ignore[arg-type]
+        assert done.finished == ["base", "no dealers", "wild, and more"]
 
 
 class TestFailures:
@@ -227,7 +253,7 @@ class TestFailures:
         assert found["no dealers"]["status"] == FAILED
         assert found["no dealers"]["error"] == "ZeroDivisionError: planted in no dealers"
         assert found["no dealers"]["first_upper"] == ""
-        trace = (out / "cases" / "00001-no-dealers" / "traceback.txt").read_text()
+        trace = (out / "cases" / "no-dealers-f2a8574f" / "traceback.txt").read_text()
         assert "planted in no dealers" in trace
         assert "test_batch.py" in trace
         # once more: it stays failed, then it is tried again

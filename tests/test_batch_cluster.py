@@ -117,7 +117,7 @@ def test_a_case_that_fails(cluster: Any, tmp_path: Path) -> None:
     row = next(row for row in rows(tmp_path / "b") if row["scenario"] == "impossible")
     assert row["status"] == FAILED
     assert "m_floor" in row["error"]
-    trace = (tmp_path / "b" / "cases" / "00003-impossible" / "traceback.txt").read_text()
+    trace = (tmp_path / "b" / "cases" / "impossible" / "traceback.txt").read_text()
     assert "plan_builder.py" in trace
 
 
@@ -138,6 +138,75 @@ def test_workers_without_the_engine_are_refused(cluster: Any) -> None:
         pass
 
 
+class Break(BatchProgress):
+    """Makes the workers unfit once the baseline is counted, as one is that joins late with another version."""
+
+    def __init__(self, client: Any):
+        self.client = client
+
+    def case_ended(self, name: str, error: str | None) -> None:
+        if name == "base":
+            self.client.run(_become_another_version)
+
+
+def _become_another_version() -> None:
+    import sim.batch_units
+
+    sim.batch_units.code_digest = lambda: "another"  # type: ignore[assignment]
+
+
+def test_an_unfit_worker_fails_no_case(whole: Path, tmp_path: Path) -> None:
+    batch = small_batch()
+    with (
+        batch_cluster._quiet_logs(),
+        batch_cluster._local_cluster(1, None) as own,
+        distributed.Client(own.scheduler_address, set_as_default=False) as client,
+    ):
+        with pytest.raises(
+            GammawallError, match=r"another version .* Finished cases are filed; go on with --resume"
+        ):
+            run(batch, tmp_path / "b", own, Break(client))
+        with open_batch_folder(batch, tmp_path / "b", resume=True) as folder:
+            statuses = [folder.status(case) for case in batch.cases]
+    assert statuses[0] == FINISHED
+    assert FAILED not in statuses
+    with (
+        open_batch_folder(batch, tmp_path / "b", resume=True) as folder,
+        choose_counter("numpy", threads=1) as here,
+    ):
+        run_batch(batch, folder, batch.cases, here)
+    assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
+
+
+class Join(BatchProgress):
+    """Adds two workers once the first case has ended, and looks how many then have work."""
+
+    def __init__(self, cluster: Any, client: Any):
+        self.cluster, self.client, self.busy, self.joined = cluster, client, 0, False
+
+    def advance(self, paths: int, steps: int) -> None:
+        if not self.joined:
+            self.joined = True
+            self.cluster.scale(3)
+        self.busy = max(self.busy, sum(1 for tasks in self.client.processing().values() if tasks))
+
+
+def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_cluster, "LOOK_S", 0.0)
+    monkeypatch.setattr(batch_cluster, "SMALLEST_UNIT", 10_000)
+    monkeypatch.setattr(batch_cluster, "USUAL_UNIT_STEPS", 10_000 * 12)
+    with (
+        batch_cluster._quiet_logs(),
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60
+        ) as own,
+        distributed.Client(own.scheduler_address, set_as_default=False) as client,
+    ):
+        joining = Join(own, client)
+        run(small_batch(paths=400_000, grid={}), tmp_path / "b", own, joining)
+    assert joining.busy == 3
+
+
 def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_cluster, "JOIN_TIMEOUT_S", 1)
     with (
@@ -152,16 +221,12 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scheduler_that_dies(tmp_path: Path) -> None:
     """What was finished until then is filed."""
     batch = small_batch(paths=200_000)
-    with batch_cluster._quiet_logs():
-        cluster = batch_cluster._local_cluster(1, None)
-        try:
-            closing = threading.Timer(4.0, lambda: cluster.close(timeout=5))
-            closing.start()
-            with pytest.raises(GammawallError, match="scheduler"):
-                run(batch, tmp_path / "b", cluster)
-        finally:
-            closing.join()
-            cluster.close(timeout=5)
+    with batch_cluster._quiet_logs(), batch_cluster._local_cluster(1, None) as own:
+        closing = threading.Timer(4.0, lambda: own.close(timeout=5))
+        closing.start()
+        with pytest.raises(GammawallError, match="scheduler"):
+            run(batch, tmp_path / "b", own)
+        closing.join()
     with open_batch_folder(batch, tmp_path / "b", resume=True) as folder:
         finished = [case for case in batch.cases if folder.status(case) == FINISHED]
     assert 0 < len(finished) < 9
@@ -225,7 +290,10 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    time.sleep(8)
+    while not (tmp_path / "x" / "batch.json").exists():
+        assert first.poll() is None
+        time.sleep(0.1)
+    time.sleep(2)
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does
     _, errors = first.communicate(timeout=20)
     assert first.returncode == 130

@@ -142,8 +142,16 @@ def test_folders_are_unique_and_safe() -> None:
     batch = batch_of(case=[single(name) for name in odd])
     folders = [case.folder for case in batch.cases]
     assert len({folder.lower() for folder in folders}) == len(odd) + 1
-    assert all(re.fullmatch(r"\d{5}-[A-Za-z0-9_.=-]{0,80}", folder) for folder in folders)
-    assert folders[:4] == ["00000-base", "00001-a-b", "00002-a-b", "00003-a-b"]
+    assert all(re.fullmatch(r"[a-z0-9_.=-]{1,60}(-[0-9a-f]{8})?", folder) for folder in folders)
+    assert folders[0] == "base"
+    assert all(re.fullmatch(r"a-b-[0-9a-f]{8}", folder) for folder in folders[1:3])
+
+
+def test_folders_do_not_depend_on_other_cases() -> None:
+    """A batch with more cases finds the results of those that it had before."""
+    few = {case.name: case.folder for case in batch_of(grid={IMPACT: [1, 2]}).cases}
+    many = {case.name: case.folder for case in batch_of(grid={IMPACT: [0.5, 1, 2, 3]}).cases}
+    assert few.items() <= many.items()
 
 
 def test_names_that_would_be_too_long_are_numbers() -> None:

@@ -107,7 +107,7 @@ def test_leftovers_of_a_kill_go(done: Path) -> None:
 def test_a_damaged_manifest_means_not_run(done: Path, damage: str) -> None:
     before = contents(done)
     batch = small_batch(grid={})
-    (done / "cases" / "00001-no-dealers" / "manifest.json").write_text(damage)
+    (done / "cases" / "no-dealers-f2a8574f" / "manifest.json").write_text(damage)
     with open_batch_folder(batch, done, resume=True) as folder:
         assert [folder.status(case) for case in batch.cases] == [FINISHED, NOT_RUN, FINISHED]
     run(done, resume=True)
@@ -121,9 +121,9 @@ def test_a_damaged_batch_json_is_not_taken_over(done: Path) -> None:
 
 
 def test_damaged_counts_are_one_clear_error(done: Path) -> None:
-    file = done / "cases" / "00001-no-dealers" / "counts.npz"
+    file = done / "cases" / "no-dealers-f2a8574f" / "counts.npz"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(GammawallError, match=r"00001-no-dealers.counts\.npz: cannot be read .* --resume"):
+    with pytest.raises(GammawallError, match=r"no-dealers-f2a8574f.counts\.npz: cannot be read .* --resume"):
         run(done, resume=True)
 
 

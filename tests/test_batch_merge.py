@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_results import contents, small_batch
 
+import sim.case_counter
 from sim.batch import run_batch
 from sim.batch_counters import choose_counter
-from sim.batch_family import Batch
+from sim.batch_family import Batch, Case
 from sim.batch_folder import COUNTS
 from sim.batch_merge import merge_folders
 from sim.batch_opening import open_batch_folder
 from sim.batch_tables import FINISHED
+from sim.case_counter import CountedCase
 from sim.errors import GammawallError, InputError
 
 
@@ -43,7 +46,7 @@ def test_shares_merge_into_the_whole(shares: list[Path], tmp_path: Path) -> None
 
 def test_each_share_has_the_baseline_and_its_part(shares: list[Path]) -> None:
     found = [sorted(path.name for path in (share / "cases").iterdir()) for share in shares]
-    assert all(names[0] == "00000-base" for names in found)
+    assert all(names[0] == "base" for names in found)
     others = [name for names in found for name in names[1:]]
     assert len(others) == len(set(others)) == 8
 
@@ -57,6 +60,25 @@ def test_a_missing_share(shares: list[Path], tmp_path: Path) -> None:
             run_batch(small_batch(), folder, small_batch().cases, counter)
     merge_folders(shares, tmp_path / "whole")
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_a_share_without_a_baseline(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cases lack their differences, so that they do not count as those of the whole."""
+    count_case = sim.case_counter._count_case
+
+    def count(batch: Batch, case: Case, *rest: Any) -> CountedCase:
+        if case.name == "base":
+            raise MemoryError
+        return count_case(batch, case, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sim.case_counter, "_count_case", count)
+        alone = run(small_batch(), tmp_path / "alone", (1, 3))
+    batch, done = merge_folders([shares[0], alone, shares[2]], tmp_path / "merged")
+    theirs = [case.name for case in batch.selected(None, (1, 3))[1:]]
+    assert [case.name for case in batch.cases if case.name not in done.finished] == theirs
 
 
 def test_another_batch_is_refused(shares: list[Path], tmp_path: Path) -> None:
@@ -85,7 +107,7 @@ def test_a_share_still_running_is_refused(shares: list[Path], tmp_path: Path) ->
 def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -> None:
     """Counts of the same case that differ mean that something is badly wrong: nothing is merged in silence."""
     second = run(small_batch(), tmp_path / "second", (0, 3))
-    counts = second / "cases" / "00000-base" / COUNTS
+    counts = second / "cases" / "base" / COUNTS
     counts.write_bytes(counts.read_bytes()[:-1] + b"!")
     with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
         merge_folders([shares[1], second], tmp_path / "merged")

@@ -106,7 +106,7 @@ class TestBatch:
 
     def test_numbers_on_the_command_line_go_before_the_file(self, tmp_path: Path) -> None:
         batch(batch_file(tmp_path, grid={}), tmp_path / "out", "--paths", "1k", "--seed", "7")
-        manifest = json.loads((tmp_path / "out" / "cases" / "00000-base" / "manifest.json").read_text())
+        manifest = json.loads((tmp_path / "out" / "cases" / "base" / "manifest.json").read_text())
         assert (manifest["paths"], manifest["seed"]) == (1_000, 7)
 
     def test_shards_and_merge(self, tmp_path: Path) -> None:
