@@ -216,7 +216,7 @@ def _refuse_contradictions(
         raise click.UsageError("--resume contradicts --overwrite.")
     if scheduler is not None and (workers is not None or devices is not None):
         raise click.UsageError("--scheduler brings its own workers: leave out --workers and --devices.")
-    if threads is not None and (workers is not None or scheduler is not None):
+    if threads is not None and (workers is not None or scheduler is not None or len(devices or ()) > 1):
         raise click.UsageError("--threads is for one process. Workers have one thread each.")
 
 

@@ -48,8 +48,12 @@ def test_story_cases_are_what_they_say() -> None:
 
 def test_model_risk_spans_impact_half_life_and_sign() -> None:
     batch = load_batch("model-risk")
-    assert [len(labels) for labels in batch.axes.values()] == [5, 4, 6]
+    assert [len(labels) for labels in batch.axes.values()] == [5, 3, 4, 2]
     assert len({case.scenario.volatility.annual for case in batch.cases}) == 1  # type: ignore[union-attr]
     assert {case.scenario.volatility.quoted for case in batch.cases} == {"fundamental"}  # type: ignore[union-attr]
-    short = [wall(case.scenario) for case in batch.cases if case.point.get("dealers") == "short wall"]  # type: ignore[arg-type]
-    assert short == [[-2.25, -0.5, -1.5]] * 20
+    short = [
+        wall(case.scenario)  # type: ignore[arg-type]
+        for case in batch.cases
+        if (case.point.get("sign"), case.point.get("share")) == ("short wall", "whole")
+    ]
+    assert short == [[-9.0, -2.0, -6.0]] * 15
