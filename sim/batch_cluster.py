@@ -11,11 +11,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from multiprocessing import resource_tracker
 from typing import Any
+from urllib.parse import urlsplit
 
 from sim.batch import Counter
 from sim.batch_family import Batch, Case
@@ -47,6 +52,8 @@ ALLOWED_DEATHS = 5
 JOIN_TIMEOUT_S = 60
 # Seconds between two looks at how many workers there are.
 LOOK_S = 1.0
+# Seconds that a scheduler may take to answer at all.
+LISTEN_S = 10.0
 GO_ON = "Finished cases are filed; go on with --resume."
 
 
@@ -81,8 +88,11 @@ def cluster_counter(
         if engine not in ("auto", "cuda"):
             raise GammawallError(f"the {engine} engine runs on the processor. Leave out --devices.")
         engine = "cuda"
-    with ExitStack() as stack:
+    stack = ExitStack()
+    try:
         stack.enter_context(_quiet_logs())
+        if scheduler is not None:
+            _refuse_deaf_address(scheduler)
         try:
             where = scheduler or stack.enter_context(_local_cluster(workers, devices))
             client = stack.enter_context(
@@ -96,6 +106,9 @@ def cluster_counter(
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
         yield _ClusterCounter(client, unit_steps, engine, SharedWork() if shared is None else shared)
+    finally:
+        with _interrupts_held():  # a second Ctrl-C must not leave workers behind
+            stack.close()
 
 
 @contextmanager
@@ -139,11 +152,47 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterat
         for number in range(count)
     }
     scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}),
-        distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1) as cluster,
-    ):
-        yield cluster
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}):
+        with _interrupts_held():
+            cluster = distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1)
+        with cluster:
+            yield cluster
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the context, and never reach the processes and threads that start in it.
+
+    They inherit that it is blocked, and so do workers that are started later in place of dead ones: a terminal sends
+    Ctrl-C to all processes, but only this one knows what to do.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let it through, were it started in the context
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _refuse_deaf_address(address: str) -> None:
+    """Raise GammawallError unless something listens at a scheduler's address: dask would try for a minute."""
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    try:
+        host, port = place.hostname, place.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port:
+        raise GammawallError(f"--scheduler {address} is no address such as tcp://node1:8786.")
+    if place.scheme not in ("tcp", "tls"):
+        return
+    try:
+        socket.create_connection((host, port), timeout=LISTEN_S).close()
+    except OSError as error:
+        why = f"no dask workers at {address} ({error.strerror or error})"
+        raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
 
 
 def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:

@@ -50,6 +50,8 @@ DEFAULT_PATHS: Final = 1_000_000
 LONGEST_NAME: Final = 100
 
 Settings = dict[str, Any]
+# Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
+TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
 # In the order in which they are applied: a key may be multiplied several times.
 SequenceOfSettings = list[tuple[str, Any]]
 
@@ -147,6 +149,11 @@ def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -
 
 def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]) -> BatchTable:
     data = {**data, **{key: value for key, value in changes.items() if value is not None}}
+    grid = data.get("grid")
+    unquoted = [key for key, values in grid.items() if isinstance(values, dict)] if isinstance(grid, dict) else []
+    if unquoted:
+        why, hint = "a list of values is expected", "Try the whole key in quotes, dots and all."
+        raise InputError([Problem(where, f"grid.{shown_key(key)}", "", why, hint) for key in unquoted])
     try:
         table = BatchTable.model_validate(data)
     except ValidationError as failure:
@@ -168,7 +175,7 @@ class _Maker:
 
     def batch(self) -> Batch:
         """Return the batch, or raise every problem."""
-        stated = list(self._stated())
+        stated = [(name, self._settings(name, chosen), point) for name, chosen, point in self._stated()]
         names = [name for name, _, _ in stated]
         for name in sorted(name for name, count in Counter(names).items() if count > 1):
             self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
@@ -245,6 +252,19 @@ class _Maker:
                 continue
             label = str(value["label"])
             yield _part(f"{name}={label}"), label, value["set"]
+
+    def _settings(self, name: str, stated: SequenceOfSettings) -> SequenceOfSettings:
+        """Settings with tables taken apart into their keys, so that the other keys of a table stay as they are."""
+        found: SequenceOfSettings = []
+        for key, value in stated:
+            if key in TABLES and isinstance(value, dict):
+                found += [(f"{key}.{inner}", item) for inner, item in value.items()]
+            elif plain_key(key) == "name":
+                why, hint = "a case's name is the key beside set", "Try leaving it out of set."
+                self._refuse(name, Problem("", "set.name", shown(value), why, hint))
+            else:
+                found.append((key, value))
+        return found
 
     def _case(
         self, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]

@@ -33,6 +33,7 @@ from sim.atomic_files import cannot_write, flush_folder, hidden_name, replace_fi
 from sim.batch_family import Batch, Case
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row, differences_table
 from sim.case_files import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.errors import GammawallError
 from sim.kernel_sources import kernel_digest
 from sim.odds import TABLES
 from sim.pairs import Records
@@ -116,7 +117,14 @@ class BatchFolder:
 
     def counts(self, case: Case) -> CaseCounts | None:
         """Counts of a case; None if it is not finished."""
-        return read_counts(self.case_path(case) / COUNTS) if self.status(case) == FINISHED else None
+        if self.status(case) != FINISHED:
+            return None
+        file = self.case_path(case) / COUNTS
+        counts = read_counts(file)
+        if _sha256(file.read_bytes()) != self._state(case).manifest.get("counts_sha256"):
+            why = "is not the file that belongs to the manifest beside it"
+            raise GammawallError(f"{file}: {why}. Try removing the folder {file.parent} and running with --resume.")
+        return counts
 
     def baseline_records(self) -> Records | None:
         """Records of the finished baseline; None if it is not."""
@@ -134,7 +142,8 @@ class BatchFolder:
         files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
         if records is not None:
             files[RECORDS] = records_bytes(records)
-        self._place(case, FINISHED, files, {**manifest, "paired": counts.pairs is not None})
+        known = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
+        self._place(case, FINISHED, files, {**manifest, **known})
         self._rows[case.name] = case_row(case, self._state(case), counts)
         self._refresh()
 
@@ -318,6 +327,10 @@ def case_key(batch: Batch, case: Case) -> str:
 def code_digest() -> str:
     """Version of the package and digest of its kernels: results of others are not mixed with theirs."""
     return f"{version('gammawall-sim')} {kernel_digest()}"
+
+
+def _sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

@@ -97,7 +97,12 @@ def run_options(command: Command) -> Command:
 @click.option("--base", metavar="SCENARIO", help="Scenario to vary instead of the one that FILE names.")
 @SET
 @click.option("--only", metavar="GLOB", help="Run only the cases whose names match; the baseline always.")
-@click.option("--shard", metavar="I/N", callback=read_shard, help="Run one share of N; see gammawall merge.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=read_shard,
+    help="Run one share of N, I from 0 to N-1; see gammawall merge.",
+)
 @click.option("--dry-run", is_flag=True, help="Check every case and list them; simulate nothing.")
 @run_options
 @click.pass_context

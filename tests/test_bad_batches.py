@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sample_batch import IMPACT, WALL, batch_data, single
+from sample_batch import IMPACT, WALL, batch_data, batch_of, single
 from sample_scenario import refusal
 
 from sim import batch_file
@@ -235,3 +235,22 @@ def test_any_settings_make_a_batch_or_are_refused(data: dict[str, Any]) -> None:
 def test_any_table_makes_a_batch_or_is_refused(data: dict[str, Any]) -> None:
     data.pop("base", None)  # a file anywhere on the disk
     check_batch_or_refusal({"schema": 1, "name": "x", **data})
+
+
+def test_keys_without_quotes_are_keys_all_the_same() -> None:
+    """TOML makes tables of them: what else the table holds must stay as it is."""
+    bare = batch_of(case=[{"name": "bare", "set": {"dealers": {"impact_bp_per_bn": 1.0}}}]).cases[1]
+    quoted = batch_of(case=[{"name": "bare", "set": {"dealers.impact_bp_per_bn": 1.0}}]).cases[1]
+    assert bare == quoted
+    assert bare.scenario is not None
+    assert len(bare.scenario.dealers.position) > 0
+
+
+def test_grids_of_keys_without_quotes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"grid\.market \(a list of values is expected\)\. Try the whole key in quotes"):
+        batch_of(grid={"market": {"spot": [6900.0]}})
+
+
+def test_a_case_is_not_named_by_a_setting() -> None:
+    with pytest.raises(InputError, match="a case's name is the key beside set"):
+        batch_of(case=[{"name": "x", "set": {"name": "y"}}])

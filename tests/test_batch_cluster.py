@@ -290,12 +290,16 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    while not (tmp_path / "x" / "batch.json").exists():
-        assert first.poll() is None
-        time.sleep(0.1)
-    time.sleep(2)
-    os.killpg(first.pid, signal.SIGINT)  # as a terminal does
-    _, errors = first.communicate(timeout=20)
+    try:
+        while not (tmp_path / "x" / "batch.json").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        time.sleep(2)
+        os.killpg(first.pid, signal.SIGINT)  # as a terminal does
+        _, errors = first.communicate(timeout=60)
+    except BaseException:
+        os.killpg(first.pid, signal.SIGKILL)
+        raise
     assert first.returncode == 130
     assert errors.splitlines()[-1].startswith("interrupted: finished cases are in")
     assert "Traceback" not in errors

@@ -70,7 +70,7 @@ def test_labelled_axis_sets_several_keys() -> None:
         grid={
             "dealers": [
                 {"label": "as told", "set": {}},
-                {"label": "half/most", "set": {f"{WALL}*": 0.5, f"{PUTS}*": 0.9, "name": "not this one"}},
+                {"label": "half/most", "set": {f"{WALL}*": 0.5, f"{PUTS}*": 0.9}},
             ]
         }
     )

@@ -145,3 +145,12 @@ def test_what_is_under_way_can_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(BatchFolder, "save_case", look)
     run(tmp_path / "b")
     assert seen == [[FINISHED, NOT_RUN, NOT_RUN], [FINISHED, FINISHED, NOT_RUN], [FINISHED] * 3]
+
+
+def test_counts_of_another_case_are_refused(done: Path) -> None:
+    """A file that got into the wrong folder is whole, and wrong."""
+    cases = done / "cases"
+    names = sorted(path.name for path in cases.iterdir())
+    (cases / names[1] / "counts.npz").write_bytes((cases / names[0] / "counts.npz").read_bytes())
+    with pytest.raises(GammawallError, match="is not the file that belongs to the manifest beside it"):
+        run(done, resume=True)
