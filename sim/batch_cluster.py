@@ -8,6 +8,7 @@ The only module that imports dask.distributed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from multiprocessing import resource_tracker
@@ -363,7 +365,10 @@ class _Sharing:
             return None  # the case has failed already
         if future.status != "finished":
             return self._failed(unit.case, future)
-        state.add(unit, future.result())
+        try:
+            state.add(unit, future.result())
+        except (OSError, TimeoutError, CancelledError, asyncio.CancelledError) as error:
+            raise GammawallError(f"the dask scheduler has lost the work ({error}). {GO_ON}") from error
         state.out -= 1
         self.progress(unit.paths, state.steps)
         if state.out:

@@ -188,6 +188,7 @@ class Join(BatchProgress):
         if not self.joined:
             self.joined = True
             self.cluster.scale(3)
+            self.client.wait_for_workers(3, timeout=120)
         self.busy = max(self.busy, sum(1 for tasks in self.client.processing().values() if tasks))
 
 
@@ -218,15 +219,29 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+class Close(BatchProgress):
+    """Closes the cluster once two cases have ended."""
+
+    def __init__(self, cluster: Any):
+        self.cluster, self.ended = cluster, 0
+
+    def case_ended(self, name: str, error: str | None) -> None:
+        self.ended += 1
+        if self.ended == 2:
+            closing = threading.Thread(target=self.cluster.close)
+            closing.start()
+            closing.join()
+
+
 def test_a_scheduler_that_dies(tmp_path: Path) -> None:
     """What was finished until then is filed."""
-    batch = small_batch(paths=200_000)
-    with batch_cluster._quiet_logs(), batch_cluster._local_cluster(1, None) as own:
-        closing = threading.Timer(4.0, lambda: own.close(timeout=5))
-        closing.start()
-        with pytest.raises(GammawallError, match="scheduler"):
-            run(batch, tmp_path / "b", own)
-        closing.join()
+    batch = small_batch(paths=20_000)
+    with (
+        batch_cluster._quiet_logs(),
+        batch_cluster._local_cluster(1, None) as own,
+        pytest.raises(GammawallError, match="scheduler"),
+    ):
+        run(batch, tmp_path / "b", own, Close(own))
     with open_batch_folder(batch, tmp_path / "b", resume=True) as folder:
         finished = [case for case in batch.cases if folder.status(case) == FINISHED]
     assert 0 < len(finished) < 9
