@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,9 @@ def test_interrupted(
 ) -> None:
     expected, seconds = whole
     out = tmp_path / "b"
-    process = subprocess.Popen(command(file, out), stderr=subprocess.PIPE, text=True)
+    # whoever runs the tests in the background may have Ctrl-C ignored
+    usual = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command(file, out), stderr=subprocess.PIPE, text=True, preexec_fn=usual)
     wait_for_folder(out, process)  # type: ignore[arg-type]
     time.sleep(0.3 * seconds)
     process.send_signal(number)
