@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sim.batch_family import Batch, Case
 from sim.batch_folder import BatchFolder
@@ -162,20 +162,11 @@ def run_batch(
     """
     told = progress or BatchProgress()
     run = BatchRun(folder.path)
-    wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
-    todo = [case for case in cases if folder.status(case) in wanted]
-    if batch.baseline_case in todo or folder.status(batch.baseline_case) == FINISHED:
-        # Counted when there was no baseline to pair them with.
-        alone = [case for case in cases if folder.status(case) == FINISHED and not folder.is_paired(case)]
-        todo += [case for case in alone if case.name != batch.baseline]
+    todo = _left_to_do(batch, folder, cases, retry_failed)
     left = {case.name for case in todo}
     run.kept = [case.name for case in cases if folder.status(case) == FINISHED and case.name not in left]
     run.failed_before = [case.name for case in cases if folder.status(case) == FAILED and case.name not in left]
     records = folder.baseline_records()
-    if todo and records is None and folder.status(batch.baseline_case) == FINISHED:
-        # The records are gone, and only they are wanted again.
-        folder.forget([batch.baseline_case])
-        todo.insert(0, batch.baseline_case)
     told.start(len(todo), len(run.kept), batch.paths)
     others = [case for case in todo if case.name != batch.baseline]
     versions: dict[str, dict[str, str]] = {}
@@ -184,22 +175,10 @@ def run_batch(
         if isinstance(ended, FailedCase):
             folder.save_failure(*ended)
             return
-        engine, scenario = ended.engine.name, ended.case.scenario
-        assert scenario is not None
+        engine = ended.engine.name
         if engine not in versions:
             versions[engine] = installed_versions(engine)
-        manifest = run_manifest(
-            scenario,
-            ended.plan,
-            ended.counts.outcomes,
-            ended.engine,
-            asked=asked,
-            seed=batch.seed,
-            first_path=0,
-            target_se=batch.target_se,
-            versions=versions[engine],
-            timings=ended.timings,
-        )
+        manifest = _manifest(batch, ended, asked, versions[engine])
         folder.save_case(ended.case, ended.counts, manifest, ended.records)
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
@@ -228,6 +207,38 @@ def run_batch(
         count(others, baseline)
     run.rows = folder.save_tables(told.tables)
     return run
+
+
+def _left_to_do(batch: Batch, folder: BatchFolder, cases: Sequence[Case], retry_failed: bool) -> list[Case]:
+    """Cases to count: those not finished, those to be paired with a baseline that they did not have, the baseline."""
+    wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
+    todo = [case for case in cases if folder.status(case) in wanted]
+    finished = folder.status(batch.baseline_case) == FINISHED
+    if finished or batch.baseline_case in todo:
+        others = (case for case in cases if case.name != batch.baseline)
+        todo += [case for case in others if folder.status(case) == FINISHED and not folder.is_paired(case)]
+    if todo and finished and folder.baseline_records() is None:
+        # The records are gone, and only they are wanted again.
+        folder.forget([batch.baseline_case])
+        todo.insert(0, batch.baseline_case)
+    return todo
+
+
+def _manifest(batch: Batch, ended: CountedCase, asked: str, versions: Mapping[str, str]) -> dict[str, Any]:
+    """How a case came about, as of a run of its scenario."""
+    assert ended.case.scenario is not None
+    return run_manifest(
+        ended.case.scenario,
+        ended.plan,
+        ended.counts.outcomes,
+        ended.engine,
+        asked=asked,
+        seed=batch.seed,
+        first_path=0,
+        target_se=batch.target_se,
+        versions=versions,
+        timings=ended.timings,
+    )
 
 
 def _filed(
