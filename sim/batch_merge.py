@@ -43,7 +43,9 @@ def merge_folders(
             BatchFolder(folder, batch, stack.enter_context(lock_folder(folder)))
             for folder in dict.fromkeys(folders)
         ]
-        whole = stack.enter_context(open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet))
+        whole = stack.enter_context(
+            open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet, may_resume=False)
+        )
         run = BatchRun(whole.path)
         for case in batch.cases:
             status = _join(batch, case, shares, whole)

@@ -26,6 +26,7 @@ def open_batch_folder(
     accept_changes: bool = False,
     overwrite: bool = False,
     parquet: bool = False,
+    may_resume: bool = True,
 ) -> BatchFolder:
     """Folder of a batch, locked, new or with the cases finished so far.
 
@@ -37,17 +38,18 @@ def open_batch_folder(
     accept_changes : resume although the batch or the code differs; cases that are still the same are kept.
     overwrite : remove a former batch's results.
     parquet : write tables as .parquet too.
+    may_resume : whether the caller can resume, and may say so.
 
     Raises
     ------
     InputError : the folder may not be used as it is, or holds another batch.
     GammawallError : another process is at work there, or it cannot be written.
     """
-    path = check_batch_folder(batch, out, resume=resume, overwrite=overwrite)
+    path = check_batch_folder(batch, out, resume=resume, overwrite=overwrite, may_resume=may_resume)
     lock = lock_folder(path)
     try:
         folder = BatchFolder(path, batch, lock, parquet)
-        _refuse_foreign(path, resume=resume, overwrite=overwrite)
+        _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
         former = read_json(path / BATCH)
         if former is not None and overwrite and not resume:
             _remove_contents(path)
@@ -70,7 +72,12 @@ def open_batch_folder(
 
 
 def check_batch_folder(
-    batch: Batch, out: str | os.PathLike[str] | None = None, *, resume: bool = False, overwrite: bool = False
+    batch: Batch,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    may_resume: bool = True,
 ) -> Path:
     """Path of a batch's folder, once it is known that it may be used; nothing is left there.
 
@@ -79,7 +86,7 @@ def check_batch_folder(
     path = Path(DEFAULT_PARENT, folder_name(batch.name)) if out is None else Path(out)
     if not path.name:
         raise InputError([Problem("", "--out", os.fspath(path), "not the name of a folder to make")])
-    _refuse_foreign(path, resume=resume, overwrite=overwrite)
+    _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
     if not path.exists():
         probe(path)
     return path
@@ -109,7 +116,7 @@ def is_batch_folder(path: Path) -> bool:
     return document is not None and str(document.get("format", "")).startswith("gammawall-batch/")
 
 
-def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool) -> None:
+def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bool) -> None:
     """Raise InputError if there is something at the path that may not be gone on with or replaced."""
 
     def refused(why: str, hint: str) -> InputError:
@@ -128,7 +135,8 @@ def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool) -> None:
     if not is_batch_folder(path):
         raise refused("exists and holds no batch's results", "Choose another --out.")
     if not resume and not overwrite:
-        hint = "Add --resume to go on with it, --overwrite to start anew, or choose another --out."
+        going_on = "--resume to go on with it, " if may_resume else ""
+        hint = f"Add {going_on}--overwrite to start anew, or choose another --out."
         raise refused("exists already", hint)
     foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(".gammawall-"))
     if overwrite and not resume and foreign:

@@ -305,11 +305,14 @@ def merge(
 
         print_batch(loaded, run, Terminal())
         tell(f"{len(run.finished)} cases joined; results: {out}")
-    missing = len(loaded.cases) - len(run.finished)
+    finished = set(run.finished)
+    missing = [case.name for case in loaded.cases if case.name not in finished]
     if missing:
+        named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         raise PartlyFailedError(
-            f"{missing} of {len(loaded.cases)} cases failed or have not run in any share, or not with the baseline. "
-            "Run the shares again with --resume --retry-failed."
+            f"{len(missing)} of {len(loaded.cases)} cases failed or have not run in any share, or not with the "
+            f"baseline: {named}. Add the shares that are missing, or run the others again with --resume "
+            "--retry-failed."
         )
 
 

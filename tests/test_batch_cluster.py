@@ -209,15 +209,39 @@ def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.Mo
     assert joining.busy == 3
 
 
-def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_cluster, "JOIN_TIMEOUT_S", 1)
-    with (
-        pytest.raises(
-            GammawallError, match=r"no dask workers at tcp://127\.0\.0\.1:9 .*Is the scheduler running"
-        ),
-        choose_counter("numpy", scheduler="tcp://127.0.0.1:9"),
-    ):
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:9", r"no dask workers at tcp://127\.0\.0\.1:9 \(.*Is the scheduler running"),
+        ("foo", "is no address such as tcp://node1:8786"),
+        ("tcp://node1", "is no address such as tcp://node1:8786"),
+        ("tcp://node1:port", "is no address such as tcp://node1:8786"),
+        ("", "is no address such as tcp://node1:8786"),
+    ],
+)
+def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, address: str, said: str) -> None:
+    """Told before dask tries for a minute."""
+
+    def client(*_: Any, **__: Any) -> None:
+        raise AssertionError("dask was asked")
+
+    monkeypatch.setattr(distributed, "Client", client)
+    with pytest.raises(GammawallError, match=said), choose_counter("numpy", scheduler=address):
         pass
+
+
+def test_ctrl_c_reaches_no_worker(cluster: Any) -> None:
+    """Neither the first ones, nor one that was started in place of a dead one."""
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        before = client.run(os.getpid)
+        os.kill(min(before.values()), signal.SIGKILL)
+        while set(now := client.run(os.getpid).values()) == set(before.values()) or len(now) < 2:
+            time.sleep(0.2)
+        for pid in now:
+            os.kill(pid, signal.SIGINT)
+        time.sleep(1)
+        assert set(client.run(os.getpid).values()) == set(now)
 
 
 class Close(BatchProgress):

@@ -41,15 +41,16 @@ def test_maps_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sim.plan_builder, "build_map_tables", counting)
     batch = batch_from_mapping(HUNDRED, "hundred", overrides=["market.sessions=2"])
     shared = SharedWork()
-    check_cases(batch.cases[::-1][:1], shared)
     check_cases(batch.cases, shared)
+    # threads that check side by side may build the same map twice
+    assert 11 <= len(built) <= 22
+    built.clear()
     with (
         open_batch_folder(batch, tmp_path / "b") as folder,
         choose_counter("numpy", threads=1, shared=shared) as counter,
     ):
         run_batch(batch, folder, batch.cases, counter)
-    # threads that check side by side may build the same map twice
-    assert 10 <= len(built) <= 22
+    assert built == []
 
 
 @needs_native

@@ -122,7 +122,16 @@ class TestBatch:
         partly = gammawall("merge", *shares[:2], "--out", str(tmp_path / "part"), "--json")
         assert partly.exit_code == 3
         assert len(json.loads(partly.stdout)["cases"]) == 9
-        assert "cases failed or have not run in any share" in partly.stderr
+        told = partly.stderr.replace("\n", " ")
+        assert "cases failed or have not run in any share" in told
+        missing = [row["scenario"] for row in json.loads(partly.stdout)["cases"] if row["status"] != "finished"]
+        assert len(missing) == 2
+        assert ", ".join(missing) in told
+        again = gammawall("merge", *shares, "--out", str(tmp_path / "merged"))
+        assert again.exit_code == 2
+        assert "exists already" in again.stderr
+        assert "--overwrite" in again.stderr
+        assert "--resume" not in again.stderr
 
 
 class TestFailures:
