@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import re
 from collections import Counter
@@ -343,5 +344,7 @@ def _part(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """Text of a value as a cell of a table; empty where a scenario has none."""
+    """Text of a value as a cell of a table, whole however long; empty where a scenario has none."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, default=str)
     return value if isinstance(value, str) else "" if value is None else shown(value)

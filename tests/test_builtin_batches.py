@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from sim.batch_family import Batch
 from sim.batch_file import builtin_batches, load_batch, scenario_data
 from sim.scenario import Scenario
@@ -57,3 +59,10 @@ def test_model_risk_spans_impact_half_life_and_sign() -> None:
         if (case.point.get("sign"), case.point.get("share")) == ("short wall", "whole")
     ]
     assert short == [[-9.0, -2.0, -6.0]] * 15
+
+
+def test_a_row_tells_a_catalyst_whole() -> None:
+    case = next(case for case in load_batch("story").cases if case.name == "goldilocks")
+    (told,) = json.loads(case.parameters["catalyst"])
+    assert (told["name"], told["session"]) == ("CPI", "2026-02-13")
+    assert [outcome["probability"] for outcome in told["outcomes"]] == [0.7, 0.3]
