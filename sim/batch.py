@@ -18,6 +18,7 @@ from sim.plan_builder import prepare
 from sim.run import installed_versions, run_manifest
 from sim.scenario_values import shown
 from sim.shared_work import SharedWork
+from sim.tables_under_way import TablesUnderWay
 
 # Finished cases that may wait to be filed while the next one is counted.
 MOST_WAITING = 2
@@ -165,7 +166,9 @@ def run_batch(
     todo = _left_to_do(batch, folder, cases, retry_failed)
     left = {case.name for case in todo}
     run.kept = [case.name for case in cases if folder.status(case) == FINISHED and case.name not in left]
-    run.failed_before = [case.name for case in cases if folder.status(case) == FAILED and case.name not in left]
+    run.failed_before = [
+        case.name for case in cases if folder.status(case) == FAILED and case.name not in left
+    ]
     records = folder.baseline_records()
     told.start(len(todo), len(run.kept), batch.paths)
     others = [case for case in todo if case.name != batch.baseline]
@@ -174,12 +177,14 @@ def run_batch(
     def file(ended: CountedCase | FailedCase) -> None:
         if isinstance(ended, FailedCase):
             folder.save_failure(*ended)
+            tables.settle(ended.case, None)
             return
         engine = ended.engine.name
         if engine not in versions:
             versions[engine] = installed_versions(engine)
         manifest = _manifest(batch, ended, asked, versions[engine])
         folder.save_case(ended.case, ended.counts, manifest, ended.records)
+        tables.settle(ended.case, ended.counts)
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
         found = None
@@ -196,16 +201,17 @@ def run_batch(
                     found = Baseline(ended.counts.axes, ended.records)
         return found
 
-    baseline = None
-    if len(others) < len(todo):
-        baseline = count([batch.baseline_case], None)
-    elif records is not None and others:
-        counts = folder.counts(batch.baseline_case)
-        assert counts is not None
-        baseline = Baseline(counts.axes, records)
-    if others and not (fail_fast and run.failed):
-        count(others, baseline)
-    run.rows = folder.save_tables(told.tables)
+    with TablesUnderWay(folder, left, told.tables) as tables:
+        baseline = None
+        if len(others) < len(todo):
+            baseline = count([batch.baseline_case], None)
+        elif records is not None and others:
+            counts = folder.counts(batch.baseline_case)
+            assert counts is not None
+            baseline = Baseline(counts.axes, records)
+        if others and not (fail_fast and run.failed):
+            count(others, baseline)
+    run.rows = tables.rows
     return run
 
 

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -31,7 +31,7 @@ from filelock import FileLock
 
 from sim.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
 from sim.batch_family import Batch, Case
-from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row, differences_table
+from sim.batch_tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row
 from sim.case_files import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
 from sim.errors import GammawallError
 from sim.kernel_sources import kernel_digest
@@ -123,7 +123,9 @@ class BatchFolder:
         counts = read_counts(file)
         if _sha256(file.read_bytes()) != self._state(case).manifest.get("counts_sha256"):
             why = "is not the file that belongs to the manifest beside it"
-            raise GammawallError(f"{file}: {why}. Try removing the folder {file.parent} and running with --resume.")
+            raise GammawallError(
+                f"{file}: {why}. Try removing the folder {file.parent} and running with --resume."
+            )
         return counts
 
     def baseline_records(self) -> Records | None:
@@ -144,7 +146,8 @@ class BatchFolder:
             files[RECORDS] = records_bytes(records)
         known = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
         self._place(case, FINISHED, files, {**manifest, **known})
-        self._rows[case.name] = case_row(case, self._state(case), counts)
+        self._rows.pop(case.name, None)
+        self.add_row(case, counts)
         self._refresh()
 
     def save_failure(self, case: Case, error: str, trace: str) -> None:
@@ -199,7 +202,7 @@ class BatchFolder:
     def _refresh(self) -> None:
         """Bring batch.csv and batch.json up to date now and then."""
         if time.monotonic() - self._refreshed > REFRESH_S:
-            self._save_rows()
+            self.save_table(ROWS, self.rows_table(self.rows()))
             self.save_state()
             self._refreshed = time.monotonic()
 
@@ -215,17 +218,21 @@ class BatchFolder:
         unknown = CaseState(NOT_RUN, {})
         return [self._rows.get(case.name) or case_row(case, unknown, None) for case in self.batch.cases]
 
-    def _save_rows(self) -> list[Row]:
+    def add_row(self, case: Case, counts: CaseCounts) -> None:
+        """Make the row of batch.csv of a finished case, if there is none yet."""
+        if case.name not in self._rows:
+            self._rows[case.name] = case_row(case, self._state(case), counts)
+
+    def rows_table(self, rows: Sequence[Row]) -> pd.DataFrame:
+        """Rows of batch.csv as a table."""
         import pandas as pd
 
-        rows = self.rows()
         frame = pd.DataFrame(rows)
-        self.save_table(ROWS, frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters}))
-        return rows
+        return frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters})
 
     def save_state(self) -> None:
         """Write batch.json: what was asked for, and how far it is."""
-        with self._errors():
+        with self.errors():
             replace_file(self.path / BATCH, manifest_json(self.document(), FORMAT))
 
     def document(self) -> dict[str, Any]:
@@ -262,45 +269,14 @@ class BatchFolder:
             "timings": {"simulate_s": round(sum(seconds), 4)},
         }
 
-    def save_tables(self, progress: Callable[[int, int], None] | None = None) -> list[Row]:
-        """Write the tables of all finished cases, batch.csv and batch.json; return the rows of batch.csv.
-
-        progress : called with (cases done, cases).
-
-        Errors: GammawallError if they cannot be written; former tables then stay as they are.
-        """
-        finished = [case for case in self.batch.cases if self.status(case) == FINISHED]
-        baseline = self.counts(self.batch.baseline_case)
-        with self._errors(), contextlib.ExitStack() as stack:
-            files = {
-                name: stack.enter_context(TableFile(self.path, name, self.parquet))
-                for name in (*TABLES, DIFFERENCES)
-            }
-            for number, case in enumerate(finished, start=1):
-                counts = self.counts(case)
-                assert counts is not None
-                self._rows[case.name] = case_row(case, self._state(case), counts)
-                for name, table in TABLES.items():
-                    files[name].add(table(counts.outcomes, counts.axes))
-                if counts.pairs is not None and baseline is not None:
-                    files[DIFFERENCES].add(
-                        differences_table(counts.pairs, counts.axes, baseline.axes, self.batch.baseline)
-                    )
-                if progress is not None:
-                    progress(number, len(finished))
-            for file in files.values():
-                file.write_out()  # all of them, before any takes the place of a former one
-        rows = self._save_rows()
-        self.save_state()
-        return rows
-
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table beside the others."""
-        with self._errors(), TableFile(self.path, name, self.parquet) as file:
+        with self.errors(), TableFile(self.path, name, self.parquet) as file:
             file.add(table)
 
     @contextlib.contextmanager
-    def _errors(self) -> Any:
+    def errors(self) -> Any:
+        """Context in which what goes wrong with the disk is an error of ours."""
         try:
             yield
         except OSError as error:

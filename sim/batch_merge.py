@@ -16,6 +16,7 @@ from sim.batch_folder import BATCH, COUNTS, BatchFolder, code_digest, read_json
 from sim.batch_opening import is_batch_folder, lock_folder, open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
+from sim.tables_under_way import save_tables
 
 
 def merge_folders(
@@ -53,7 +54,7 @@ def merge_folders(
                 run.finished.append(case.name)
             elif status == FAILED:
                 run.failed.append(case.name)
-        run.rows = whole.save_tables()
+        run.rows = save_tables(whole)
     return batch, run
 
 

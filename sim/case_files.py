@@ -109,9 +109,13 @@ def read_records(file: Path) -> Records:
 
 
 def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Archive whose bytes depend on the arrays alone: NumPy writes no dates into it."""
+    """Archive whose bytes depend on the arrays alone: its members have no dates."""
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    # NumPy's own writer takes more than twice the time, for a twentieth less.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     return file.getvalue()
 
 

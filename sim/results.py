@@ -18,11 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sim.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.errors import GammawallError, InputError, Problem
+from sim.table_text import table_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,47 +194,6 @@ def manifest_json(manifest: Mapping[str, Any], form: str = FORMAT) -> str:
     )
 
 
-def table_csv(table: pd.DataFrame, *, heading: bool = True) -> str:
-    """Table as CSV: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
-
-    heading : whether the names of the columns come first.
-    """
-    columns = [_texts(table[name].to_numpy()) for name in table.columns]
-    lines = [",".join(map(_quoted, map(str, table.columns)))] if heading else []
-    lines += map(",".join, zip(*columns, strict=True))
-    if len(columns) == 1:
-        lines = [line or '""' for line in lines]  # or it would be no line at all
-    return "\n".join([*lines, ""])
-
-
-def _texts(column: NDArray[Any]) -> list[str]:
-    """Cells of a column as CSV has them. Long tables repeat themselves, and each value is formatted once."""
-    if column.dtype.kind in "fM":
-        is_date = column.dtype.kind == "M"
-        values = column.astype("datetime64[D]") if is_date else column.astype(np.float64)
-        bits, place = np.unique(values.view(np.int64), return_inverse=True)
-        different = bits.view(values.dtype)
-        if is_date:
-            texts = ["" if np.isnat(day) else str(day) for day in different]
-        else:
-            texts = ["" if math.isnan(x) else f"{x:.10g}" for x in different.tolist()]
-        return np.array(texts, dtype=object)[place].tolist()  # type: ignore[no-any-return]
-    if column.dtype.kind in "iu":
-        return list(map(str, column.tolist()))
-    known: dict[Any, str] = {}
-    return [known[cell] if cell in known else known.setdefault(cell, _cell(cell)) for cell in column.tolist()]
-
-
-def _cell(value: Any) -> str:
-    """Value of a column of any kind; nothing for what is missing."""
-    return "" if value is None or value != value else _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    """Text in quotes where it could be taken for more than one cell."""
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
-
-
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
     """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files."""
     from sim.odds import sessions_to_target
@@ -263,7 +220,7 @@ def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _contents(result: Result) -> Iterator[tuple[str, str]]:
+def _contents(result: Result) -> Iterator[tuple[str, str | bytes]]:
     for name, attribute in TABLES.items():
         yield name, table_csv(getattr(result, attribute))
     yield MANIFEST, manifest_json(result.manifest)
@@ -286,7 +243,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no place in a manifest")
-
 
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
@@ -382,7 +338,6 @@ def probe(folder: Path) -> None:
         os.rmdir(probe)
     except OSError as error:
         raise cannot_write(folder, error) from error
-
 
 
 def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sim.atomic_files import flush_folder, hidden_name
 from sim.errors import GammawallError
-from sim.results import table_csv
+from sim.table_text import table_csv
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,8 +55,7 @@ class TableFile:
     def add(self, piece: pd.DataFrame) -> None:
         """Append rows; all pieces have the same columns."""
         if self.text is None:
-            place = self.hidden["csv"]
-            self.text = open(place, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+            self.text = open(self.hidden["csv"], "wb")  # noqa: SIM115
             self.text.write(table_csv(piece))
         else:
             self.text.write(table_csv(piece, heading=False))

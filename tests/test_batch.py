@@ -24,6 +24,7 @@ from sim.batch_tables import FAILED, FINISHED, NOT_RUN
 from sim.case_counter import Baseline, CountedCase, FailedCase
 from sim.errors import GammawallError, InputError
 from sim.run import simulate
+from sim.tables_under_way import save_tables
 
 ENGINE = "numpy"
 
@@ -341,7 +342,7 @@ class TestFullDisk:
         with monkeypatch.context() as patched, open_batch_folder(batch, out, resume=True) as folder:
             patched.setattr(os, "fsync", full)
             with pytest.raises(GammawallError, match="No space left on device"):
-                folder.save_tables()
+                save_tables(folder)
         assert (out / "odds.csv").read_bytes() == before
         assert not list(out.rglob(".gammawall-*"))
         run(batch, out, resume=True)

@@ -54,12 +54,14 @@ ORDER = [
     "sim.check",
     "sim.trace",
     "sim.atomic_files",
+    "sim.table_text",
     "sim.results",
     "sim.table_files",
     "sim.case_files",
     "sim.batch_tables",
     "sim.batch_folder",
     "sim.batch_opening",
+    "sim.tables_under_way",
     "sim.case_counter",
     "sim.batch",
     "sim.batch_units",
@@ -192,7 +194,12 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], *([name, "--help"] for name in ("run", "scenario", "check", "bench", "engines")), []],
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in ("run", "scenario", "check", "bench", "engines")),
+        [],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"from sim.cli import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass"

@@ -23,7 +23,8 @@ from sample_outcomes import SampleRun
 
 from sim import results
 from sim.errors import GammawallError
-from sim.results import manifest_json, table_csv, write_results
+from sim.results import manifest_json, write_results
+from sim.table_text import table_csv
 
 
 @pytest.fixture(scope="module")
@@ -54,18 +55,18 @@ def test_tables_read_back_as_they_were(run: SampleRun, tmp_path: Path, name: str
 
 
 def test_csv_form(run: SampleRun) -> None:
-    text = table_csv(run.odds)
+    text = table_csv(run.odds).decode()
     assert "\r" not in text
     assert text.endswith("\n")
     header, first, *rest = text.splitlines()
     assert header == "scenario,event,level,dealers,probability,std_error,ci_low,ci_high,paths"
     assert first.startswith("sample,first_upper,7100,with,0.")
     assert any(line.startswith("sample,neither,,with,") for line in rest)
-    assert "2026-02-11,0," in table_csv(run.first_passage)
-    assert ",0,5000,1," in table_csv(
+    assert "2026-02-11,0," in table_csv(run.first_passage).decode()
+    assert b",0,5000,1," in table_csv(
         pd.DataFrame({"a": ["x"], "b": [0.0], "c": [5000.0], "d": [1], "e": [math.inf]})
     )
-    assert table_csv(pd.DataFrame({"p": [1 / 3, 1e-9, math.nan, math.inf]})).split() == [
+    assert table_csv(pd.DataFrame({"p": [1 / 3, 1e-9, math.nan, math.inf]})).decode().split() == [
         "p",
         "0.3333333333",
         "1e-09",

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sim.results import table_csv
+from sim import table_text
+from sim.table_text import table_csv
 
 # A lone carriage return is quoted here whatever the version of Python; csv did not always.
-TEXTS = st.text(st.sampled_from("ab,\";\n\t é'\\0"), max_size=6) | st.text(max_size=5).filter(lambda t: "\r" not in t)
+TEXTS = st.text(st.sampled_from("ab,\";\n\t é'\\0"), max_size=6) | st.text(max_size=5).filter(
+    lambda t: "\r" not in t
+)
 FLOATS = st.floats() | st.sampled_from(
     [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf, 1 / 3, 5e-324, 7000.0]
 )
@@ -23,7 +26,15 @@ KINDS = {
     "int": st.integers(-(2**63), 2**63 - 1),
     "bool": st.booleans(),
     "text": TEXTS,
-    "mixed": st.one_of(TEXTS, st.integers(), st.none(), st.just(math.nan)),
+    "mixed": st.one_of(
+        TEXTS,
+        st.integers(),
+        st.none(),
+        st.just(math.nan),
+        st.booleans(),
+        st.sampled_from([1, 1.0, -0.0, 0.0]),
+    ),
+    "string": TEXTS | st.just(math.nan),
     "date": DATES.map(pd.Timestamp) | st.just(pd.NaT),
 }
 DTYPES = {
@@ -32,6 +43,7 @@ DTYPES = {
     "bool": "bool",
     "text": object,
     "mixed": object,
+    "string": "str",
     "date": "datetime64[ns]",
 }
 
@@ -56,21 +68,29 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
 @example(pd.DataFrame({"a": ["x", "x"], "b": [-0.0, 0.0]}))
 def test_text_is_that_of_pandas(table: pd.DataFrame) -> None:
     expected = table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
-    assert table_csv(table) == expected
+    assert table_csv(table).decode() == expected
     body = table.to_csv(
         index=False, header=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n"
     )
-    assert table_csv(table, heading=False) == body
+    assert table_csv(table, heading=False).decode() == body
 
 
 def test_single_precision_is_written_as_pandas_does() -> None:
     table = pd.DataFrame({"p": np.array([0.1, 1e30, np.nan, -0.0, 16777217], dtype=np.float32)})
-    assert table_csv(table) == table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    assert table_csv(table).decode() == table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
 @pytest.mark.parametrize("paths", [1, 7000])
 def test_repeated_numbers_stay_in_their_rows(paths: int) -> None:
     values = np.tile([0.25, -0.0, np.nan, 0.0, 1 / 3], paths)
-    lines = table_csv(pd.DataFrame({"n": np.arange(values.size), "p": values})).splitlines()
+    lines = table_csv(pd.DataFrame({"n": np.arange(values.size), "p": values})).decode().splitlines()
     cells = ["0.25", "-0", "", "0", "0.3333333333"] * paths
     assert lines == ["n,p", *(f"{i},{cell}" for i, cell in enumerate(cells))]
+
+
+def test_long_tables_are_put_together_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pd.DataFrame({"n": np.arange(1000), "text": ["é", "two", '"', "\x00", "\U0001f600"] * 200})
+    whole = table_csv(table)
+    monkeypatch.setattr(table_text, "BLOCK_BYTES", 100)
+    assert table_csv(table) == whole
+    assert whole.decode() == table.to_csv(index=False, lineterminator="\n")

@@ -13,8 +13,8 @@ import pytest
 from sample_outcomes import SampleRun
 
 from sim.errors import GammawallError
-from sim.results import table_csv
 from sim.table_files import TableFile, refuse_parquet_without_pyarrow, table_file_names
+from sim.table_text import table_csv
 
 FORMATS = ("csv", "parquet")
 
@@ -40,7 +40,7 @@ def test_pieces_make_the_whole(table: pd.DataFrame, tmp_path: Path, cuts: list[i
     edges = [0, *cuts, len(rows)]
     write(tmp_path, [rows.iloc[i:j] for i, j in itertools.pairwise(edges)])
     assert sorted(os.listdir(tmp_path)) == table_file_names("rows")
-    assert (tmp_path / "rows.csv").read_bytes() == table_csv(rows).encode()
+    assert (tmp_path / "rows.csv").read_bytes() == table_csv(rows)
     parquet = pd.read_parquet(tmp_path / "rows.parquet")
     pd.testing.assert_frame_equal(parquet, rows.reset_index(drop=True), check_dtype=False)
 
@@ -106,7 +106,7 @@ def test_until_the_end_the_former_files_are_there(table: pd.DataFrame, tmp_path:
         file.add(table)
         found = read(tmp_path)
         assert {name: found[name] for name in former} == former
-    assert read(tmp_path)["rows.csv"] == table_csv(table).encode()
+    assert read(tmp_path)["rows.csv"] == table_csv(table)
 
 
 def test_text_that_has_no_utf8_is_escaped(tmp_path: Path) -> None:
