@@ -11,7 +11,7 @@ import pandas as pd
 
 from sim.batch_family import Batch, Case
 from sim.case_files import CaseCounts
-from sim.odds import Estimate, paired_difference_estimate, proportion_estimate
+from sim.odds import Columns, Estimate, paired_difference_estimate, proportion_estimate
 from sim.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes
 from sim.pairs import PairCounts
 
@@ -47,9 +47,9 @@ class CaseState:
     manifest: Mapping[str, Any]
 
 
-def differences_table(
+def differences_columns(
     pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, baseline_name: str
-) -> pd.DataFrame:
+) -> Columns:
     """Odds of a case minus those of the baseline, both with dealers, on the same paths.
 
     Events: ``first_upper``, ``first_lower``, ``neither``, and ``touch`` for each level that both ladders have on the
@@ -72,16 +72,21 @@ def differences_table(
     estimate = paired_difference_estimate(
         np.array([row[2] for row in rows]), np.array([row[3] for row in rows]), pairs.paths
     )
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "baseline": baseline_name,
-            "event": [row[0] for row in rows],
-            "level": [row[1] for row in rows],
-            **dict(zip(DIFFERENCE_COLUMNS[4:8], estimate, strict=True)),
-            "paths": pairs.paths,
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "baseline": baseline_name,
+        "event": np.array([row[0] for row in rows], dtype=object),
+        "level": np.array([row[1] for row in rows]),
+        **dict(zip(DIFFERENCE_COLUMNS[4:8], estimate, strict=True)),
+        "paths": pairs.paths,
+    }
+
+
+def differences_table(
+    pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, baseline_name: str
+) -> pd.DataFrame:
+    """Odds of a case minus those of the baseline; see `differences_columns`."""
+    return pd.DataFrame(differences_columns(pairs, axes, baseline, baseline_name))
 
 
 def _touch_pair(

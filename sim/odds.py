@@ -23,6 +23,8 @@ DISTRIBUTION_WIDTH = 5.0
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
 FloatArray = NDArray[np.float64]
+# Columns of a table by name: arrays of one length, and values that all its rows share.
+Columns = dict[str, Any]
 
 
 class Estimate(NamedTuple):
@@ -98,7 +100,7 @@ def paired_difference_estimate(only_with: ArrayLike, only_without: ArrayLike, pa
     return Estimate(difference, std_error, low, high)
 
 
-def odds_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+def odds_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     """Odds of every event with dealers, without, and the difference.
 
     Events: ``first_upper`` and ``first_lower`` (that target is reached before the other, by the last
@@ -140,22 +142,20 @@ def odds_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
         axis=-1,
     )  # (4 statistics, events, 3 dealers)
     statistics = columns.reshape(4, -1)
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "event": np.repeat([event for event, _ in labels], 3),
-            "level": np.repeat([level for _, level in labels], 3),
-            "dealers": np.tile([*WORLDS, "difference"], len(labels)),
-            "probability": statistics[0],
-            "std_error": statistics[1],
-            "ci_low": statistics[2],
-            "ci_high": statistics[3],
-            "paths": paths,
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "event": np.repeat(np.array([event for event, _ in labels], dtype=object), 3),
+        "level": np.repeat([level for _, level in labels], 3),
+        "dealers": np.tile(np.array([*WORLDS, "difference"], dtype=object), len(labels)),
+        "probability": statistics[0],
+        "std_error": statistics[1],
+        "ci_low": statistics[2],
+        "ci_high": statistics[3],
+        "paths": paths,
+    }
 
 
-def first_passage_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+def first_passage_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     """Probability that each level has been touched by the end of each step, with dealers and without.
 
     Columns: scenario, level, dealers, session (1 is the first after the start), date, step (within the
@@ -168,23 +168,21 @@ def first_passage_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
     per_session = steps // sessions
     cumulative = outcomes.touch.cumsum(axis=2) / paths
     curves = worlds * levels
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "level": np.repeat(np.asarray(axes.levels, dtype=np.float64), worlds * steps),
-            "dealers": np.tile(np.repeat(WORLDS, steps), levels),
-            "session": np.tile(np.repeat(np.arange(1, sessions + 1), per_session), curves),
-            "date": np.tile(np.repeat(_dates(axes), per_session), curves),
-            "step": np.tile(np.arange(per_session), curves * sessions),
-            "time": np.tile(axes.step_time, curves),
-            "probability": cumulative.transpose(1, 0, 2).reshape(-1),
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "level": np.repeat(np.asarray(axes.levels, dtype=np.float64), worlds * steps),
+        "dealers": np.tile(np.repeat(np.array(WORLDS, dtype=object), steps), levels),
+        "session": np.tile(np.repeat(np.arange(1, sessions + 1), per_session), curves),
+        "date": np.tile(np.repeat(_dates(axes), per_session), curves),
+        "step": np.tile(np.arange(per_session), curves * sessions),
+        "time": np.tile(axes.step_time, curves),
+        "probability": cumulative.transpose(1, 0, 2).reshape(-1),
+    }
 
 
-def distribution_table(
+def distribution_columns(
     outcomes: Outcomes, axes: OutcomeAxes, *, width: float = DISTRIBUTION_WIDTH
-) -> pd.DataFrame:
+) -> Columns:
     """Histogram of each session's close, with dealers.
 
     The bins are those counted by the engine, joined into bins of about ``width`` index points; empty ones are
@@ -201,20 +199,18 @@ def distribution_table(
     joined_edges = np.concatenate([[0.0], edges[starts], edges[-1:], [np.inf]])
     session, column = np.nonzero(counts)
     count = counts[session, column]
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "session": session + 1,
-            "date": _dates(axes)[session],
-            "price_low": joined_edges[column],
-            "price_high": joined_edges[column + 1],
-            "count": count,
-            "probability": count / paths,
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "session": session + 1,
+        "date": _dates(axes)[session],
+        "price_low": joined_edges[column],
+        "price_high": joined_edges[column + 1],
+        "count": count,
+        "probability": count / paths,
+    }
 
 
-def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+def quantile_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     """Quantiles of each session's close, with dealers, linear within the engine's bins.
 
     A quantile that falls outside all bins is empty (NaN).
@@ -233,33 +229,56 @@ def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
         column = column[known]
         inside = (wanted[known] - reached[column - 1]) / counts[column]
         prices[d, known] = edges[column - 1] + inside * (edges[column] - edges[column - 1])
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "session": np.repeat(np.arange(1, sessions + 1), len(QUANTILES)),
-            "date": np.repeat(_dates(axes), len(QUANTILES)),
-            "quantile": np.tile(QUANTILES, sessions),
-            "price": prices.reshape(-1),
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "session": np.repeat(np.arange(1, sessions + 1), len(QUANTILES)),
+        "date": np.repeat(_dates(axes), len(QUANTILES)),
+        "quantile": np.tile(QUANTILES, sessions),
+        "price": prices.reshape(-1),
+    }
 
 
-def regime_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+def regime_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     """Probability of being in each regime after each session's close.
 
     Columns: scenario, session, date, regime, probability.
     """
     paths = _checked_paths(outcomes)
     sessions, regimes = outcomes.regime.shape
-    return pd.DataFrame(
-        {
-            "scenario": axes.scenario,
-            "session": np.repeat(np.arange(1, sessions + 1), regimes),
-            "date": np.repeat(_dates(axes), regimes),
-            "regime": np.tile(np.asarray(axes.regimes, dtype=object), sessions),
-            "probability": outcomes.regime.reshape(-1) / paths,
-        }
-    )
+    return {
+        "scenario": axes.scenario,
+        "session": np.repeat(np.arange(1, sessions + 1), regimes),
+        "date": np.repeat(_dates(axes), regimes),
+        "regime": np.tile(np.asarray(axes.regimes, dtype=object), sessions),
+        "probability": outcomes.regime.reshape(-1) / paths,
+    }
+
+
+def odds_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Odds of every event; see `odds_columns`."""
+    return pd.DataFrame(odds_columns(outcomes, axes))
+
+
+def first_passage_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Probability of each level by the end of each step; see `first_passage_columns`."""
+    return pd.DataFrame(first_passage_columns(outcomes, axes))
+
+
+def distribution_table(
+    outcomes: Outcomes, axes: OutcomeAxes, *, width: float = DISTRIBUTION_WIDTH
+) -> pd.DataFrame:
+    """Histogram of each session's close; see `distribution_columns`."""
+    return pd.DataFrame(distribution_columns(outcomes, axes, width=width))
+
+
+def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Quantiles of each session's close; see `quantile_columns`."""
+    return pd.DataFrame(quantile_columns(outcomes, axes))
+
+
+def regime_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+    """Probability of each regime after each close; see `regime_columns`."""
+    return pd.DataFrame(regime_columns(outcomes, axes))
 
 
 def sessions_to_target(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
@@ -306,11 +325,11 @@ def _joined_bins(edges: FloatArray, width: float) -> NDArray[np.intp]:
     return starts[starts < edges.size - 1]
 
 
-# Name of a table, and of its file, to what makes it of counts and their labels.
-TABLES: dict[str, Callable[[Outcomes, OutcomeAxes], pd.DataFrame]] = {
-    "odds": odds_table,
-    "first_passage": first_passage_table,
-    "distribution": distribution_table,
-    "quantiles": quantile_table,
-    "regimes": regime_table,
+# Name of a table, and of its file, to what makes its columns of counts and their labels.
+TABLES: dict[str, Callable[[Outcomes, OutcomeAxes], Columns]] = {
+    "odds": odds_columns,
+    "first_passage": first_passage_columns,
+    "distribution": distribution_columns,
+    "quantiles": quantile_columns,
+    "regimes": regime_columns,
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,25 +53,26 @@ class TableFile:
         """Return the table."""
         return self
 
-    def add(self, piece: pd.DataFrame) -> None:
-        """Append rows; all pieces have the same columns."""
-        if self.text is None:
+    def add(self, piece: pd.DataFrame | Mapping[str, Any]) -> None:
+        """Append rows, given as in `table_csv`; all pieces have the same columns."""
+        first = self.text is None
+        if first:
             self.text = open(self.hidden["csv"], "wb")  # noqa: SIM115
-            self.text.write(table_csv(piece))
-        else:
-            self.text.write(table_csv(piece, heading=False))
+        self.text.write(table_csv(piece, heading=first))
         if self.parquet:
             self._add_parquet(piece)
 
-    def _add_parquet(self, piece: pd.DataFrame) -> None:
+    def _add_parquet(self, piece: pd.DataFrame | Mapping[str, Any]) -> None:
+        import pandas as pd
         import pyarrow
         import pyarrow.parquet
 
+        frame = pd.DataFrame(piece)
         if self.pieces is None:
-            rows = pyarrow.Table.from_pandas(piece, preserve_index=False)
+            rows = pyarrow.Table.from_pandas(frame, preserve_index=False)
             self.pieces = pyarrow.parquet.ParquetWriter(self.hidden["parquet"], rows.schema)
         else:
-            rows = pyarrow.Table.from_pandas(piece, schema=self.pieces.schema, preserve_index=False)
+            rows = pyarrow.Table.from_pandas(frame, schema=self.pieces.schema, preserve_index=False)
         self.pieces.write_table(rows)
 
     def write_out(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,29 +15,37 @@ if TYPE_CHECKING:
 FILLER = b"\xff"
 # Rows are put together in blocks of about so many bytes.
 BLOCK_BYTES = 1 << 20
+# So many cells are formatted faster than compared.
+FEW = 256
 
 _Codes = NDArray[np.intp]
 _Cells = NDArray[np.uint8]  # (different cells, width), filled up
 
 
-def table_csv(table: pd.DataFrame, *, heading: bool = True) -> bytes:
+def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) -> bytes:
     """Table as CSV in UTF-8: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
 
     Text that UTF-8 cannot say is escaped.
 
+    Parameters
+    ----------
+    table : its columns by name: arrays of one length, and values that all rows share.
     heading : whether the names of the columns come first.
     """
-    names = [_quoted(str(name)) for name in table.columns]
-    columns = [_column(table[name]) for name in table.columns]
+    names = [_quoted(str(name)) for name in table]
+    lengths = {len(values) for _, values in table.items() if np.ndim(values)}
+    assert len(lengths) <= 1, f"columns of {sorted(lengths)} rows"
+    length = max(lengths, default=0)
+    columns = [_column(values, length) for _, values in table.items()]
     if len(names) == 1:  # an empty cell alone would be no line at all
         names = [names[0] or '""']
         columns = [(codes, _padded([text or b'""' for text in _cells(filled)])) for codes, filled in columns]
     text = [_bytes(",".join(names)), b"\n"] if heading else []
     ends = [*b"," * (len(names) - 1), *b"\n"]
     width = sum(cells.shape[1] + 1 for _, cells in columns)
-    rows = max(1, BLOCK_BYTES // width)
-    for first in range(0, len(table), rows):
-        block = np.empty((min(rows, len(table) - first), width), dtype=np.uint8)
+    rows = max(1, BLOCK_BYTES // max(width, 1))
+    for first in range(0, length, rows):
+        block = np.empty((min(rows, length - first), width), dtype=np.uint8)
         place = 0
         for (codes, cells), end in zip(columns, ends, strict=True):
             after = place + cells.shape[1]
@@ -47,25 +56,39 @@ def table_csv(table: pd.DataFrame, *, heading: bool = True) -> bytes:
     return b"".join(text)
 
 
-def _column(column: pd.Series[Any]) -> tuple[_Codes, _Cells]:
+def _column(values: Any, length: int) -> tuple[_Codes, _Cells]:
     """Which of the different cells of a column each row has, -1 for the last; and those cells."""
     import pandas as pd
 
-    if isinstance(column.dtype, pd.StringDtype):
-        codes, different = pd.factorize(column)
+    if np.ndim(values) == 0:
+        return np.zeros(length, dtype=np.intp), _object_column([values])[1]
+    if isinstance(values.dtype, pd.StringDtype) or (
+        values.dtype == object and pd.api.types.infer_dtype(values, skipna=False) == "string"
+    ):
+        codes, different = pd.factorize(values)
         return codes, _padded([*map(_text, different), b""])  # what is missing is coded -1
-    values = column.to_numpy()
-    if values.dtype.kind == "f":
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
         # by their bits, since -0 is written otherwise than 0
-        codes, bits = pd.factorize(values.astype(np.float64).view(np.int64))
+        codes, bits = _different(array.astype(np.float64).view(np.int64))
         return codes, _number_cells(bits.view(np.float64), "%-17.10g", 17)
-    if values.dtype.kind in "iu":
-        codes, whole = pd.factorize(values)
+    if array.dtype.kind in "iu":
+        codes, whole = _different(array)
         return codes, _number_cells(whole, "%-20d", 20)
-    if values.dtype.kind == "M":
-        codes, days = pd.factorize(values.astype("datetime64[D]").view(np.int64))
+    if array.dtype.kind == "M":
+        codes, days = _different(array.astype("datetime64[D]").view(np.int64))
         return codes, _padded([b"" if np.isnat(day) else _text(day) for day in days.view("datetime64[D]")])
-    return _object_column(values.tolist())
+    return _object_column(array.tolist())
+
+
+def _different(values: NDArray[Any]) -> tuple[_Codes, NDArray[Any]]:
+    """Different values, and which of them each row has; where there are few, all of them as they are."""
+    import pandas as pd
+
+    if values.size <= FEW:
+        return np.arange(values.size), values
+    codes, different = pd.factorize(values)
+    return codes, different
 
 
 def _number_cells(numbers: NDArray[Any], form: str, width: int) -> _Cells:

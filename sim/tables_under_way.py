@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from sim.batch_family import Case
 from sim.batch_folder import DIFFERENCES, ROWS, BatchFolder
-from sim.batch_tables import FINISHED, Row, differences_table
+from sim.batch_tables import FINISHED, Row, differences_columns
 from sim.case_files import CaseCounts
 from sim.odds import TABLES
 from sim.outcomes import OutcomeAxes
@@ -92,7 +92,7 @@ class TablesUnderWay:
         baseline = self._baseline()
         if counts.pairs is not None and baseline is not None:
             self.files[DIFFERENCES].add(
-                differences_table(counts.pairs, counts.axes, baseline, self.folder.batch.baseline)
+                differences_columns(counts.pairs, counts.axes, baseline, self.folder.batch.baseline)
             )
 
     def _baseline(self) -> OutcomeAxes | None:
