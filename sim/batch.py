@@ -43,6 +43,9 @@ class BatchProgress:
     def checking(self, done: int, cases: int) -> None:
         """Cases checked so far."""
 
+    def waiting(self, what: str) -> None:
+        """What the batch cannot go on without, "for workers" for instance."""
+
     def start(self, cases: int, finished: int, paths: int) -> None:
         """Cases to run, cases finished before, paths that each will take at least."""
 

@@ -67,6 +67,7 @@ def cluster_counter(
     workers: int | None = None,
     scheduler: str | None = None,
     shared: SharedWork | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Counter]:
     """Counter that shares the work among dask workers.
 
@@ -77,6 +78,7 @@ def cluster_counter(
     workers : worker processes to start here; one a device, or one, if None.
     scheduler : address of a running cluster to use instead.
     shared : what cases checked before have built.
+    waiting : told of what has to be waited for.
 
     Raises
     ------
@@ -95,6 +97,8 @@ def cluster_counter(
         stack.enter_context(_quiet_logs())
         if scheduler is not None:
             _refuse_deaf_address(scheduler)
+        if waiting is not None:
+            waiting("for workers to start" if scheduler is None else f"for workers at {scheduler}")
         try:
             where = scheduler or stack.enter_context(_local_cluster(workers, devices))
             client = stack.enter_context(

@@ -20,6 +20,7 @@ def choose_counter(
     workers: int | None = None,
     scheduler: str | None = None,
     shared: SharedWork | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Counter]:
     """What counts the cases of a batch.
 
@@ -31,6 +32,7 @@ def choose_counter(
     workers : worker processes to start on this machine.
     scheduler : address of a running dask cluster.
     shared : what cases checked before have built.
+    waiting : told of what has to be waited for.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def choose_counter(
         from sim.batch_cluster import cluster_counter
 
         with cluster_counter(
-            engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared
+            engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared, waiting=waiting
         ) as counter:
             yield counter
         return

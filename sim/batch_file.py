@@ -40,7 +40,7 @@ from sim.key_problems import key_problem
 from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
 from sim.scenario_file import load_scenario, scenario_hash, validated_scenario
-from sim.scenario_overrides import apply_settings, plain_key, short_key, values_at
+from sim.scenario_overrides import apply_settings, contradiction, plain_key, short_key, values_at
 from sim.scenario_values import shown, shown_key
 from sim.toml_file import FileKind, is_path
 
@@ -53,6 +53,12 @@ LONGEST_NAME: Final = 100
 Settings = dict[str, Any]
 # Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
 TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
+# What to try where one of these keys is wrong as a whole.
+HINTS: Final = {
+    "set": 'Try set = { "market.spot" = 6900 }.',
+    "grid": 'Try [grid], in single brackets, and under it "market.spot" = [6900, 6950].',
+    "case": 'Try [[case]], in double brackets, and under it name and set.',
+}
 # In the order in which they are applied: a key may be multiplied several times.
 SequenceOfSettings = list[tuple[str, Any]]
 
@@ -135,12 +141,28 @@ def batch_from_mapping(
     folder : what the path of a base is relative to; the present folder if None.
     """
     table = _batch_table(data, where, changes)
+    place = "--base" if base is not None else where
     if base is None:
         base = os.fspath((folder or Path()) / table.base) if is_path(table.base) else table.base
-    scenario = load_scenario(base, overrides)
+    try:
+        scenario = load_scenario(base, overrides)
+    except InputError as error:
+        if _is_batch(base):
+            why, hint = "is a batch; the base of one is a scenario", "Try siege-of-7000, or a scenario's file."
+            raise InputError([Problem(place, "" if place == "--base" else "base", shown(base), why, hint)]) from error
+        raise
     if table.volatility_held == "fundamental":
         scenario = with_fundamental_volatility(scenario)
     return _Maker(table, scenario, where).batch()
+
+
+def _is_batch(source: str) -> bool:
+    """Whether a name or a file is a batch rather than a scenario."""
+    try:
+        data = BATCH_FILE.read(source)[1]
+    except InputError:
+        return False
+    return "market" not in data and any(key in data for key in ("base", "baseline", "grid", "case"))
 
 
 def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:
@@ -159,7 +181,9 @@ def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]
         table = BatchTable.model_validate(data)
     except ValidationError as failure:
         problems = [key_problem(error, BatchTable) for error in failure.errors(include_url=False)]
-        raise InputError([replace(problem, where=where) for problem in problems]) from failure
+        raise InputError(
+            [replace(problem, where=where, hint=HINTS.get(problem.key, problem.hint)) for problem in problems]
+        ) from failure
     if table.max_paths is not None and (table.target_se is None or table.max_paths < table.paths):
         why = "limits target_se, which is not given" if table.target_se is None else "is less than paths"
         raise InputError([Problem(where, "max_paths", str(table.max_paths), why, "Try leaving it out.")])
@@ -181,7 +205,8 @@ class _Maker:
         for name in sorted(name for name, count in Counter(names).items() if count > 1):
             self._refuse("", Problem("", "name", shown(name), "two cases have this name", "Try another name."))
         if self.table.baseline not in names:
-            why, hint = "is no case", f"Try leaving it out, or one of: {', '.join(names[:5])}."
+            hint = "Try leaving it out" + (f", or one of: {', '.join(names[:5])}." if names else ".")
+            why = "is no case"
             self._refuse("", Problem("", "baseline", shown(self.table.baseline), why, hint))
         settings = [settings for _, settings, _ in stated]
         columns = list(dict.fromkeys(plain_key(key) for chosen in settings for key, _ in chosen))
@@ -239,7 +264,12 @@ class _Maker:
             return
         short = short_key(name, self.table.grid)
         sign = "=" if plain_key(name) == name.strip() else "*"
-        for value in values:
+        for index, value in enumerate(values):
+            same = next((other for other in values[:index] if _equal(other, value)), None)
+            if same is not None:
+                why, hint = f"is the same value as {shown(same)} before it", "Try leaving one of them out."
+                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, hint))
+                continue
             label = value if isinstance(value, str) else shown(value)
             yield _part(f"{short}{sign}{label}"), label, {name: value}
 
@@ -251,7 +281,12 @@ class _Maker:
                 key = f"grid.{shown_key(name)}[{index}]"
                 self._refuse("", Problem("", key, shown(value), why, "Try completing it."))
                 continue
-            label = str(value["label"])
+            label = value["label"] if isinstance(value["label"], str) else shown(value["label"])
+            if isinstance(value["label"], (dict, list)) or not (label.strip() and label.isprintable()):
+                key = f"grid.{shown_key(name)}[{index}].label"
+                why, hint = "a short text is expected", 'Try label = "half".'
+                self._refuse("", Problem("", key, shown(value["label"]), why, hint))
+                continue
             yield _part(f"{name}={label}"), label, value["set"]
 
     def _settings(self, name: str, stated: SequenceOfSettings) -> SequenceOfSettings:
@@ -270,6 +305,12 @@ class _Maker:
     def _case(
         self, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
     ) -> Case | None:
+        own = [key for key, _ in settings if key not in self.table.set]  # what all share, a case may overrule
+        contrary = contradiction(own)
+        if contrary is not None:
+            why, hint = f"contradicts {contrary[1]}, which the same case states", "Try only one of them."
+            self._refuse(name, Problem("", contrary[0], "", why, hint))
+            return None
         data = scenario_data(self.base)
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
@@ -347,4 +388,11 @@ def _text(value: Any) -> str:
     """Text of a value as a cell of a table, whole however long; empty where a scenario has none."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, default=str)
+    if isinstance(value, float):
+        value = float(f"{value:.12g}")  # what a product was rounded to shows in no table
     return value if isinstance(value, str) else "" if value is None else shown(value)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same to a scenario: 6900 and 6900.0, not 1 and true."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

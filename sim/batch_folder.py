@@ -63,13 +63,13 @@ class BatchFolder:
     ----------
     path : the folder.
     batch : what it holds the results of.
-    lock : keeps other processes out.
+    lock : keeps other processes out; None if the folder is only read.
     parquet : whether tables are written as .parquet too.
     """
 
     path: Path
     batch: Batch
-    lock: FileLock
+    lock: FileLock | None
     parquet: bool = False
     _states: dict[str, CaseState] = field(default_factory=dict)
     _rows: dict[str, Row] = field(default_factory=dict)
@@ -77,7 +77,8 @@ class BatchFolder:
 
     def close(self) -> None:
         """Let other processes in."""
-        self.lock.release()
+        if self.lock is not None:
+            self.lock.release()
 
     def __enter__(self) -> BatchFolder:
         """Return the folder."""

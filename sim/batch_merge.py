@@ -12,8 +12,8 @@ from typing import Any
 from sim.atomic_files import cannot_write, hidden_name
 from sim.batch import BatchRun
 from sim.batch_family import Batch, Case
-from sim.batch_folder import BATCH, COUNTS, BatchFolder, code_digest, read_json
-from sim.batch_opening import is_batch_folder, lock_folder, open_batch_folder
+from sim.batch_folder import BATCH, COUNTS, BatchFolder, code_digest
+from sim.batch_opening import batch_document, is_batch_folder, lock_share, open_batch_folder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
 from sim.tables_under_way import save_tables
@@ -41,8 +41,7 @@ def merge_folders(
         raise InputError([Problem("", "--out", str(out), "is one of the shares", "Choose another --out.")])
     with ExitStack() as stack:
         shares = [
-            BatchFolder(folder, batch, stack.enter_context(lock_folder(folder)))
-            for folder in dict.fromkeys(folders)
+            stack.enter_context(BatchFolder(folder, batch, lock_share(folder))) for folder in dict.fromkeys(folders)
         ]
         whole = stack.enter_context(
             open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet, may_resume=False)
@@ -62,9 +61,12 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
     """The batch that all folders hold."""
     problems, first = [], None
     for folder in folders:
-        document = read_json(folder / BATCH) if is_batch_folder(folder) else None
+        document = batch_document(folder)
         if document is None:
-            problems.append(Problem("", "folder", str(folder), "holds no batch's results"))
+            why, hint = "holds no batch's results", ""
+            if is_batch_folder(folder):
+                why, hint = f"its {BATCH} is missing or damaged", "Try running that share with --resume."
+            problems.append(Problem("", "folder", str(folder), why, hint))
             continue
         if document["code"] != code_digest():
             why = "is of another version of gammawall or its kernels"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from filelock import FileLock, Timeout
 
 from sim.atomic_files import cannot_write
 from sim.batch_family import Batch
-from sim.batch_folder import BATCH, CASES, LOCK, OWN_NAMES, BatchFolder, read_json
+from sim.batch_folder import BATCH, CASES, LOCK, MANIFEST, OWN_NAMES, BatchFolder, case_key, read_json
 from sim.batch_tables import NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
 from sim.results import DEFAULT_PARENT, folder_name, probe
+
+# Keys of batch.json without which it is damaged.
+NEEDED = {"format", "code", "digest", "name", "baseline", "parameters", "axes", "cases"}
 
 
 def open_batch_folder(
@@ -50,11 +53,11 @@ def open_batch_folder(
     try:
         folder = BatchFolder(path, batch, lock, parquet)
         _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
-        former = read_json(path / BATCH)
-        if former is not None and overwrite and not resume:
-            _remove_contents(path)
-        elif former is not None:
-            changes = _changes(former, folder.document())
+        if overwrite and not resume:
+            if is_batch_folder(path):
+                _remove_contents(path)
+        else:
+            changes = _changes_since(folder)
             if changes and not accept_changes:
                 hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
                 raise InputError(
@@ -83,13 +86,34 @@ def check_batch_folder(
 
     Errors: InputError if it may not be used as it is; GammawallError if it cannot be written.
     """
-    path = Path(DEFAULT_PARENT, folder_name(batch.name)) if out is None else Path(out)
+    path = _folder_path(batch, out)
     if not path.name:
         raise InputError([Problem("", "--out", os.fspath(path), "not the name of a folder to make")])
-    _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
-    if not path.exists():
-        probe(path)
+    try:
+        _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
+        if not path.exists():
+            probe(path)
+    except OSError as error:  # a name that is too long, for one
+        raise cannot_write(path, error) from error
     return path
+
+
+def filed_statuses(batch: Batch, out: str | os.PathLike[str] | None) -> dict[str, str]:
+    """How far each case of a batch is in its folder, by name."""
+    folder = BatchFolder(_folder_path(batch, out), batch, None)
+    return {case.name: folder.status(case) for case in batch.cases}
+
+
+def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
+    return Path(DEFAULT_PARENT, folder_name(batch.name)) if out is None else Path(out)
+
+
+def lock_share(path: Path) -> FileLock | None:
+    """Lock of a folder that is only read; None where nothing may be written to it, so that nobody is at work there.
+
+    Errors: GammawallError if another process holds it.
+    """
+    return lock_folder(path) if os.access(path, os.W_OK) else None
 
 
 def lock_folder(path: Path) -> FileLock:
@@ -111,9 +135,23 @@ def lock_folder(path: Path) -> FileLock:
 
 
 def is_batch_folder(path: Path) -> bool:
-    """Whether a folder holds a batch's results."""
-    document = read_json(path / BATCH)
-    return document is not None and str(document.get("format", "")).startswith("gammawall-batch/")
+    """Whether a folder holds a batch's results, if only its cases."""
+    return batch_document(path) is not None or any(True for _ in _filed_cases(path))
+
+
+def batch_document(path: Path) -> dict[str, Any] | None:
+    """What batch.json says; None if it is not there, or damaged."""
+    document = read_json(path / BATCH) or {}
+    whole = document.keys() >= NEEDED and str(document["format"]).startswith("gammawall-batch/")
+    return document if whole else None
+
+
+def _filed_cases(path: Path) -> Iterator[str]:
+    """Keys of the cases that are filed in a folder."""
+    for manifest in sorted(path.glob(f"{CASES}/*/{MANIFEST}")):
+        key = (read_json(manifest) or {}).get("case_key")
+        if key is not None:
+            yield str(key)
 
 
 def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bool) -> None:
@@ -141,6 +179,16 @@ def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bo
     foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(".gammawall-"))
     if overwrite and not resume and foreign:
         raise refused(f"holds files that no batch wrote: {', '.join(foreign[:3])}", "Choose another --out.")
+
+
+def _changes_since(folder: BatchFolder) -> str:
+    """What differs between the batch and what its folder holds, in words; empty if nothing that matters."""
+    former = batch_document(folder.path)
+    if former is not None:
+        return _changes(former, folder.document())
+    known = {case_key(folder.batch, case) for case in folder.batch.cases}
+    foreign = sum(key not in known for key in _filed_cases(folder.path))
+    return f"{BATCH} is missing or damaged, and {foreign:,} of the cases there are another's" if foreign else ""
 
 
 def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:

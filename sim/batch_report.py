@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ MOST_ROWS = 24
 SMALLEST_SHARE = 0.005
 # Length of a key from which it is broken after what its first brackets choose.
 LONG_LABEL = 30
+# Length from which the value of a parameter is cut.
+LONGEST_VALUE = 60
 
 
 def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
@@ -184,17 +187,38 @@ def _points(value: float | None, low: float, high: float) -> str:
     return f"{100 * value:+.2f} ±{100 * (high - low) / 2:.2f}"
 
 
-def dry_run_view(batch: Batch, statuses: Mapping[str, str]) -> Table:
-    """Table of the cases as they would run, with the parameters that tell them apart."""
+def dry_run_views(batch: Batch, statuses: Mapping[str, str]) -> Iterator[Table]:
+    """Tables of the cases as they would run: where they differ from the baseline, and their status.
+
+    Of many cases, those of the grid are told by their axes alone.
+    """
+    shown = [case for case in batch.cases if len(batch.cases) <= MOST_ROWS or not case.point]
     table = new_table()
     table.add_column("case", overflow="fold")
-    for name in batch.parameters:
-        table.add_column(name, overflow="fold", justify="right")
+    table.add_column(f"differs from {batch.baseline} in", overflow="fold")
     table.add_column("status", no_wrap=True)
-    for case in batch.cases:
-        cells = (case.parameters.get(name, "") for name in batch.parameters)
-        table.add_row(case.name, *cells, statuses.get(case.name, "left out"))
-    return table
+    of_baseline = batch.baseline_case.parameters
+    for case in shown:
+        settings = [
+            f"{short_key(key, batch.parameters)} = {_clipped(value)}"
+            for key, value in case.parameters.items()
+            if value != of_baseline.get(key, "") and key not in batch.axes
+        ]
+        table.add_row(case.name, "\n".join(settings), statuses.get(case.name, "left out"))
+    yield table
+    if len(shown) < len(batch.cases):
+        counts = Counter(statuses.get(case.name, "left out") for case in batch.cases if case.point)
+        axes = new_table()
+        axes.add_column(f"grid of {plural(sum(counts.values()), 'case')}", overflow="fold")
+        axes.add_column(", ".join(f"{count:,} {status}" for status, count in counts.items()), overflow="fold")
+        for axis, labels in batch.axes.items():
+            axes.add_row(short_key(axis, batch.axes), ", ".join(labels))
+        yield axes
+
+
+def _clipped(value: str) -> str:
+    """Start of a value that is too long for a table."""
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 3]}..."
 
 
 def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
@@ -230,13 +254,16 @@ class _Bar(BatchProgress):
 
     def __init__(self, progress: Progress):
         self.progress = progress
-        self.task: TaskID = progress.add_task("simulating", total=None, cases="", rate="", failed="")
+        self.task: TaskID = progress.add_task("checking", total=None, cases="", rate="", failed="")
         self.cases = self.ended = self.kept = self.failed = 0
         self.steps = 0
         self.began = progress.get_time()
 
     def checking(self, done: int, cases: int) -> None:
         self.progress.update(self.task, description="checking", completed=done, total=cases)
+
+    def waiting(self, what: str) -> None:
+        self.progress.update(self.task, description=f"waiting {what}", total=None)
 
     def start(self, cases: int, finished: int, paths: int) -> None:
         self.cases, self.kept = cases, finished

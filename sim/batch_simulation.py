@@ -69,7 +69,9 @@ def simulate_batch(
     shared = SharedWork(MOST_SHARED_BYTES)
     check_cases(chosen, shared, progress)
     with (
-        choose_counter(engine, devices, threads, workers, scheduler, shared) as counter,
+        choose_counter(
+            engine, devices, threads, workers, scheduler, shared, (progress or BatchProgress()).waiting
+        ) as counter,
         open_batch_folder(
             batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
         ) as folder,

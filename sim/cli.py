@@ -29,6 +29,7 @@ from sim.cli_options import (
     SET,
     THREADS,
     count_from,
+    kept,
     print_json,
     read_numbers,
     read_standard_error,
@@ -61,10 +62,10 @@ class Commands(click.Group):
             tell("error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.")
             ctx.exit(1)
         except KeyboardInterrupt:
-            tell(f"interrupted: {ctx.meta.get(KEPT, 'nothing was written')}")
+            tell(f"interrupted: {kept(ctx, 'nothing was written')}")
             ctx.exit(INTERRUPTED)
         except OSError as error:
-            ctx.exit(_end_output(error, ctx.meta.get(KEPT, "")))
+            ctx.exit(_end_output(error, kept(ctx, "")))
         return value
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sim.batch_folder import BatchFolder
 
 DEFAULT_SENSITIVITY_PATHS = 200_000
+TO_RUN = "to run"
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
 Command = Callable[..., Any]
@@ -174,11 +175,13 @@ def run_family(
     if dry_run:
         with batch_progress(shown=not quiet) as progress:
             check_cases(cases, None, progress)
-        _print_dry_run(loaded, cases, as_json)
+        _print_dry_run(loaded, cases, _statuses(loaded, cases, out, **how), as_json)
+        if not quiet:
+            _tell_of_folder(loaded, out, **how)
         return
 
     def opened(folder: BatchFolder) -> None:
-        ctx.meta[KEPT] = f"finished cases are in {folder.path}; go on with --resume"
+        ctx.meta[KEPT] = lambda: _kept_cases(folder)
 
     with batch_progress(shown=not quiet) as progress:
         run = simulate_batch(
@@ -204,10 +207,22 @@ def run_family(
         )
 
 
+def _kept_cases(folder: BatchFolder) -> str:
+    """What a batch that was cut short leaves, for the message of an interruption."""
+    from sim.batch_tables import FINISHED
+
+    finished = sum(folder.status(case) == FINISHED for case in folder.batch.cases)
+    if not finished:
+        return f"no case had finished; start again with --resume --out {folder.path}"
+    noun = "1 finished case is" if finished == 1 else f"{finished:,} finished cases are"
+    return f"{noun} in {folder.path}; go on with --resume"
+
+
 def _refuse_contradictions(
     *,
     resume: bool,
     accept_changes: bool,
+    retry_failed: bool,
     overwrite: bool,
     threads: int | None,
     devices: tuple[int, ...] | None,
@@ -217,6 +232,8 @@ def _refuse_contradictions(
 ) -> None:
     if accept_changes and not resume:
         raise click.UsageError("--accept-changes goes with --resume.")
+    if retry_failed and not resume:
+        raise click.UsageError("--retry-failed goes with --resume.")
     if resume and overwrite:
         raise click.UsageError("--resume contradicts --overwrite.")
     if scheduler is not None and (workers is not None or devices is not None):
@@ -250,20 +267,55 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
     }
 
 
-def _print_dry_run(loaded: Batch, cases: Sequence[Case], as_json: bool) -> None:
-    chosen = {case.name: "to run" for case in cases}
+def _statuses(
+    loaded: Batch, cases: Sequence[Case], out: Path | None, *, resume: bool, retry_failed: bool, **_: Any
+) -> dict[str, str]:
+    """What would become of the chosen cases, by name."""
+    from sim.batch_opening import filed_statuses
+    from sim.batch_tables import FAILED, FINISHED
+
+    filed = filed_statuses(loaded, out) if resume else {}
+    kept = {FINISHED} if retry_failed else {FINISHED, FAILED}
+    statuses = {case.name: filed.get(case.name, "") for case in cases}
+    return {name: status if status in kept else TO_RUN for name, status in statuses.items()}
+
+
+def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str], as_json: bool) -> None:
     if as_json:
         rows = [
-            {"scenario": case.name, "parameters": dict(case.parameters), "runs": case.name in chosen}
+            {
+                "scenario": case.name,
+                "parameters": dict(case.parameters),
+                "runs": statuses.get(case.name) == TO_RUN,
+                "status": statuses.get(case.name, "left out"),
+            }
             for case in loaded.cases
         ]
         print_json({"batch": loaded.name, "baseline": loaded.baseline, "paths": loaded.paths, "cases": rows})
         return
-    from sim.batch_report import dry_run_view
-    from sim.report import Terminal, plural, print_view
+    from sim.batch_report import dry_run_views
+    from sim.report import Terminal, plural, print_view, short_number
+    from sim.timegrid import build_time_grid
 
-    print_view(dry_run_view(loaded, chosen), Terminal())
-    click.echo(f"{plural(len(cases), 'case')} to run, {plural(loaded.paths, 'path')} each. All are in order.")
+    for view in dry_run_views(loaded, statuses):
+        print_view(view, Terminal())
+        click.echo()
+    todo = [case.scenario for case in cases if statuses[case.name] == TO_RUN]
+    steps = loaded.paths * sum(build_time_grid(scenario).n_steps for scenario in todo if scenario)
+    least = "at least " if loaded.target_se is not None else ""
+    click.echo(f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order.")
+    click.echo(f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does a second.")
+
+
+def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
+    """Say what would be wrong with the folder."""
+    from sim.batch_opening import check_batch_folder
+    from sim.errors import GammawallError
+
+    try:
+        check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
+    except GammawallError as error:
+        tell(f"note: {error}")
 
 
 @click.command()

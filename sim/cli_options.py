@@ -14,8 +14,15 @@ import click
 DEFAULT_SCENARIO = "siege-of-7000"
 ADDRESSES = 2**64  # path numbers are 64 bit
 SMALLEST_TARGET_SE = 1e-6
-KEPT = "gammawall.kept"  # what a command has written so far, for the message of an interruption
+# What a command has written so far, or what tells it, for the message of an interruption.
+KEPT = "gammawall.kept"
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+def kept(ctx: click.Context, nothing: str) -> str:
+    """What a command has written so far."""
+    value = ctx.meta.get(KEPT, nothing)
+    return str(value() if callable(value) else value)
 
 
 def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:

@@ -133,5 +133,5 @@ class EnginePlan:
         for f in fields(self):
             value = np.asarray(getattr(self, f.name))
             sha.update(f"{f.name} {value.dtype.str} {value.shape}".encode())
-            sha.update(np.ascontiguousarray(value))
+            sha.update(np.ascontiguousarray(value).data)
         return sha.hexdigest()

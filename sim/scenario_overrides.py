@@ -3,7 +3,7 @@
 A key is a dotted path; items of a list are chosen by index, `dealers.position[0].strike`, or by name,
 `regime[breakout].level`, `catalyst[CPI].session`; `dealers.position[wall].iv` is all positions of that group.
 With a star behind it, `dealers.position[wall].gex_bn*=0.5`, what stands there is multiplied.
-On the command line a value is a TOML value; what is none is taken as a bare string.
+On the command line a value is a TOML value; what is none is taken as a number, as in .6, or as a bare string.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ WHERE: Final = "--set"
 _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
 _NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
 _RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
+_LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
 
 Path = tuple[str | int, ...]
@@ -103,6 +104,17 @@ def short_key(key: str, others: Iterable[str]) -> str:
     return ".".join(parts[-length:])
 
 
+def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Two keys of which a scenario states one only, such as market.until and market.sessions; None without such."""
+    stated = {plain_key(key) for key in keys}
+    for key in stated:
+        table, _, last = key.rpartition(".")
+        rival = f"{table}.{_RIVAL[last]}" if last in _RIVAL else ""
+        if rival in stated and key < rival:
+            return key, rival
+    return None
+
+
 def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
     """Put a value wherever a key says, or multiply what stands there; the dotted keys that were set."""
     path_key = plain_key(key)
@@ -131,11 +143,11 @@ def _refusal(where: str, key: str, value: str, refusal: _RefusedError) -> Proble
 
 
 def _value(text: str) -> Any:
-    """TOML value of a text; the text itself where it is none."""
+    """TOML value of a text, a number too that TOML would write otherwise, such as .6; else the text itself."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
-        return text
+        return float(text) if _LOOSE_NUMBER.fullmatch(text) else text
     return parsed["value"] if len(parsed) == 1 else text
 
 

@@ -42,14 +42,15 @@ def problems(**edits: Any) -> list[str]:
             'my.toml: volatility_held = "implied" (is none of the possible values). '
             "Try 'observed' or 'fundamental'.",
         ),
-        ({"set": 5}, "my.toml: set = 5 (a table is expected). Try { wall = 0.5 }."),
+        ({"set": 5}, 'my.toml: set = 5 (a table is expected). Try set = { "market.spot" = 6900 }.'),
         (
             {"grid": {IMPACT: []}},
             f'my.toml: grid."{IMPACT}" = [] (has too few items, at least 1 is needed). Try more items.',
         ),
         (
             {"case": {"name": "x"}},
-            'my.toml: case = { name = "x" } (a list is expected). Try [[case]] with double brackets.',
+            'my.toml: case = { name = "x" } (a list is expected). '
+            "Try [[case]], in double brackets, and under it name and set.",
         ),
         (
             {"case": [{"name": "x"}]},
@@ -78,7 +79,33 @@ def problems(**edits: Any) -> list[str]:
         ),
         (
             {"grid": {IMPACT: [1, 2, 1]}},
-            'my.toml: name = "impact_bp_per_bn=1" (two cases have this name). Try another name.',
+            f'my.toml: grid."{IMPACT}"[2] = 1 (is the same value as 1 before it). Try leaving one of them out.',
+        ),
+        (
+            {"grid": {"drift.annual": [0, 0.5, -0.0]}},
+            'my.toml: grid."drift.annual"[2] = -0.0 (is the same value as 0 before it). '
+            "Try leaving one of them out.",
+        ),
+        (
+            {"grid": [{IMPACT: [1]}]},
+            f'my.toml: grid = [{{ "{IMPACT}" = [1] }}] (a table is expected). '
+            'Try [grid], in single brackets, and under it "market.spot" = [6900, 6950].',
+        ),
+        ({"baseline": "x"}, 'my.toml: baseline = "x" (is no case). Try leaving it out.'),
+        (
+            {"base": "story"},
+            'my.toml: base = "story" (is a batch; the base of one is a scenario). '
+            "Try siege-of-7000, or a scenario's file.",
+        ),
+        (
+            {"grid": {"market.until": ["2026-03-20"], "market.sessions": [9]}},
+            'my.toml, case "until=2026-03-20 sessions=9": market.sessions (contradicts market.until, which the same '
+            "case states). Try only one of them.",
+        ),
+        (
+            {"case": [single("x", **{f"dealers__position[0]__{size}": 5 for size in ("gex_bn", "contracts")})]},
+            'my.toml, case "x": dealers.position[0].contracts (contradicts dealers.position[0].gex_bn, which the '
+            "same case states). Try only one of them.",
         ),
         (
             {"case": [single("x", targets__uper=7200)]},
@@ -97,6 +124,36 @@ def problems(**edits: Any) -> list[str]:
 )
 def test_words(edits: dict[str, Any], line: str) -> None:
     assert problems(**edits) == [line]
+
+
+def test_what_all_cases_share_a_case_may_overrule() -> None:
+    batch = batch_of(set={"market.until": dt.date(2026, 3, 20)}, grid={"market.sessions": [5, 9]})
+    horizons = [(case.scenario.market.until, case.scenario.market.sessions) for case in batch.cases if case.scenario]
+    assert horizons == [(dt.date(2026, 3, 20), None), (None, 5), (None, 9)]
+
+
+@pytest.mark.parametrize("label", ["", " ", "a\nb", "\x1b[1m", ["x"], {"x": 1}])
+def test_labels_are_short_texts(label: Any) -> None:
+    found = problems(grid={"dealers": [{"label": "good", "set": {}}, {"label": label, "set": {}}]})
+    assert [line.partition(" = ")[0] for line in found] == ["my.toml: grid.dealers[1].label"]
+    assert found[0].endswith('(a short text is expected). Try label = "half".')
+    numbers = batch_of(grid={"dealers": [{"label": number, "set": {IMPACT: number}} for number in (1, 0.5)]})
+    assert [case.name for case in numbers.cases] == ["base", "dealers=1", "dealers=0.5"]
+
+
+def test_a_batch_file_is_no_base(tmp_path: Path) -> None:
+    (tmp_path / "inner.toml").write_text(tomli_w.dumps(batch_data(grid={IMPACT: [1]})))
+    outer = tmp_path / "outer.toml"
+    outer.write_text(tomli_w.dumps(batch_data(base="inner.toml")))
+    told = str(refusal(lambda: load_batch(outer)))
+    assert told.startswith(f'{outer}: base = ')
+    assert "is a batch; the base of one is a scenario" in told
+    told = str(refusal(lambda: load_batch("horizon", base="story")))
+    assert told.startswith('--base: "story" (is a batch')
+    # a scenario file with problems of its own has those
+    broken = tmp_path / "broken.toml"
+    broken.write_text('schema = 1\nname = "x"\nbase = "y"\n[market]\nspot = 1\n')
+    assert "is a batch" not in str(refusal(lambda: load_batch("horizon", base=str(broken))))
 
 
 def test_labelled_values_must_all_be_complete() -> None:

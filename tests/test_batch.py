@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,28 @@ class TestResume:
         (out / "cases" / "base" / "records.npz").unlink()
         run(batch, out, resume=True)
         assert contents(out) == contents(whole)
+
+    @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other keys"])
+    def test_without_a_whole_batch_json_finished_cases_are_kept(
+        self, whole: Path, tmp_path: Path, damage: str
+    ) -> None:
+        batch, out = small_batch(), tmp_path / "b"
+        run(batch, out, only="no dealers")
+        text = (out / "batch.json").read_text()
+        (out / "batch.json").unlink()
+        left = {"empty": "", "cut": text[:200], "other keys": '{"format": "gammawall-batch/1"}'}
+        if damage in left:
+            (out / "batch.json").write_text(left[damage])
+        with pytest.raises(InputError, match="exists already"):
+            run(batch, out)
+        with pytest.raises(InputError, match=r"json is missing or damaged, and 2 of the cases there are another's"):
+            run(small_batch(paths=3_001), out, resume=True)
+        done = run(batch, out, resume=True)
+        assert done.kept == ["base", "no dealers"]
+        assert contents(out) == contents(whole)
+        (out / "batch.json").unlink()
+        with open_batch_folder(batch, out, overwrite=True) as folder:
+            assert {folder.status(case) for case in batch.cases} == {NOT_RUN}
 
     def test_a_changed_batch_is_refused(self, tmp_path: Path) -> None:
         out = tmp_path / "b"
@@ -364,6 +387,26 @@ class Told(BatchProgress):
 
     def case_ended(self, name: str, error: str | None) -> None:
         self.ended.append((name, error))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tables_do_not_depend_on_the_order_in_which_cases_end(
+    whole: Path, tmp_path: Path, seed: int
+) -> None:
+    """They are written while cases are counted, and each waits for those before it."""
+    batch = small_batch()
+    order = list(batch.cases[1:])
+    random.Random(seed).shuffle(order)
+    half = len(order) // 2
+    run(batch, tmp_path / "b", only=order[0].name)
+    with (
+        open_batch_folder(batch, tmp_path / "b", resume=True) as folder,
+        choose_counter(ENGINE, threads=1) as counter,
+    ):
+        run_batch(batch, folder, [batch.cases[0], *order[:half]], counter)
+        assert len({row["scenario"] for row in rows(tmp_path / "b", "odds.csv")}) == half + 1
+        run_batch(batch, folder, [batch.cases[0], *order[::-1]], counter)
+    assert contents(tmp_path / "b") == contents(whole)
 
 
 def test_progress(tmp_path: Path) -> None:

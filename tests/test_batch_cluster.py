@@ -363,7 +363,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         os.killpg(first.pid, signal.SIGKILL)
         raise
     assert first.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted: finished cases are in")
+    assert errors.splitlines()[-1].startswith("interrupted: no case had finished; start again with --resume")
     assert "Traceback" not in errors
     assert ends(first.pid, within=10)
     for name, more in (("two", ["--workers", "2"]), ("one", ["--threads", "1"])):

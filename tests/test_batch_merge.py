@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,30 @@ def test_another_batch_is_refused(shares: list[Path], tmp_path: Path) -> None:
 def test_a_share_is_no_place_for_the_whole(shares: list[Path]) -> None:
     with pytest.raises(InputError, match="is one of the shares"):
         merge_folders(shares, shares[1])
+
+
+def test_shares_that_may_only_be_read(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot, for instance: no lock can be taken there, and none is needed."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    copies = [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
+    for copy in copies:
+        (copy / ".lock").unlink(missing_ok=True)
+    merge_folders(copies, tmp_path / "merged")
+    assert not [copy for copy in copies if (copy / ".lock").exists()]
+    merge_folders(shares, tmp_path / "usual")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "usual")
+
+
+def test_a_share_without_batch_json(shares: list[Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shares[1], tmp_path / "copy"))
+    (copy / "batch.json").write_text("{")
+    with pytest.raises(InputError, match=r"batch.json is missing or damaged.*Try running that share with --resume"):
+        merge_folders([shares[0], copy], tmp_path / "merged")
+    with pytest.raises(InputError, match="holds no batch's results"):
+        merge_folders([shares[0], tmp_path], tmp_path / "merged")
 
 
 def test_a_share_still_running_is_refused(shares: list[Path], tmp_path: Path) -> None:

@@ -229,15 +229,37 @@ def test_a_bump_that_was_not_possible_is_a_dash() -> None:
 
 def test_dry_run_lists_cases_parameters_and_status() -> None:
     batch = batch_of(grid={"dealers.impact_half_life": [1, 2]})
-    view = batch_report.dry_run_view(batch, {"base": "to run", "impact_half_life=1": FINISHED})
+    statuses = {"base": "to run", "impact_half_life=1": FINISHED}
+    (view,) = batch_report.dry_run_views(batch, statuses)
     text = printed(lambda console: print_view(view, console))
     check_fits(text)
     lines = [line.split() for line in text.splitlines()[-3:]]
     assert lines == [
-        ["base", "2.0", "to", "run"],
-        ["impact_half_life=1", "1.0", "finished"],
-        ["impact_half_life=2", "2.0", "left", "out"],
+        ["base", "to", "run"],
+        ["impact_half_life=1", "finished"],
+        ["impact_half_life=2", "left", "out"],
     ]
+
+
+@pytest.mark.parametrize("name", ["story", "wall-strength", "model-risk", "horizon"])
+def test_dry_runs_of_the_built_in_batches_fit(name: str) -> None:
+    batch = load_batch(name)
+    statuses = {case.name: "to run" for case in batch.cases[1:]}
+    views = list(batch_report.dry_run_views(batch, statuses))
+    text = "\n".join(printed(lambda console, view=view: print_view(view, console)) for view in views)  # type: ignore[misc]
+    check_fits(text)
+    assert batch.baseline in text
+    if len(batch.cases) <= batch_report.MOST_ROWS:
+        assert len(views) == 1
+        assert text.count("to run") == len(batch.cases) - 1
+        assert text.count("left out") == 1
+    else:
+        assert "grid of 120 cases" in text
+        assert "120 to run" in text
+        assert "0.5, 1, 3" in text
+    if name == "story":
+        assert "impact_bp_per_bn = 0.0" in text
+        assert 'catalyst = [{"session": "2026-02-13"' in text
 
 
 def test_progress_counts_cases_and_tells_failures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,9 +72,28 @@ class TestBatch:
     def test_dry_run_runs_nothing(self, tmp_path: Path) -> None:
         result = batch(batch_file(tmp_path), tmp_path / "out", "--dry-run", "--only", "impact_bp_per_bn=2*")
         assert result.exit_code == 0
-        assert "3 cases to run, 3,000 paths each. All are in order." in result.stdout
+        assert "3 cases to run, 3,000 paths each; all are in order.\n81k path-steps" in result.stdout
         assert result.stdout.count("left out") == 6
+        assert result.stderr == ""
         assert not (tmp_path / "out").exists()
+
+    def test_dry_run_tells_what_is_there(self, tmp_path: Path) -> None:
+        file, out = batch_file(tmp_path), tmp_path / "out"
+        batch(file, out, "--only", "impact_bp_per_bn=2*")
+        before = contents(out)
+        result = batch(file, out, "--dry-run")
+        assert result.exit_code == 0
+        assert "9 cases to run" in result.stdout
+        assert "note: --out" in result.stderr
+        assert "exists already" in result.stderr
+        result = batch(file, out, "--dry-run", "--resume")
+        assert "6 cases to run" in result.stdout
+        assert result.stdout.count("finished") == 3
+        assert result.stderr == ""
+        document = json.loads(batch(file, out, "--dry-run", "--resume", "--json").stdout)
+        assert [case["runs"] for case in document["cases"]].count(True) == 6
+        assert {case["status"] for case in document["cases"]} == {"finished", "to run"}
+        assert contents(out) == before
 
     def test_dry_run_as_json(self, tmp_path: Path) -> None:
         document = json.loads(batch(batch_file(tmp_path), tmp_path / "out", "--dry-run", "--json").stdout)
@@ -176,6 +195,8 @@ class TestFailures:
             (["--shard", "x"], "is no share such as"),
             (["--only", "nothing*"], "matches no case"),
             (["--accept-changes"], "goes with --resume"),
+            (["--retry-failed"], "goes with --resume"),
+            (["--base", "story"], "is a batch; the base of one is a scenario"),
             (["--resume", "--overwrite"], "contradicts"),
             (["--scheduler", "tcp://x:1", "--workers", "2"], "brings its own workers"),
             (["--workers", "2"], "--threads is for one process"),
@@ -191,6 +212,11 @@ class TestFailures:
         assert result.exit_code == 2
         assert said in result.stderr.replace("\n", " ")
         assert not (tmp_path / "out").exists()
+
+    def test_a_folder_with_too_long_a_name(self, tmp_path: Path) -> None:
+        result = batch(batch_file(tmp_path), tmp_path / ("x" * 300))
+        assert result.exit_code == 1
+        assert "cannot be written there (File name too long). Choose a shorter --out." in result.stderr
 
     def test_no_such_batch(self) -> None:
         result = gammawall("batch", "stori")

@@ -46,6 +46,9 @@ def sample_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("catalyst[0].session=2026-02-12", {"catalyst[0].session": dt.date(2026, 2, 12)}),
         ("jumps={per_year=4, sd=0.01}", {"jumps": {"per_year": 4, "sd": 0.01}}),
         ("volatility.steps_per_session=26", {"volatility.steps_per_session": 26}),
+        ("dealers.impact_bp_per_bn=.6", {"dealers.impact_bp_per_bn": 0.6}),
+        ("dealers.impact_bp_per_bn=2.", {"dealers.impact_bp_per_bn": 2.0}),
+        ("drift.annual=-.5e-1", {"drift.annual": -0.05}),
     ],
 )
 def test_override(sample_file: Path, override: str, edits: dict[str, Any]) -> None:
