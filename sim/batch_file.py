@@ -264,10 +264,12 @@ class _Maker:
             return
         short = short_key(name, self.table.grid)
         sign = "=" if plain_key(name) == name.strip() else "*"
+        known: dict[tuple[bool, Any], Any] = {}  # 6900 and 6900.0 are the same to a scenario, 1 and true are not
         for index, value in enumerate(values):
-            same = next((other for other in values[:index] if _equal(other, value)), None)
-            if same is not None:
-                why, hint = f"is the same value as {shown(same)} before it", "Try leaving one of them out."
+            key = isinstance(value, bool), repr(value) if isinstance(value, (list, dict)) else value
+            if known.setdefault(key, index) != index:
+                why = f"is the same value as {shown(values[known[key]])} before it"
+                hint = "Try leaving one of them out."
                 self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, hint))
                 continue
             label = value if isinstance(value, str) else shown(value)
@@ -391,8 +393,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         value = float(f"{value:.12g}")  # what a product was rounded to shows in no table
     return value if isinstance(value, str) else "" if value is None else shown(value)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are the same to a scenario: 6900 and 6900.0, not 1 and true."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -197,7 +197,7 @@ def test_keys_of_the_file_are_reported_together() -> None:
 
 
 def test_too_many_cases_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    (line,) = problems(grid={IMPACT: list(range(200)), "drift.annual": [0.0] * 101})
+    (line,) = problems(grid={IMPACT: list(range(200)), "drift.annual": [i / 1000 for i in range(101)]})
     assert line == "my.toml: grid (makes 20,200 cases, at most 20,000 are possible). Try fewer values."
     monkeypatch.setattr(batch_file, "MOST_CASES", 4)
     assert (

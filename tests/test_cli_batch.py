@@ -72,7 +72,7 @@ class TestBatch:
     def test_dry_run_runs_nothing(self, tmp_path: Path) -> None:
         result = batch(batch_file(tmp_path), tmp_path / "out", "--dry-run", "--only", "impact_bp_per_bn=2*")
         assert result.exit_code == 0
-        assert "3 cases to run, 3,000 paths each; all are in order.\n81k path-steps" in result.stdout
+        assert "3 cases to run, 3,000 paths each; all are in order.\n108k path-steps" in result.stdout
         assert result.stdout.count("left out") == 6
         assert result.stderr == ""
         assert not (tmp_path / "out").exists()
