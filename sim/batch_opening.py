@@ -109,7 +109,7 @@ def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
 
 
 def lock_share(path: Path) -> FileLock | None:
-    """Lock of a folder that is only read; None where nothing may be written to it, so that nobody is at work there.
+    """Lock of a folder that is only read; None where this process may not write to it, so that none can be taken.
 
     Errors: GammawallError if another process holds it.
     """

@@ -1,0 +1,76 @@
+"""Tables of a batch, written while further cases are counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_results import SINGLES, contents, small_batch
+
+import sim.case_counter
+from sim.batch import run_batch
+from sim.batch_counters import choose_counter
+from sim.batch_family import Batch, Case
+from sim.batch_opening import open_batch_folder
+from sim.case_counter import CountedCase
+from sim.case_files import CaseCounts
+from sim.tables_under_way import TablesUnderWay, save_tables
+
+
+def run(batch: Batch, out: Path) -> Path:
+    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+        run_batch(batch, folder, batch.cases, counter)
+    return out
+
+
+def test_they_are_written_before_the_last_case_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of counts at hand: none is read back from the disk."""
+    batch, happened = small_batch(), []
+    count_case, add = sim.case_counter._count_case, TablesUnderWay._add
+
+    def counting(*arguments: Any) -> CountedCase:
+        happened.append(("counted", arguments[1].name))
+        return count_case(*arguments)
+
+    def adding(tables: TablesUnderWay, case: Case, counts: CaseCounts | None) -> None:
+        happened.append(("written" if counts is not None else "read back", case.name))
+        add(tables, case, counts)
+
+    monkeypatch.setattr(sim.case_counter, "_count_case", counting)
+    monkeypatch.setattr(TablesUnderWay, "_add", adding)
+    run(batch, tmp_path / "b")
+    names = [case.name for case in batch.cases]
+    assert [name for what, name in happened if what == "written"] == names
+    assert [name for what, name in happened if what == "counted"] == names
+    assert happened.index(("written", names[0])) < happened.index(("counted", names[-1]))
+
+
+def test_tables_of_what_is_filed_are_those_of_the_run(tmp_path: Path) -> None:
+    batch = small_batch()
+    out = run(batch, tmp_path / "b")
+    whole = contents(out)
+    for file in out.glob("*.csv"):
+        file.unlink()
+    with open_batch_folder(batch, out, resume=True) as folder:
+        rows = save_tables(folder)
+    assert [row["scenario"] for row in rows] == [case.name for case in batch.cases]
+    assert contents(out) == whole
+
+
+def test_none_is_written_before_the_baseline_has_ended(tmp_path: Path) -> None:
+    """Which may be any case, and differences need it."""
+    batch = small_batch(baseline="no dealers", case=[{"name": "base", "set": {}}, *SINGLES])
+    out = run(batch, tmp_path / "b")
+    with (
+        open_batch_folder(batch, out, resume=True) as folder,
+        TablesUnderWay(folder, [case.name for case in batch.cases]) as tables,
+    ):
+        first, baseline = batch.cases[0], batch.baseline_case
+        assert first.name != baseline.name
+        tables.settle(first, folder.counts(first))
+        assert tables.done == 0
+        tables.settle(baseline, folder.counts(baseline))
+        assert tables.done == 2
