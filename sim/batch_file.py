@@ -284,7 +284,7 @@ class _Maker:
                 self._refuse("", Problem("", key, shown(value), why, "Try completing it."))
                 continue
             label = value["label"] if isinstance(value["label"], str) else shown(value["label"])
-            if isinstance(value["label"], (dict, list)) or not (label.strip() and label.isprintable()):
+            if isinstance(value["label"], (dict, list)):
                 key = f"grid.{shown_key(name)}[{index}].label"
                 why, hint = "a short text is expected", 'Try label = "half".'
                 self._refuse("", Problem("", key, shown(value["label"]), why, hint))

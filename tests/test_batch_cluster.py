@@ -212,6 +212,14 @@ def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.Mo
     assert joining.busy == 3
 
 
+def test_what_is_waited_for_is_told(cluster: Any) -> None:
+    told: list[str] = []
+    address = cluster.scheduler_address
+    with choose_counter("numpy", scheduler=address, waiting=told.append):
+        pass
+    assert told == [f"for workers at {address}"]
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [

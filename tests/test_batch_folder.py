@@ -114,8 +114,10 @@ def test_a_damaged_manifest_means_not_run(done: Path, damage: str) -> None:
     assert contents(done) == before
 
 
-def test_a_damaged_batch_json_is_not_taken_over(done: Path) -> None:
+def test_a_damaged_batch_json_is_not_taken_over_without_cases(done: Path) -> None:
     (done / "batch.json").write_text("{")
+    for manifest in done.glob("cases/*/manifest.json"):
+        manifest.write_text('{"case": "of something else"}')
     with pytest.raises(InputError, match="holds no batch's results"):
         run(done, resume=True)
 

@@ -186,6 +186,8 @@ class TestFailures:
         assert again.exit_code == 3
         assert "1 had failed before (--retry-failed tries them again)" in again.stderr
         monkeypatch.setattr(sim.case_counter, "_count_case", count_case)
+        assert "0 cases to run" in batch(file, tmp_path / "out", "--resume", "--dry-run").stdout
+        assert "1 case to run" in batch(file, tmp_path / "out", "--resume", "--retry-failed", "--dry-run").stdout
         assert batch(file, tmp_path / "out", "--resume", "--retry-failed").exit_code == 0
 
     @pytest.mark.parametrize(
