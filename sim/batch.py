@@ -13,7 +13,7 @@ from sim.batch_folder import BatchFolder
 from sim.batch_tables import FAILED, FINISHED, NOT_RUN, Row
 from sim.case_counter import Baseline, CountedCase, FailedCase
 from sim.engines.processor import available_processors
-from sim.errors import InputError, Problem
+from sim.errors import GammawallError, InputError, Problem
 from sim.plan_builder import prepare
 from sim.run import installed_versions, run_manifest
 from sim.scenario_values import shown
@@ -186,7 +186,12 @@ def run_batch(
         if engine not in versions:
             versions[engine] = installed_versions(engine)
         manifest = _manifest(batch, ended, asked, versions[engine])
-        folder.save_case(ended.case, ended.counts, manifest, ended.records)
+        try:
+            folder.save_case(ended.case, ended.counts, manifest, ended.records)
+        except GammawallError as error:
+            if not tables.give_way(error):
+                raise
+            folder.save_case(ended.case, ended.counts, manifest, ended.records)
         tables.settle(ended.case, ended.counts)
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:

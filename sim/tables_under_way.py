@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from sim.batch_family import Case
 from sim.batch_folder import DIFFERENCES, ROWS, BatchFolder
 from sim.batch_tables import FINISHED, Row, differences_columns
 from sim.case_files import CaseCounts
+from sim.errors import GammawallError
 from sim.odds import TABLES
 from sim.outcomes import OutcomeAxes
 from sim.table_files import TableFile
@@ -32,7 +33,8 @@ class TablesUnderWay:
     """Tables of a batch's finished cases, batch.csv and batch.json.
 
     Leaving the context writes what is left and puts them into place; an exception leaves what was there before. What
-    is written depends on the finished cases alone, not on the order in which they ended.
+    is written depends on the finished cases alone, not on the order in which they ended. Until then cases come first:
+    tables that cannot be written while cases are counted give way, and are begun anew at the end.
 
     Parameters
     ----------
@@ -62,22 +64,40 @@ class TablesUnderWay:
         self.baseline_axes: OutcomeAxes | None = None
         self.files: dict[str, TableFile] = {}
         self.stack = ExitStack()
+        self.given_way = False
 
     def __enter__(self) -> Self:
         """Return the tables."""
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self.done = 0
         for name in (*TABLES, DIFFERENCES, ROWS):
             self.files[name] = self.stack.enter_context(
                 TableFile(self.folder.path, name, self.folder.parquet)
             )
-        return self
 
     def settle(self, case: Case, counts: CaseCounts | None) -> None:
         """Tell that a case is filed, with these counts or as failed; what need not wait any more is written."""
         self.unsettled.discard(case.name)
+        if self.given_way:
+            return
         baseline, cases = self.folder.batch.baseline_case, self.folder.batch.cases
-        with self.folder.errors():
+        try:
             while self.done < len(cases) and not {cases[self.done].name, baseline.name} & self.unsettled:
                 self._add(cases[self.done], counts if cases[self.done] is case else None)
+        except (OSError, GammawallError) as error:  # told at the end, if it is still so
+            self.give_way(error)
+
+    def give_way(self, error: Exception) -> bool:
+        """Free the room that the tables take, until the end; whether they took any."""
+        if self.given_way:
+            return False
+        self.given_way = True
+        with suppress(OSError):  # what was still to be flushed does not fit either
+            self.stack.__exit__(type(error), error, error.__traceback__)
+        return True
 
     def _add(self, case: Case, counts: CaseCounts | None) -> None:
         """Append the next case."""
@@ -111,6 +131,8 @@ class TablesUnderWay:
         cases = self.folder.batch.cases
         with self.folder.errors():
             with self.stack:
+                if self.given_way:
+                    self._begin()
                 while self.done < len(cases):
                     self._add(cases[self.done], None)
                     if self.progress is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_results import SINGLES, contents, small_batch
 
+import sim.batch_folder
 import sim.case_counter
 from sim.batch import run_batch
 from sim.batch_counters import choose_counter
@@ -15,6 +17,8 @@ from sim.batch_family import Batch, Case
 from sim.batch_opening import open_batch_folder
 from sim.case_counter import CountedCase
 from sim.case_files import CaseCounts
+from sim.errors import GammawallError
+from sim.table_files import TableFile
 from sim.tables_under_way import TablesUnderWay, save_tables
 
 
@@ -46,6 +50,44 @@ def test_they_are_written_before_the_last_case_is_counted(
     assert [name for what, name in happened if what == "written"] == names
     assert [name for what, name in happened if what == "counted"] == names
     assert happened.index(("written", names[0])) < happened.index(("counted", names[-1]))
+
+
+@pytest.mark.parametrize("full_at", ["tables", "cases"])
+def test_a_disk_too_small_for_the_tables_takes_all_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    """The tables give way, and are told of at the end."""
+    batch, out = small_batch(), tmp_path / "b"
+    room = 3 if full_at == "tables" else 4
+
+    def full() -> bool:
+        return len(list(out.glob("cases/*/counts.npz"))) >= room
+
+    write_file, add = sim.batch_folder.write_file, TableFile.add
+
+    def adding(file: TableFile, piece: Any) -> None:
+        if full() and full_at == "tables":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(file, piece)
+
+    def writing(path: Path, content: str | bytes) -> None:
+        if full() and full_at == "cases" and list(out.glob(".gammawall-odds*")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_file(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TableFile, "add", adding)
+        patched.setattr(sim.batch_folder, "write_file", writing)
+        if full_at == "tables":
+            with pytest.raises(GammawallError, match="No space left on device"):
+                run(batch, out)
+        else:
+            run(batch, out)
+    assert len(list(out.glob("cases/*/counts.npz"))) == len(batch.cases)
+    assert not list(out.rglob(".gammawall-*"))
+    with open_batch_folder(batch, out, resume=True) as folder, choose_counter("numpy", threads=1) as counter:
+        assert run_batch(batch, folder, batch.cases, counter).finished == []
+    assert contents(out) == contents(run(batch, tmp_path / "whole"))
 
 
 def test_tables_of_what_is_filed_are_those_of_the_run(tmp_path: Path) -> None:
