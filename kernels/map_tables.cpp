@@ -1,6 +1,7 @@
 // Line tables and barriers of the reaction map, instant by instant: what sim/map_tables.py builds with NumPy, built
 // with the same operations in the same order, so that both find the same bytes. The names are those of
-// sim/normal_law.py, sim/dealer_book.py, sim/reaction_map.py and sim/line_table.py, where it is all explained.
+// sim/normal_law.py, sim/dealer_book.py, sim/expiry_curves.py, sim/reaction_map.py and sim/line_table.py, where it is all
+// explained.
 //
 // Numbers are float64 unless said otherwise; everything comes from Python, constants and the normal law included.
 #include <algorithm>
@@ -28,10 +29,14 @@ struct MapInputs {
     int64_t positions, groups, books;
     const int32_t* group;
     const double *put, *units, *log_strike, *iv, *carry, *settlement, *weights;
+    int64_t smiles;
+    const int64_t* smile_start;
+    int64_t knots;
+    const double* knot;
     double minutes_per_year, shortest_life;
     // The map.
     double kappa, m_floor, least, reach;
-    double coarse_spacing, nodes_per_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
+    double coarse_spacing, nodes_per_width, nodes_per_smile_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
     int64_t pieces, crossing_steps;
     // The tables.
     double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
@@ -66,7 +71,25 @@ struct MapOutputs {
 // Positions in the book at an instant.
 struct Live {
     std::vector<int32_t> group;
-    Reals put, units, centre, width, scale, slope_units;
+    Reals put, units, centre, width, scale, slope_units, drift;
+    double half_rate;
+    void clear() {
+        group.clear();
+        for (Reals* own : {&put, &units, &centre, &width, &scale, &slope_units, &drift}) own->clear();
+    }
+};
+
+// Hedge and slope of an expiry by group, one row after the other, and their rates in time.
+struct Sums {
+    Reals hedge, slope, hedge_rate, slope_rate;
+};
+
+// Curve of an expiry at an instant, and what it is made of between two knots.
+struct Expiry {
+    double cell;
+    int64_t first, knot = -1;
+    Reals spacing, nodes, hedge, slope;
+    Sums early, late;
 };
 
 // Nodes, values and slopes of a map; the latter by book, one row after the other.
@@ -91,14 +114,20 @@ Number* filled(std::vector<Number>& numbers, size_t count, Number value) {
     return data;
 }
 
-inline void law_and_density(const MapInputs& in, double z, double& law, double& density) {
-    const double reach = in.law_reach;
+// Table of the normal law. Loops hold it by value: through a reference, compilers would not vectorise them.
+struct NormalLaw {
+    const double *law, *density;
+    double entries_per_unit, reach;
+};
+
+inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law, double& density) {
+    const double reach = table.reach;
     double inside = z > -reach ? z : -reach;
     inside = inside < reach ? inside : reach;
-    const int32_t place = static_cast<int32_t>(inside * in.entries_per_unit + (reach * in.entries_per_unit + 0.5));
-    const double entry = (place - static_cast<int32_t>(reach * in.entries_per_unit)) * (1.0 / in.entries_per_unit);
+    const int32_t place = static_cast<int32_t>(inside * table.entries_per_unit + (reach * table.entries_per_unit + 0.5));
+    const double entry = (place - static_cast<int32_t>(reach * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
     const double d = inside - entry;
-    const double at_entry = in.density[place];
+    const double at_entry = table.density[place];
     double b1 = -entry;
     double b2 = -(entry * b1 + 1.0) * (1.0 / 2.0);
     double b3 = -(entry * b2 + b1) * (1.0 / 3.0);
@@ -113,7 +142,7 @@ inline void law_and_density(const MapInputs& in, double z, double& law, double& 
     b5 = b5 * (1.0 / 6.0);
     b6 = b6 * (1.0 / 7.0);
     const double rise = d * (1.0 + d * (b1 + d * (b2 + d * (b3 + d * (b4 + d * (b5 + d * b6))))));
-    law = in.law[place] + at_entry * rise;
+    law = table.law[place] + at_entry * rise;
 }
 
 class Builder {
@@ -124,7 +153,9 @@ class Builder {
 
   private:
     const MapInputs in;
-    Live live;
+    Live live, early, late;
+    std::vector<Expiry> all_expiries;
+    std::vector<Expiry*> expiries;
     Curve curve;
     // Results.
     int64_t done = 0, lines = 0;
@@ -134,13 +165,20 @@ class Builder {
     // Scratch.
     Curve joined;
     Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
-    Reals zone_edges;
+    Reals zone_edges, step, cell_width, cell_t;
     std::vector<int32_t> cell, below;
     // Numbers of cells, whole.
     Reals cells, fewest;
     std::vector<Row> rows;
 
     void live_at(double minute, bool after_settlement);
+    NormalLaw normal_law() const { return {in.law, in.density, in.entries_per_unit, in.law_reach}; }
+    void add_live(Live& to, int64_t position, double left) const;
+    void add_smile(Live& to, int64_t smile, double left) const;
+    void expiry_curve(int64_t smile, double left);
+    void expiry_nodes(Expiry& expiry);
+    void sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates);
+    void add_expiry(const Expiry& expiry, const Reals& s);
     void base_nodes();
     void unfloored(const Reals& s, Reals& values, Reals& slopes);
     double feedback(double s, int64_t book);
@@ -158,33 +196,218 @@ class Builder {
     void hermite(const Row& row, const double* x, size_t count, double* out);
 };
 
+void Builder::add_live(Live& to, int64_t i, double left) const {
+    const double years = (left > in.shortest_life ? left : in.shortest_life) / in.minutes_per_year;
+    const double iv = in.iv[i], width = iv * std::sqrt(years);
+    to.group.push_back(in.group[i]);
+    to.put.push_back(in.put[i]);
+    to.units.push_back(in.units[i]);
+    to.centre.push_back(in.log_strike[i] - in.carry[i] * years - 0.5 * (width * width));
+    to.width.push_back(width);
+    to.scale.push_back(1.0 / width);
+    to.slope_units.push_back(in.units[i] * (1.0 / width));
+    to.drift.push_back((in.carry[i] + 0.5 * (iv * iv)) / width);
+    to.half_rate = 0.5 / years;
+}
+
+void Builder::add_smile(Live& to, int64_t smile, double left) const {
+    to.clear();
+    for (int64_t i = in.smile_start[smile]; i < in.smile_start[smile + 1]; ++i) add_live(to, i, left);
+}
+
 void Builder::live_at(double minute, bool after_settlement) {
-    for (Reals* own : {&live.put, &live.units, &live.centre, &live.width, &live.scale, &live.slope_units}) own->clear();
-    live.group.clear();
-    for (int64_t i = 0; i < in.positions; ++i) {
-        if (!(after_settlement ? in.settlement[i] > minute : in.settlement[i] >= minute)) continue;
-        const double left = in.settlement[i] - minute;
-        const double years = (left > in.shortest_life ? left : in.shortest_life) / in.minutes_per_year;
-        const double width = in.iv[i] * std::sqrt(years);
-        live.group.push_back(in.group[i]);
-        live.put.push_back(in.put[i]);
-        live.units.push_back(in.units[i]);
-        live.centre.push_back(in.log_strike[i] - in.carry[i] * years - 0.5 * (width * width));
-        live.width.push_back(width);
-        live.scale.push_back(1.0 / width);
-        live.slope_units.push_back(in.units[i] * (1.0 / width));
+    const auto alive = [&](int64_t i) {
+        return after_settlement ? in.settlement[i] > minute : in.settlement[i] >= minute;
+    };
+    live.clear();
+    for (int64_t i = 0; i < in.smile_start[0]; ++i) {
+        if (alive(i)) add_live(live, i, in.settlement[i] - minute);
+    }
+    all_expiries.resize(in.smiles);
+    expiries.clear();
+    for (int64_t k = 0; k < in.smiles; ++k) {
+        if (!alive(in.smile_start[k])) continue;
+        expiry_curve(k, in.settlement[in.smile_start[k]] - minute);
+        expiries.push_back(&all_expiries[k]);
+    }
+}
+
+// Hedge and slope of an expiry with so many minutes left: worked out, or between two knots.
+void Builder::expiry_curve(int64_t smile, double left) {
+    Expiry& expiry = all_expiries[smile];
+    const int64_t knot = std::upper_bound(in.knot, in.knot + in.knots, left) - in.knot - 1;
+    if (knot < 0 || knot + 1 == in.knots) {
+        add_smile(early, smile, left);
+        late = early;
+        expiry_nodes(expiry);
+        sum_up(early, expiry.nodes, expiry.early, false);
+        std::swap(expiry.hedge, expiry.early.hedge);
+        std::swap(expiry.slope, expiry.early.slope);
+        expiry.knot = -1;
+        return;
+    }
+    if (expiry.knot != knot) {
+        add_smile(early, smile, in.knot[knot + 1]);
+        add_smile(late, smile, in.knot[knot]);
+        expiry_nodes(expiry);
+        sum_up(early, expiry.nodes, expiry.early, true);
+        sum_up(late, expiry.nodes, expiry.late, true);
+        expiry.knot = knot;
+    }
+    const double length = in.knot[knot + 1] - in.knot[knot];
+    const double u = (in.knot[knot + 1] - left) / length, by_year = -length / in.minutes_per_year;
+    const size_t count = expiry.early.hedge.size();
+    const auto read_off = [=](const Reals& from, const Reals& to, const Reals& from_rate, const Reals& to_rate, Reals& out) {
+        out.resize(count);
+        const double *const a = from.data(), *const b = to.data();
+        const double *const a_rate = from_rate.data(), *const b_rate = to_rate.data();
+        double* const own = out.data();
+        VECTORISED
+        for (size_t j = 0; j < count; ++j) {
+            const double start = a_rate[j] * by_year, end = b_rate[j] * by_year, rise = b[j] - a[j];
+            const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
+            own[j] = a[j] + u * (start + u * (second + u * third));
+        }
+    };
+    const Sums &a = expiry.early, &b = expiry.late;
+    read_off(a.hedge, b.hedge, a.hedge_rate, b.hedge_rate, expiry.hedge);
+    read_off(a.slope, b.slope, a.slope_rate, b.slope_rate, expiry.slope);
+}
+
+// Nodes of an expiry from `early` to `late`.
+void Builder::expiry_nodes(Expiry& expiry) {
+    const size_t count = late.width.size();
+    double narrowest = late.width[0];
+    for (const double width : late.width) narrowest = width < narrowest ? width : narrowest;
+    double size = in.coarse_spacing;
+    while (2 * size <= narrowest / in.nodes_per_smile_width) size *= 2;
+    expiry.cell = size;
+    expiry.first = static_cast<int64_t>(std::floor(-in.reach / size));
+    const int64_t last = static_cast<int64_t>(std::ceil(in.reach / size)), all = last - expiry.first;
+    Reals& spacing = expiry.spacing;
+    spacing.assign(all, size);
+    const double most = static_cast<double>(all), first = static_cast<double>(expiry.first);
+    for (size_t i = 0; i < count; ++i) {
+        const double far = in.widths_covered * early.width[i], own = late.width[i] / in.nodes_per_smile_width;
+        const double a = early.centre[i], b = late.centre[i];
+        double low = std::floor(((a < b ? a : b) - far) / size) - first;
+        double high = std::ceil(((a < b ? b : a) + far) / size) - first;
+        low = low > 0.0 ? (low < most ? low : most) : 0.0;
+        high = high > 0.0 ? (high < most ? high : most) : 0.0;
+        double* const of_cell = spacing.data();
+        const int64_t stop = static_cast<int64_t>(high);
+        VECTORISED
+        for (int64_t c = static_cast<int64_t>(low); c < stop; ++c) of_cell[c] = own < of_cell[c] ? own : of_cell[c];
+    }
+    expiry.nodes.clear();
+    for (int64_t c = 0; c < all; ++c) {
+        const int64_t parts = static_cast<int64_t>(std::ceil(size / spacing[c]));
+        const double begins = static_cast<double>(expiry.first + c) * size;
+        spacing[c] = size / static_cast<double>(parts);
+        for (int64_t k = 0; k < parts; ++k) expiry.nodes.push_back(begins + static_cast<double>(k) * spacing[c]);
+    }
+    expiry.nodes.push_back(static_cast<double>(last) * size);
+}
+
+// Hedge and slope of positions by group, and their rates if asked for.
+void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) {
+    const size_t n = s.size();
+    for (Reals* own : {&sums.hedge, &sums.slope}) filled(*own, in.groups * n, 0.0);
+    if (rates) {
+        for (Reals* own : {&sums.hedge_rate, &sums.slope_rate}) filled(*own, in.groups * n, 0.0);
+    }
+    filled(step, in.groups * (n + 1), 0.0);
+    more_values.assign(in.groups, 0.0);
+    const NormalLaw table = normal_law();
+    const double *const at = s.data(), half_rate = lines.half_rate;
+    for (size_t i = 0; i < lines.width.size(); ++i) {
+        const int64_t group = lines.group[i];
+        double *const hedge_ = sums.hedge.data() + group * n, *const slope_ = sums.slope.data() + group * n;
+        const double centre = lines.centre[i], scale = lines.scale[i], drift = lines.drift[i];
+        const double units = lines.units[i], slope_units = lines.slope_units[i];
+        const double far = (in.law_reach + in.spare) * lines.width[i];
+        const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
+        const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
+        if (rates) {
+            double *const hedge_rate = sums.hedge_rate.data() + group * n, *const slope_rate = sums.slope_rate.data() + group * n;
+            VECTORISED
+            for (size_t j = low; j < high; ++j) {
+                double law, density;
+                const double z = (at[j] - centre) * scale;
+                law_and_density(table, z, law, density);
+                const double z_rate = drift - z * half_rate;
+                hedge_[j] += units * law;
+                slope_[j] += slope_units * density;
+                hedge_rate[j] += units * density * z_rate;
+                slope_rate[j] += slope_units * density * (-half_rate - z * z_rate);
+            }
+        } else {
+            VECTORISED
+            for (size_t j = low; j < high; ++j) {
+                double law, density;
+                law_and_density(table, (at[j] - centre) * scale, law, density);
+                hedge_[j] += units * law;
+                slope_[j] += slope_units * density;
+            }
+        }
+        step[group * (n + 1) + high] += units;
+        more_values[group] += units * lines.put[i];
+    }
+    for (int64_t group = 0; group < in.groups; ++group) {
+        double* const own = sums.hedge.data() + group * n;
+        const double* const rise = step.data() + group * (n + 1);
+        double risen = 0.0;
+        for (size_t j = 0; j < n; ++j) {
+            risen += rise[j];
+            own[j] = own[j] + risen - more_values[group];
+        }
+    }
+}
+
+// Hedge and slope of an expiry at ascending s, added to those of its groups.
+void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
+    const size_t n = s.size(), nodes = expiry.nodes.size();
+    const double *const node = expiry.nodes.data(), *const place = s.data();
+    cell.resize(n);
+    int32_t here = 0;
+    const int32_t last = static_cast<int32_t>(nodes) - 2;
+    for (size_t j = 0; j < n; ++j) {
+        while (here < last && node[here + 1] <= place[j]) ++here;
+        cell[j] = here;
+    }
+    const int32_t* const at = cell.data();
+    for (int64_t group = 0; group < in.groups; ++group) {
+        const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+        double *const own_hedge = hedge.data() + group * n, *const own_slope = slope.data() + group * n;
+        VECTORISED
+        for (size_t j = 0; j < n; ++j) {
+            const int32_t c = at[j];
+            const double width = node[c + 1] - node[c], t = (place[j] - node[c]) / width;
+            const double start = slopes[c] * width, end = slopes[c + 1] * width, rise = values[c + 1] - values[c];
+            const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
+            own_hedge[j] += values[c] + t * (start + t * (second + t * third));
+            own_slope[j] += (start + t * (2 * second + t * (3 * third))) / width;
+        }
     }
 }
 
 void Builder::base_nodes() {
     const double reach = in.reach, least = in.smallest_stretch;
+    const auto apart = [reach, least](double end) {
+        return end > -reach && end < reach && std::fabs(end) > least && reach - end > least && end + reach > least;
+    };
     breaks = {-reach, 0.0, reach};
     for (size_t i = 0; i < live.width.size(); ++i) {
         const double far = in.widths_covered * live.width[i];
         for (const double end : {live.centre[i] - far, live.centre[i] + far}) {
-            if (end > -reach && end < reach && std::fabs(end) > least && reach - end > least && end + reach > least) {
-                breaks.push_back(end);
-            }
+            if (apart(end)) breaks.push_back(end);
+        }
+    }
+    if (!expiries.empty()) {
+        const int64_t last = static_cast<int64_t>(std::ceil(reach / in.coarse_spacing));
+        for (int64_t c = static_cast<int64_t>(std::floor(-reach / in.coarse_spacing)); c <= last; ++c) {
+            const double end = static_cast<double>(c) * in.coarse_spacing;
+            if (apart(end)) breaks.push_back(end);
         }
     }
     std::sort(breaks.begin(), breaks.end());
@@ -209,6 +432,12 @@ void Builder::base_nodes() {
         const size_t last = std::lower_bound(middle.begin(), middle.end(), high) - middle.begin();
         for (size_t j = first; j < last; ++j) finest[j] = own < finest[j] ? own : finest[j];
     }
+    for (const Expiry* expiry : expiries) {
+        for (size_t i = 0; i < stretches; ++i) {
+            const double own = expiry->spacing[static_cast<int64_t>(std::floor(middle[i] / expiry->cell)) - expiry->first];
+            finest[i] = own < finest[i] ? own : finest[i];
+        }
+    }
     curve.nodes.clear();
     for (size_t i = 0; i < stretches; ++i) {
         const double width = breaks[i + 1] - breaks[i];
@@ -224,6 +453,8 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
     const size_t n = s.size();
     filled(hedge, in.groups * n, 0.0);
     filled(slope, in.groups * n, 0.0);
+    const NormalLaw table = normal_law();
+    const double* const at = s.data();
     for (size_t i = 0; i < live.width.size(); ++i) {
         double *const own_hedge = hedge.data() + live.group[i] * n, *const own_slope = slope.data() + live.group[i] * n;
         const double centre = live.centre[i], scale = live.scale[i], put = live.put[i];
@@ -237,13 +468,14 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
         VECTORISED
         for (size_t j = low; j < high; ++j) {
             double law, density;
-            law_and_density(in, (s[j] - centre) * scale, law, density);
+            law_and_density(table, (at[j] - centre) * scale, law, density);
             own_hedge[j] += units * (law - put);
             own_slope[j] += slope_units * density;
         }
         VECTORISED
         for (size_t j = high; j < n; ++j) own_hedge[j] += after;
     }
+    for (const Expiry* expiry : expiries) add_expiry(*expiry, s);
     filled(values, in.books * n, 0.0);
     filled(slopes, in.books * n, 0.0);
     for (int64_t book = 0; book < in.books; ++book) {
@@ -269,10 +501,25 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
 double Builder::feedback(double s, int64_t book) {
     Reals& by_group = hedge;
     by_group.assign(in.groups, 0.0);
+    const NormalLaw table = normal_law();
     for (size_t i = 0; i < live.width.size(); ++i) {
         double law, density;
-        law_and_density(in, (s - live.centre[i]) * live.scale[i], law, density);
+        law_and_density(table, (s - live.centre[i]) * live.scale[i], law, density);
         by_group[live.group[i]] += live.slope_units[i] * density;
+    }
+    for (const Expiry* own : expiries) {
+        const Expiry& expiry = *own;
+        const size_t nodes = expiry.nodes.size();
+        const double* const node = expiry.nodes.data();
+        const size_t above = std::upper_bound(node, node + nodes, s) - node;
+        const size_t c = std::min(above > 0 ? above - 1 : 0, nodes - 2);
+        const double width = node[c + 1] - node[c], t = (s - node[c]) / width;
+        for (int64_t group = 0; group < in.groups; ++group) {
+            const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+            const double start = slopes[c] * width, end = slopes[c + 1] * width, rise = values[c + 1] - values[c];
+            const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
+            by_group[group] += (start + t * (2 * second + t * (3 * third))) / width;
+        }
     }
     double total = 0.0;
     for (int64_t g = 0; g < in.groups; ++g) total += in.weights[book * in.groups + g] * by_group[g];

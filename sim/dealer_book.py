@@ -5,7 +5,8 @@ Sign convention: positive contracts = dealers long the option. Dealers hold −D
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,8 @@ UNITS_PER_CONTRACT = 100.0
 POSITIONS_AT_ONCE = 64
 # Widths beyond the reach of the normal law at which it is looked up all the same.
 SPARE = 0.1
+# Positions that settle together, from so many on, are an expiry's smile: see `sim.expiry_curves`.
+FEWEST_OF_SMILE = 16
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class LiveBook:
     put : one for a put, zero for a call.
     units : index units, signed from the dealers' side.
     centre, width : of a position's gamma over the log price: ln(K/spot) − b·τ − v²/2 and v = iv·√τ.
+    smiles : further positions, those of each expiry with many of them, by settlement.
     """
 
     group: NDArray[np.int32]
@@ -65,9 +69,10 @@ class LiveBook:
     units: FloatArray
     centre: FloatArray
     width: FloatArray
+    smiles: tuple[LiveBook, ...] = ()
 
     def hedge_by_group(self, s: FloatArray, groups: int) -> tuple[FloatArray, FloatArray]:
-        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order.
+        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order, smiles last.
 
         Parameters
         ----------
@@ -79,8 +84,9 @@ class LiveBook:
         D, ∂D/∂s : (groups, n) index units.
         """
         hedge, slope = (np.zeros((groups, s.size)) for _ in range(2))
-        for first in range(0, self.units.size, POSITIONS_AT_ONCE):
-            self._add(s, slice(first, first + POSITIONS_AT_ONCE), hedge, slope)
+        for some in (self, *self.smiles):
+            for first in range(0, some.units.size, POSITIONS_AT_ONCE):
+                some._add(s, slice(first, first + POSITIONS_AT_ONCE), hedge, slope)
         return hedge, slope
 
     def _add(self, s: FloatArray, some: slice, hedge: FloatArray, slope: FloatArray) -> None:
@@ -90,10 +96,8 @@ class LiveBook:
         low, high = np.searchsorted(s, centre - far), np.searchsorted(s, centre + far, side="right")
         count = high - low
         last = np.cumsum(count)
-        place = np.arange(last[-1]) + np.repeat(low - last + count, count)
         scale = 1.0 / width
-        z = (s[place] - np.repeat(centre, count)) * np.repeat(scale, count)
-        law, density = law_and_density(z)
+        _, law, density, _ = near_positions(s, centre, scale, low, count)
         delta = np.repeat(units, count) * (law - np.repeat(put, count))
         gamma = np.repeat(units * scale, count) * density
         for i, group in enumerate(self.group[some]):
@@ -102,6 +106,23 @@ class LiveBook:
             hedge[group, there] += delta[near]
             hedge[group, high[i] :] += units[i] * (1.0 - put[i])
             slope[group, there] += gamma[near]
+
+
+def near_positions(
+    s: FloatArray, centre: FloatArray, scale: FloatArray, low: NDArray[np.intp], count: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
+    """Places near positions, one position after the other, and N(z), n(z) and z = (s − centre)·scale there.
+
+    Parameters
+    ----------
+    s : (n,) log price.
+    centre, scale : of each position.
+    low, count : of each position, the first place and how many follow each other.
+    """
+    last = np.cumsum(count)
+    place = np.arange(last[-1]) + np.repeat(low - last + count, count)
+    z = (s[place] - np.repeat(centre, count)) * np.repeat(scale, count)
+    return place, *law_and_density(z), z
 
 
 @dataclass(frozen=True)
@@ -123,8 +144,13 @@ class DealerBook:
 
     @cached_property
     def columns(self) -> BookColumns:
-        """The positions' attributes as arrays."""
-        rows = self.positions
+        """The positions' attributes as arrays: first those that settle with few others, then the smiles."""
+        settlement = np.array([p.settlement_minute for p in self.positions], dtype=np.float64)
+        instants, which, together = np.unique(settlement, return_inverse=True, return_counts=True)
+        smile = np.where(together >= FEWEST_OF_SMILE, np.arange(instants.size), -1)[which]
+        order = np.argsort(smile, kind="stable")
+        rows = [self.positions[i] for i in order]
+        first = np.searchsorted(smile[order], np.flatnonzero(together >= FEWEST_OF_SMILE))
         return BookColumns(
             np.array([p.group for p in rows], dtype=np.int32),
             np.array([0.0 if p.is_call else 1.0 for p in rows]),
@@ -132,7 +158,8 @@ class DealerBook:
             np.array([p.strike for p in rows], dtype=np.float64),
             np.array([p.iv for p in rows], dtype=np.float64),
             np.array([p.carry for p in rows], dtype=np.float64),
-            np.array([p.settlement_minute for p in rows], dtype=np.float64),
+            settlement[order],
+            np.append(first, len(rows)).astype(np.int64),
         )
 
     def live_at(self, minute: float, after_settlement: bool, spot: float) -> LiveBook:
@@ -146,15 +173,22 @@ class DealerBook:
         """
         c = self.columns
         live = c.settlement > minute if after_settlement else c.settlement >= minute
-        years = black_scholes.years_to_settlement(c.settlement[live] - minute)
-        width = c.iv[live] * np.sqrt(years)
-        centre = c.log_strike(spot)[live] - c.carry[live] * years - 0.5 * (width * width)
-        return LiveBook(c.group[live], c.put[live], c.units[live], centre, width)
+        years = black_scholes.years_to_settlement(c.settlement - minute)
+        width = c.iv * np.sqrt(years)
+        centre = c.log_strike(spot) - c.carry * years - 0.5 * (width * width)
+        start = c.smile_start.tolist()
+        lone = np.flatnonzero(live[: start[0]])
+        smiles = [np.arange(*ends) for ends in itertools.pairwise(start) if live[ends[0]]]
+        parts = [LiveBook(c.group[i], c.put[i], c.units[i], centre[i], width[i]) for i in (lone, *smiles)]
+        return replace(parts[0], smiles=tuple(parts[1:]))
 
 
 @dataclass(frozen=True)
 class BookColumns:
-    """Attributes of all positions, one number a position; see `BookPosition` and `LiveBook`."""
+    """Attributes of all positions, one number a position; see `BookPosition` and `LiveBook`.
+
+    smile_start : (smiles + 1,) int64, where each smile begins and the last one ends.
+    """
 
     group: NDArray[np.int32]
     put: FloatArray
@@ -163,6 +197,7 @@ class BookColumns:
     iv: FloatArray
     carry: FloatArray
     settlement: FloatArray
+    smile_start: NDArray[np.int64]
 
     def log_strike(self, spot: float) -> FloatArray:
         """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""

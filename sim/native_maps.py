@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import black_scholes, dealer_book, line_table, normal_law, reaction_map
+from sim import black_scholes, dealer_book, expiry_curves, line_table, normal_law, reaction_map
 from sim.black_scholes import FloatArray
 from sim.reaction_map import FloorEvent, ReactionMap
 
@@ -79,8 +79,13 @@ class _Inputs(ctypes.Structure):
         *((name, _REAL) for name in ("entries_per_unit", "law_reach", "spare")),
         *((name, _WHOLE) for name in ("positions", "groups", "books")),
         *((name, _ARRAY) for name in ("group", "put", "units", "log_strike", "iv", "carry", "settlement", "weights")),
+        ("smiles", _WHOLE),
+        ("smile_start", _ARRAY),
+        ("knots", _WHOLE),
+        ("knot", _ARRAY),
         *((name, _REAL) for name in ("minutes_per_year", "shortest_life", "kappa", "m_floor", "least", "reach")),
-        *((name, _REAL) for name in ("coarse_spacing", "nodes_per_width", "widths_covered", "largest_change")),
+        *((name, _REAL) for name in ("coarse_spacing", "nodes_per_width", "nodes_per_smile_width", "widths_covered")),
+        ("largest_change", _REAL),
         *((name, _REAL) for name in ("smallest_stretch", "smallest_cell")),
         *((name, _WHOLE) for name in ("pieces", "crossing_steps")),
         *((name, _REAL) for name in ("largest_hedge", "inverse_tolerance", "forward_tolerance", "end_margin")),
@@ -145,16 +150,21 @@ class NativeMaps:
             iv=place(book.iv),
             carry=place(book.carry),
             settlement=place(book.settlement),
+            smiles=book.smile_start.size - 1,
+            smile_start=place(book.smile_start, np.int64),
             weights=place(self.map.weights),
+            knots=expiry_curves.KNOTS.size,
+            knot=place(expiry_curves.KNOTS),
             minutes_per_year=black_scholes.MINUTES_PER_YEAR,
             shortest_life=black_scholes.SHORTEST_LIFE_MINUTES,
             kappa=self.map.kappa,
             m_floor=self.map.m_floor,
             least=self.map.least_feedback,
             reach=self.map.reach,
-            coarse_spacing=reaction_map.COARSE_SPACING,
+            coarse_spacing=expiry_curves.COARSE_SPACING,
             nodes_per_width=reaction_map.NODES_PER_WIDTH,
-            widths_covered=reaction_map.WIDTHS_COVERED,
+            nodes_per_smile_width=expiry_curves.NODES_PER_WIDTH,
+            widths_covered=expiry_curves.WIDTHS_COVERED,
             largest_change=reaction_map.LARGEST_CHANGE,
             smallest_stretch=reaction_map.SMALLEST_STRETCH,
             smallest_cell=reaction_map.SMALLEST_CELL,

@@ -12,11 +12,12 @@ from sim import kernel_constants
 from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.dealer_book import build_dealer_book, group_weights
 from sim.errors import InputError, Problem
+from sim.expiry_curves import WIDTHS_COVERED
 from sim.kernel_constants import VARIANCE_ATOMS_BITS
 from sim.map_tables import MapTables, build_map_tables, identity_tables
 from sim.outcomes import OutcomeAxes
 from sim.plan import EnginePlan
-from sim.reaction_map import WIDTHS_COVERED, FloorEvent, ReactionMap
+from sim.reaction_map import FloorEvent, ReactionMap
 from sim.scenario import Regime, Scenario
 from sim.shared_work import SharedWork
 from sim.timegrid import TimeGrid, build_time_grid

@@ -12,19 +12,20 @@ Source: Frey & Stremme (1997); Platen & Schweizer (1998); Schönbucher & Wilmott
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.black_scholes import FloatArray
 from sim.dealer_book import DealerBook, LiveBook
+from sim.expiry_curves import COARSE_SPACING, WIDTHS_COVERED, ExpiryCurve, ExpiryCurves
 from sim.scenario_rules import SMALLEST_FEEDBACK
 
-COARSE_SPACING = 0.002
 NODES_PER_WIDTH = 12
-WIDTHS_COVERED = 7.0
 # A cell is cut into pieces where the feedback factor changes from one end to the other by a larger share of itself:
 # the inverse bends sharply where the factor is small.
 LARGEST_CHANGE = 0.25
@@ -34,6 +35,10 @@ CROSSING_STEPS = 2
 # Log units below which two places are one.
 SMALLEST_STRETCH = 1e-9
 SMALLEST_CELL = 1e-12
+
+
+Curves = Sequence[ExpiryCurve]
+Unfloored = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 
 class Curve(NamedTuple):
@@ -139,14 +144,27 @@ class ReactionMap:
         weights = (self.weights.shape, self.weights.tobytes())
         return (self.spot, self.kappa, self.book, weights, self.m_floor, self.reach)
 
+    @cached_property
+    def _expiries(self) -> ExpiryCurves:
+        return ExpiryCurves(self.book, self.spot, self.reach)
+
     def unfloored(
         self, s: FloatArray, minute: float, after_settlement: bool
     ) -> tuple[FloatArray, FloatArray]:
-        """Φ = s + κ·D and m = 1 + κ·S·G of every book as if there were no floor, (books, len(s)) at ascending s."""
-        return self._unfloored(s, self.book.live_at(minute, after_settlement, self.spot))
+        """Φ = s + κ·D and m = 1 + κ·S·G of every book as if there were no floor, (books, len(s)) at ascending s.
 
-    def _unfloored(self, s: FloatArray, live: LiveBook) -> tuple[FloatArray, FloatArray]:
-        hedge, slope = live.hedge_by_group(s, len(self.book.groups))
+        Position by position, without the curves of `at`.
+        """
+        live = self.book.live_at(minute, after_settlement, self.spot)
+        return self._of_hedge(s, *live.hedge_by_group(s, len(self.book.groups)))
+
+    def _unfloored(self, s: FloatArray, live: LiveBook, curves: Curves) -> tuple[FloatArray, FloatArray]:
+        hedge, slope = replace(live, smiles=()).hedge_by_group(s, len(self.book.groups))
+        for curve in curves:
+            curve.add(s, hedge, slope)
+        return self._of_hedge(s, hedge, slope)
+
+    def _of_hedge(self, s: FloatArray, hedge: FloatArray, slope: FloatArray) -> tuple[FloatArray, FloatArray]:
         return s + self.kappa * self._weighted(hedge), 1.0 + self.kappa * self._weighted(slope)
 
     def _weighted(self, by_group: FloatArray) -> FloatArray:
@@ -159,24 +177,19 @@ class ReactionMap:
     def at(self, minute: float, after_settlement: bool) -> MapSlice:
         """Map of every book at one instant, floored where the feedback factor is too small."""
         live = self.book.live_at(minute, after_settlement, self.spot)
-        nodes = base_nodes(live, self.reach)
-        curve = Curve(nodes, *self._unfloored(nodes, live))
-        curve = self._joined(curve, self._between(curve), live)
+        expiries = self._expiries.at(minute, after_settlement)
+
+        def unfloored(s: FloatArray) -> tuple[FloatArray, FloatArray]:
+            return self._unfloored(s, live, expiries)
+
+        nodes = base_nodes(live, expiries, self.reach)
+        curve = Curve(nodes, *unfloored(nodes))
+        curve = _joined(curve, self._between(curve), unfloored)
         events = tuple(self._floor_events(minute, curve))
         if events and self.m_floor > 0.0:
-            curve = self._joined(curve, self._crossings(curve, live), live)
+            curve = _joined(curve, self._crossings(curve, unfloored), unfloored)
             curve = self._floored(curve)
         return MapSlice(*curve, events)
-
-    def _joined(self, curve: Curve, more: FloatArray, live: LiveBook) -> Curve:
-        """Return the curve with more nodes, ascending and none of them a node of it."""
-        if not more.size:
-            return curve
-        values, slopes = self._unfloored(more, live)
-        nodes = np.concatenate((curve.nodes, more))
-        order = np.argsort(nodes, kind="stable")
-        both = [np.concatenate(pair, axis=1)[:, order] for pair in ((curve.values, values), (curve.slopes, slopes))]
-        return Curve(nodes[order], *both)
 
     def _between(self, curve: Curve) -> FloatArray:
         """Places that cut the cells over which the feedback factor of any book changes much."""
@@ -186,7 +199,7 @@ class ReactionMap:
         low, width = curve.nodes[:-1][cut], np.diff(curve.nodes)[cut]
         return np.concatenate(low[:, None] + width[:, None] * (np.arange(1, PIECES) / PIECES)) if low.size else low
 
-    def _crossings(self, curve: Curve, live: LiveBook) -> FloatArray:
+    def _crossings(self, curve: Curve, unfloored: Unfloored) -> FloatArray:
         """Every place between nodes where a book's feedback factor crosses the floor."""
         excess = curve.slopes - self.m_floor
         cell, book = np.nonzero(((excess[:, 1:] < 0) != (excess[:, :-1] < 0)).T)
@@ -197,7 +210,7 @@ class ReactionMap:
             between = low + (high - low) * at_low / (at_low - at_high)
             order = np.argsort(between)
             at_between = np.empty(between.size)
-            _, slopes = self._unfloored(between[order], live)
+            _, slopes = unfloored(between[order])
             at_between[order] = slopes[book[order], np.arange(between.size)] - self.m_floor
             beyond = (at_between < 0) == (at_low < 0)
             low, high = np.where(beyond, between, low), np.where(beyond, high, between)
@@ -232,19 +245,32 @@ class ReactionMap:
         return FloorEvent(minute, book, lowest, self.spot * math.exp(low), self.spot * math.exp(high))
 
 
-def base_nodes(live: LiveBook, reach: float) -> FloatArray:
+def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
+    """The curve with more nodes, ascending and none of them a node of it."""
+    if not more.size:
+        return curve
+    values, slopes = unfloored(more)
+    nodes = np.concatenate((curve.nodes, more))
+    order = np.argsort(nodes, kind="stable")
+    both = [np.concatenate(pair, axis=1)[:, order] for pair in ((curve.values, values), (curve.slopes, slopes))]
+    return Curve(nodes[order], *both)
+
+
+def base_nodes(live: LiveBook, expiries: Curves, reach: float) -> FloatArray:
     """Log prices at which a map is tabulated: coarse, and finer around each strike; both ends and zero among them.
 
     Each stretch between the places where a strike's surroundings begin or end is divided evenly, into cells as narrow
-    as the narrowest gamma of it needs.
+    as the narrowest gamma of it needs. Where there are curves of expiries, their cells begin stretches too.
     """
     far = WIDTHS_COVERED * live.width
     low, high = live.centre - far, live.centre + far
     spacing = live.width / NODES_PER_WIDTH
     anchors = np.array([-reach, 0.0, reach])
     ends = np.concatenate((low, high))
-    ends = ends[(ends > -reach) & (ends < reach) & (np.abs(ends) > SMALLEST_STRETCH)]
-    ends = ends[(reach - ends > SMALLEST_STRETCH) & (ends + reach > SMALLEST_STRETCH)]
+    ends = ends[_apart(ends, reach)]
+    if expiries:
+        lattice = np.arange(np.floor(-reach / COARSE_SPACING), np.ceil(reach / COARSE_SPACING) + 1) * COARSE_SPACING
+        ends = np.concatenate((ends, lattice[_apart(lattice, reach)]))
     breaks = np.sort(np.concatenate((anchors, ends)))
     breaks = breaks[(np.diff(breaks, prepend=-np.inf) > SMALLEST_STRETCH)]
     middle = 0.5 * (breaks[1:] + breaks[:-1])
@@ -254,9 +280,17 @@ def base_nodes(live: LiveBook, reach: float) -> FloatArray:
     ):
         stretch = finest[first:last]
         np.minimum(stretch, own, out=stretch)
+    for curve in expiries:
+        finest = np.minimum(finest, curve.spacing[np.floor(middle / curve.cell).astype(np.int64) - curve.first])
     width = np.diff(breaks)
     cells = np.ceil(width / finest).astype(np.int64)
     last = np.cumsum(cells)
     within = np.arange(last[-1]) - np.repeat(last - cells, cells)
     nodes = np.repeat(breaks[:-1], cells) + within * np.repeat(width / cells, cells)
     return np.append(nodes, reach)
+
+
+def _apart(ends: FloatArray, reach: float) -> NDArray[np.bool_]:
+    """Which places lie within the reach, and apart from both its ends and from zero."""
+    inside = (ends > -reach) & (ends < reach) & (np.abs(ends) > SMALLEST_STRETCH)
+    return np.asarray(inside & (reach - ends > SMALLEST_STRETCH) & (ends + reach > SMALLEST_STRETCH))

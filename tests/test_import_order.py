@@ -30,6 +30,7 @@ ORDER = [
     "sim.black_scholes",
     "sim.normal_law",
     "sim.dealer_book",
+    "sim.expiry_curves",
     "sim.line_table",
     "sim.reaction_map",
     "sim.kernel_constants",

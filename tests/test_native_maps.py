@@ -43,6 +43,26 @@ def chain(count: int, sign: float = 1.0) -> list[dict[str, Any]]:
     ]
 
 
+def smiles(count: int, expiries: int) -> list[dict[str, Any]]:
+    """Strikes all over at each of some expiries: from days to years away, some at the open, one with few strikes."""
+    dates = [*WEEK, dt.date(2026, 3, 20), dt.date(2026, 12, 18), dt.date(2031, 12, 19)][:expiries]
+    return [
+        {
+            **CALL,
+            "group": f"g{k % 3}",
+            "type": "put" if k % 2 else "call",
+            "strike": 5600.0 + 2400.0 * k / count + 3 * e,
+            "expiry": expiry,
+            "settlement": "AM" if e % 2 else "PM",
+            "iv": 0.07 + 0.3 * abs(k / count - 0.6) + 0.01 * e,
+            "carry": 0.01 * (e % 5) - 0.01,
+            "gex_bn": (-1.0) ** (k // 2) * (0.05 + 0.02 * (k % 7)),
+        }
+        for e, expiry in enumerate(dates)
+        for k in range(count if e != 2 else 9)
+    ]
+
+
 def regimes(count: int) -> list[dict[str, Any]]:
     return [
         {"name": f"r{k}", "when": "closes_above", "level": 7000 + k, "weights": {"wall": 0.1 * k, "puts": -0.05 * k}}
@@ -72,6 +92,15 @@ HARD = {
     "short chain": scenario_of(
         {"dealers.position": chain(70, -1.0), "regime": [], "dealers.m_floor": 0.5, "dealers.impact_bp_per_bn": 20.0}
     ),
+    "smiles": scenario_of({"dealers.position": smiles(40, 9), "regime": []}),
+    "smiles that bind": scenario_of(
+        {
+            "dealers.position": smiles(30, 7),
+            "dealers.impact_bp_per_bn": 30.0,
+            "regime": [{"name": "r", "when": "closes_above", "level": 7000, "weights": {"g0": 0.1, "g1": -0.5}}],
+        }
+    ),
+    "smiles and lone": scenario_of({"dealers.position": [*smiles(20, 3), *chain(30)], "regime": []}),
     "identity": scenario_of({"dealers.impact_bp_per_bn": 0.0}),
     "no position": scenario_of({"dealers.position": [], "regime": []}),
     "opposed": scenario_of(
@@ -116,7 +145,7 @@ def test_hard_cases(name: str, by_numpy: Any) -> None:
 
 def test_hard_cases_are_what_they_are_called() -> None:
     events = {name: len(prepare(HARD[name]).floor_events) for name in HARD}
-    assert all(events[name] > 0 for name in ("floor binds", "high floor", "short chain"))
+    assert all(events[name] > 0 for name in ("floor binds", "high floor", "short chain", "smiles that bind"))
     assert events["no floor"] == events["opposed"] == 0
     assert prepare(HARD["31 books"]).plan.books == 32
     closes = prepare(HARD["early close"]).grid
