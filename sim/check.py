@@ -15,12 +15,14 @@ import numpy as np
 
 from sim.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR, SHORTEST_LIFE_MINUTES, FloatArray
 from sim.engines.choice import choose
+from sim.errors import InputError, Problem
 from sim.oracle import corridor, touch_probability
 from sim.outcomes import LOWER, NEITHER, UPPER, Outcomes
 from sim.pde import CorridorProblem, first_hit_odds
 from sim.plan_builder import gap_outcomes, prepare
 from sim.run import check_arguments
 from sim.scenario import Dealers, Jumps, Scenario
+from sim.scenario_values import shown
 from sim.timegrid import TimeGrid, build_time_grid, settlement_minute, trading_calendar
 
 LARGEST_Z = 4.5
@@ -28,6 +30,8 @@ LARGEST_Z = 4.5
 MAP_CELLS_PER_UNIT = 4000
 SHORTEST_MAP_REACH = 0.8
 PDE_POINTS = 1601
+# Positions of a book file that the second map is built of, one by one and instant by instant.
+MOST_POSITIONS = 500
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,10 @@ def run_checks(
     InputError : the reaction map is not increasing and has no floor.
     """
     check_arguments(paths, 0, seed, threads, None, None, None)
+    if scenario.dealers.book is not None and len(scenario.dealers.book) > MOST_POSITIONS:
+        why = f"has {len(scenario.dealers.book):,} positions, and a second map of its own takes at most {MOST_POSITIONS}"
+        hint = "Try a scenario with single positions; the maps of books are tested against sums over all options."
+        raise InputError([Problem(where or scenario.name, "dealers.book", shown(scenario.dealers.book.file), why, hint)])
     worker = choose(engine, threads, devices=devices)
     hedged, flat = checkable_form(scenario), flat_form(scenario)
     with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)
@@ -136,7 +144,9 @@ class IntegratedMap:
     def __init__(self, scenario: Scenario, grid: TimeGrid):
         self.floor = scenario.dealers.m_floor
         self.positions = []
-        stated = scenario.dealers.position
+        dealers = scenario.dealers
+        rows = () if dealers.book is None else dealers.book.after(scenario.market.as_of)
+        stated = (*dealers.position, *rows)
         if stated:
             calendar = trading_calendar(scenario.market.as_of, max(p.expiry for p in stated))
             for p in stated:

@@ -5,6 +5,7 @@ Sign convention: positive contracts = dealers long the option. Dealers hold −D
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -210,13 +211,13 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
     A position stated by `gex_bn` is sized so that its gamma exposure is that many $bn per 1% move if the
     index stood at its strike at `as_of`: n = gex_bn·1e9 / (Γ(K)·K²·0.01).
     """
-    stated = scenario.dealers.position
-    if not stated:
+    dealers, groups = scenario.dealers, scenario.dealers.groups
+    rows = () if dealers.book is None else dealers.book.after(scenario.market.as_of)
+    if not dealers.position and not len(rows):
         return DealerBook((), ())
-    calendar = trading_calendar(scenario.market.as_of, max(p.expiry for p in stated))
-    groups = tuple(dict.fromkeys(p.group for p in stated))
+    calendar = trading_calendar(scenario.market.as_of)
     positions = []
-    for p in stated:
+    for p in dealers.position:
         settles = settlement_minute(calendar, p.expiry, p.settlement)
         if p.contracts is not None:
             units = UNITS_PER_CONTRACT * p.contracts
@@ -231,6 +232,14 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
         positions.append(
             BookPosition(groups.index(p.group), p.type == "call", p.strike, p.iv, p.carry, units, settles)
         )
+    settlements: dict[tuple[dt.date, str], int] = {}
+    for row in rows:
+        key = row.expiry, row.settlement
+        settles = settlements[key] if key in settlements else settlement_minute(calendar, *key)
+        settlements[key] = settles
+        units = UNITS_PER_CONTRACT * row.contracts * dealers.book_weights.get(row.group, 1.0)
+        group = groups.index(row.group)
+        positions.append(BookPosition(group, row.type == "call", row.strike, row.iv, row.carry, units, settles))
     return DealerBook(groups, tuple(positions))
 
 

@@ -19,6 +19,7 @@ from sim.native_library import working_library
 from sim.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
 from sim.plan import NO_TABLE, Float32Array, Int32Array
 from sim.reaction_map import FloorEvent, MapSlice, ReactionMap
+from sim.scenario import MAX_POSITIONS
 from sim.timegrid import TimeGrid
 
 # Largest error of the inverse and of the forward tables, index points at the starting level.
@@ -229,7 +230,7 @@ class _Tables:
             sizes = [abs(p.index_units) for p in self.reaction_map.book.positions]
             largest = sizes.index(max(sizes))
             raise self._refusal(
-                f"dealers.position[{largest}]",
+                "dealers.book" if len(sizes) > MAX_POSITIONS else f"dealers.position[{largest}]",
                 f"{sizes[largest] / 100:,.0f} contracts",
                 f"hedging the book would move the price by a factor of e^{hedge:.0f}",
                 "Try a smaller position, a strike nearer the index or a smaller dealers.impact_bp_per_bn.",

@@ -261,9 +261,7 @@ def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
     spot, half_life = scenario.market.spot, scenario.dealers.impact_half_life
     names = ["initial", *(r.name for r in scenario.regime)]
     rows = scenario.regime
-    _, book_of_regime = group_weights(
-        scenario, tuple(dict.fromkeys(p.group for p in scenario.dealers.position))
-    )
+    _, book_of_regime = group_weights(scenario, scenario.dealers.groups)
 
     def started(regime: Regime) -> int:
         above = regime.when == "closes_above" and spot > (regime.level or np.inf)

@@ -81,9 +81,11 @@ def _triggers(scenario: Any) -> Iterator[Problem]:
 
 
 def _weights(scenario: Any) -> Iterator[Problem]:
-    if not known(scenario.dealers, scenario.dealers.position):
+    book = scenario.dealers.book
+    if not known(scenario.dealers, scenario.dealers.position, book):
         return
     groups = [position.group for position in scenario.dealers.position]
+    groups += book.groups if book is not None else ()
     if not known(*groups):
         return
     listed = ", ".join(sorted(set(groups)))

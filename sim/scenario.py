@@ -8,10 +8,23 @@ and no number may be NaN or infinite.
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core.core_schema import FieldSerializationInfo
 
+from sim.book_rows import BookRows
 from sim.errors import InputError
 from sim.scenario_rules import MAX_LADDER, cross_field_problems
 
@@ -49,6 +62,7 @@ LogSpread = Annotated[float, Field(ge=0, le=2)]
 Volatile = Annotated[float, Field(gt=0, le=5)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
+GroupWeight = Annotated[float, Field(ge=-1e3, le=1e3)]
 
 
 class ScenarioTable(BaseModel):
@@ -159,13 +173,39 @@ class Dealers(ScenarioTable):
     impact_half_life : sessions until half of an impact has faded; 0: it is permanent.
     m_floor : floor of the feedback factor where it would fall to zero or below, at least 0.05; 0: no floor, for a
         book whose feedback factor stays above 0.05.
+    book : the rows of a book file, which the scenario's own names; further positions.
+    book_weights : multiplier of each group of these rows (1 where not given).
     position : the book.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     impact_bp_per_bn: Annotated[float, Field(ge=0, le=1e4)] = 0.0
     impact_half_life: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     m_floor: Annotated[float, Field(ge=0, le=1)] = 0.2
+    book: BookRows | None = None
+    book_weights: dict[str, GroupWeight] = Field(default_factory=dict)
     position: Annotated[Items[Position], Field(max_length=MAX_POSITIONS)] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of all groups, those of single positions first."""
+        rows = self.book.groups if self.book is not None else ()
+        return tuple(dict.fromkeys((*(p.group for p in self.position), *rows)))
+
+    @field_serializer("book", when_used="json")
+    def _book_in_json(self, book: BookRows, _info: FieldSerializationInfo) -> dict[str, Any]:
+        """What a manifest tells of a book: its file's name without folders, and a digest of the positions."""
+        return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
+
+    @model_serializer(mode="wrap")
+    def _without_absent_book(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what scenarios without a book file do not have, so that their hashes stay."""
+        data: dict[str, Any] = handler(self)
+        if self.book is None:
+            data.pop("book", None)
+            data.pop("book_weights", None)
+        return data
 
 
 class Regime(ScenarioTable):
@@ -183,7 +223,7 @@ class Regime(ScenarioTable):
     level: Price | None = None
     closes: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 2
     from_: Items[str] | None = Field(default=None, alias="from")
-    weights: dict[str, Annotated[float, Field(ge=-1e3, le=1e3)]] = Field(default_factory=dict)
+    weights: dict[str, GroupWeight] = Field(default_factory=dict)
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None

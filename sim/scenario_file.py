@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from sim.book_file import read_book
 from sim.errors import InputError, Problem
 from sim.key_problems import Location, key_problem, table_of
 from sim.scenario import Scenario
@@ -23,7 +25,7 @@ from sim.scenario_rules import cross_field_problems
 from sim.scenario_toml import scenario_to_toml
 from sim.scenario_values import UNKNOWN
 from sim.timegrid import calendar_problems
-from sim.toml_file import FileKind
+from sim.toml_file import FileKind, is_path
 
 __all__ = [
     "builtin_scenarios",
@@ -33,6 +35,7 @@ __all__ = [
     "scenario_to_toml",
 ]
 
+BOOK_KEY: Final = ("dealers", "book")
 SCENARIO_FILE: Final = FileKind("scenario", "sim.scenarios", "gammawall scenario show siege-of-7000")
 
 
@@ -46,8 +49,11 @@ def load_scenario(source: str | os.PathLike[str], overrides: Sequence[str] = ())
     Errors: `InputError` with every problem; those of an override have "--set" as their place.
     """
     where, data = SCENARIO_FILE.read(source)
+    folder = Path(os.fspath(source)).parent if is_path(source) else Path()
     overridden, problems = apply_overrides(data, overrides)
-    return validated_scenario(data, where, overridden, problems)
+    # What the command line names lies where the command runs, what a file names lies beside it.
+    beside = Path() if _is_overridden("dealers.book", overridden) else folder
+    return validated_scenario(data, where, overridden, problems, folder=beside)
 
 
 def scenario_from_mapping(data: Mapping[str, Any], where: str) -> Scenario:
@@ -68,6 +74,8 @@ def builtin_scenarios() -> dict[str, str]:
 def scenario_hash(scenario: Scenario) -> str:
     """SHA-256 (hex) of a scenario's canonical JSON, defaults included; equal scenarios have equal hashes."""
     data = _without_negative_zero(scenario.model_dump(mode="json", by_alias=True))
+    if scenario.dealers.book is not None:
+        data["dealers"]["book"] = scenario.dealers.book.digest  # wherever it lies
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -81,7 +89,12 @@ def _without_negative_zero(value: Any) -> Any:
 
 
 def validated_scenario(
-    data: dict[str, Any], where: str, overridden: Sequence[str], problems: Sequence[Problem]
+    data: dict[str, Any],
+    where: str,
+    overridden: Sequence[str],
+    problems: Sequence[Problem],
+    *,
+    folder: Path | None = None,
 ) -> Scenario:
     """Scenario from data, or every problem: those found so far, then the data's own.
 
@@ -89,9 +102,11 @@ def validated_scenario(
     where : what problems name as their place; "--set" for the keys that were overridden.
     overridden : dotted keys.
     problems : what is wrong already.
+    folder : what the path of a book file is relative to; the present folder if None.
     """
     errors: Sequence[ErrorDetails] = ()
     scenario: Any
+    data, book_problems = _with_book(data, folder or Path())
     try:
         scenario = Scenario.model_validate(data)
         found = []
@@ -102,6 +117,12 @@ def validated_scenario(
     except InputError as failure:
         scenario = readable_part(Scenario, data, set())
         found = list(failure.problems)
+    if book_problems:
+        # Without the book nothing can be said about its groups and expiries.
+        broken = {BOOK_KEY, *(error["loc"] for error in errors)}
+        scenario = readable_part(Scenario, data, broken)
+        found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
+        problems = [*problems, *book_problems]
     found += calendar_problems(scenario)
     placed = [
         Problem(
@@ -117,6 +138,21 @@ def validated_scenario(
         raise InputError([*problems, *placed])
     assert isinstance(scenario, Scenario)
     return scenario
+
+
+def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """Data with the rows of its book file in place of the path; without the key if the file cannot be read."""
+    dealers = data.get("dealers")
+    stated = dealers.get("book") if isinstance(dealers, Mapping) else None
+    if not isinstance(stated, str):
+        return data, []
+    try:
+        book, problems = {"book": read_book(folder / stated, stated)}, []
+    except InputError as failure:
+        book, problems = {}, list(failure.problems)
+    assert isinstance(dealers, Mapping)
+    rest = {key: value for key, value in dealers.items() if key != "book"}
+    return {**data, "dealers": {**rest, **book}}, problems
 
 
 def _is_overridden(key: str, overridden: Sequence[str]) -> bool:

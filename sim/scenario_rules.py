@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sim.errors import Problem
 from sim.regime_rules import regime_problems
-from sim.scenario_values import known, problem, shown
+from sim.scenario_values import known, problem, shown, shown_key
 
 MAX_LADDER: Final = 64
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
@@ -29,6 +29,7 @@ def cross_field_problems(scenario: Any) -> list[Problem]:
         *_targets(scenario),
         *_levels(scenario),
         *_floor(scenario.dealers.m_floor),
+        *_book(scenario),
         *_positions(scenario),
         *regime_problems(scenario),
     ]
@@ -160,6 +161,31 @@ def _floor(m_floor: Any) -> Iterator[Problem]:
             f"lets dealers amplify moves more than {1 / SMALLEST_FEEDBACK:.0f}-fold",
             f"Try {SMALLEST_FEEDBACK} or more, or 0 for a book that needs no floor.",
         )
+
+
+def _book(scenario: Any) -> Iterator[Problem]:
+    dealers, as_of = scenario.dealers, scenario.market.as_of
+    book = dealers.book
+    if not known(book):
+        return
+    if book is None:
+        if known(dealers.book_weights) and dealers.book_weights:
+            why, hint = "there is no book file", 'Try book = "book.csv".'
+            yield problem("dealers.book_weights", dealers.book_weights, why, hint)
+        return
+    if known(dealers.book_weights):
+        for group, weight in dealers.book_weights.items():
+            if group not in book.groups:
+                listed = ", ".join(sorted(book.groups))
+                yield problem(
+                    f"dealers.book_weights.{shown_key(group)}",
+                    weight,
+                    f"is no group of {book.file}",
+                    f"Try one of: {listed}.",
+                )
+    if known(as_of) and not len(book.after(as_of)):
+        why = f"every position expires at or before the start, the close of {as_of}"
+        yield problem("dealers.book", book.file, why, "Try an earlier market.as_of, or a later book.")
 
 
 def _positions(scenario: Any) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import tomli_w
 from pydantic import BaseModel
 
+from sim.book_rows import BookRows
 from sim.scenario import Scenario
 
 _NO_VALUE: Final = {
@@ -21,6 +22,7 @@ _NO_VALUE: Final = {
     "from": "none: any other regime",
     "lasts": "none: until another regime is entered",
     "then": "none: lasts is not given",
+    "book": "none: the positions below are the whole book",
 }
 
 
@@ -79,6 +81,8 @@ def _inline(table: BaseModel) -> Iterator[str]:
 
 def _literal(value: Any) -> str:
     """TOML text of a plain value on one line."""
+    if isinstance(value, BookRows):
+        value = value.file
     if isinstance(value, tuple):
         return f"[{', '.join(map(_literal, value))}]"
     if isinstance(value, dict):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sim.errors import InputError, Problem
 from sim.scenario import FIRST_DATE, LAST_DATE, MAX_SESSIONS, Scenario
-from sim.scenario_values import known
+from sim.scenario_values import known, shown
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -230,7 +230,20 @@ def calendar_problems(scenario: Any) -> list[Problem]:
     for index, position in enumerate(scenario.dealers.position):
         if position.expiry > as_of:
             problems += _no_session(calendar, f"dealers.position[{index}].expiry", position.expiry)
-    return problems
+    return problems + list(_book_problems(calendar, scenario.dealers.book))
+
+
+def _book_problems(calendar: TradingCalendar, book: Any) -> Iterator[Problem]:
+    if not known(book) or book is None:
+        return
+    days = np.unique(book.expiry).astype(np.int64)
+    off = days[~np.isin(days, calendar.days)]
+    if off.size:
+        first = _EPOCH + dt.timedelta(days=int(off[0]))
+        why = f"has positions that expire on {first}, which is no trading day of the New York Stock Exchange"
+        more = f", like {off.size - 1} other of its expiries" if off.size > 1 else ""
+        near = " or ".join(str(session) for session in calendar.nearest(first))
+        yield Problem("", "dealers.book", shown(book.file), why + more, f"Try {near}.")
 
 
 def _horizon(calendar: TradingCalendar, market: Any) -> tuple[dt.date, ...]:

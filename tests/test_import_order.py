@@ -18,6 +18,8 @@ ORDER = [
     "sim.errors",
     "sim.scenario_values",
     "sim.toml_file",
+    "sim.book_rows",
+    "sim.book_file",
     "sim.key_problems",
     "sim.regime_rules",
     "sim.scenario_rules",
