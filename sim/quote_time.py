@@ -87,12 +87,13 @@ def read_as_of(text: str) -> dt.datetime:
         raise _refused(where, text, "is no date and time")
     try:
         day = dt.date.fromisoformat(found["date"])
-        clock = dt.time.fromisoformat(found["time"].zfill(5)) if found["time"] else None
+        hour, minute, second = (*map(int, (found["time"] or "0:0").split(":")), 0)[:3]
+        clock = dt.time(hour, minute, second)
     except ValueError as error:
         raise _refused(where, text, "there is no such date and time") from error
     if not FIRST_DATE <= day <= LAST_DATE:
         raise _refused(where, text, f"the year is not from {FIRST_DATE.year} to {LAST_DATE.year}")
-    if clock is None:
+    if found["time"] is None:
         return _session_close(day, where)
     if found["zone"] is None:
         return _new_york_clock(dt.datetime.combine(day, clock), text, where)
@@ -148,8 +149,8 @@ def _without_zone(stated: str, where: str) -> tuple[str, dt.timedelta | dt.tzinf
         raise _refused(where, stated, "states more than one time zone")
     if offsets:
         found = offsets[0]
-        hours_and_minutes = f"{found['hours']:0>2}{found['minutes'] or '00'}"
-        offset = _offset(f"{found['sign']}{hours_and_minutes}" if found["sign"] else "Z")
+        sign, hours, minutes = found.groups()
+        offset = _offset(f"{sign}{hours:0>2}{minutes or '00'}" if sign else "Z")
         if offset is None:
             raise _refused(where, stated, f"{found[0]} is no time zone")
         return f"{stated[: found.start()]} {stated[found.end() :]}", offset

@@ -81,11 +81,8 @@ def read_quotedata(text: str, where: str, as_of: dt.datetime | None, spot: float
 
     Errors: `InputError`.
     """
-    found = _HEADER.search(text)
-    assert found is not None
     lines = _LINE_END.split(text)
-    # line ends in front of the header, the one that the match may begin with included
-    first = len(_LINE_END.findall(text, 0, found.start())) + (found[0][:1] in "\r\n" if found[0] else 0)
+    first, found = next((i, match) for i, match in enumerate(map(_HEADER.match, lines)) if match)
     mark = found["mark"] or ","
     header = [cell.strip() for cell in _cells(lines[first].replace("\ufeff", ""), mark)]
     columns = _columns(header, f"{where}, line {first + 1}")
