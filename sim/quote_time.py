@@ -194,15 +194,19 @@ def _proved_reading(local: str, stated: str, where: str) -> dt.datetime:
     numbers = [int(digits) for digits in re.findall(r"\d{1,9}", local)]
     if not any(n > 99 for n in numbers):
         raise _refused(where, stated, "states no date that can be read")
+    # nowhere does the day come before the month where the year comes first
+    orders = ("YMD",) if numbers[0] > 99 else ("DMY", "MDY")
     # An explicit zone at the end keeps dateparser from taking a month ("Mart", "set") for a zone.
-    readings = [_reading(f"{local.strip(' ,()[]')} UTC+00:00", "UTC", order, where) for order in ("DMY", "MDY")]
-    (read, period), (other, _) = readings
-    if read is None or other is None:
+    text = f"{local.strip(' ,()[]')} UTC+00:00"
+    readings = [_reading(text, "UTC", order, where) for order in orders]
+    found = {read: period for read, period in readings if read is not None}
+    if not found:
         raise _refused(where, stated, "states no date that can be read")
+    if len(found) > 1:
+        raise _refused(where, stated, "its day and month can be taken for each other")
+    ((read, period),) = found.items()
     if period != "time":
         raise _refused(where, stated, "states no time of day")
-    if read != other:
-        raise _refused(where, stated, "its day and month can be taken for each other")
     stands = {read.year, read.day, read.minute}
     explained = stands | {read.month, read.second, read.hour, read.hour % 12, read.hour % 12 or 12}
     if read.utcoffset() != dt.timedelta(0) or not stands <= set(numbers) or not set(numbers) <= explained:
