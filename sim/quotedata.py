@@ -79,6 +79,8 @@ def read_quotedata(text: str, where: str, as_of: dt.datetime | None, spot: float
     where : what to call the file in messages.
     as_of, spot : what is known already; the lines above the header are then not asked for it.
 
+    Limit: nothing tells that a table was cut inside the very last number of its last row.
+
     Errors: `InputError`.
     """
     lines = _LINE_END.split(text)
