@@ -25,6 +25,12 @@ ORDER = [
     "sim.scenario_rules",
     "sim.scenario",
     "sim.timegrid",
+    "sim.number_cells",
+    "sim.quote_time",
+    "sim.option_chain",
+    "sim.quotedata",
+    "sim.delayed_quotes",
+    "sim.chain_files",
     "sim.scenario_overrides",
     "sim.scenario_toml",
     "sim.scenarios",
@@ -88,6 +94,7 @@ ONLY_IMPORTERS = {
     "filelock": {"sim.batch_folder", "sim.batch_opening"},
     "pyarrow": {"sim.table_files"},
     "cupy": {"sim.engines.cuda_engine"},
+    "dateparser": {"sim.quote_time"},
     "matplotlib": set(),
 }
 HEAVY = ("numpy", "pandas", "scipy", "pydantic", "exchange_calendars", "rich", "tomli_w", "QuantLib")

@@ -125,6 +125,7 @@ def test_metadata(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "bench",
+        "book",
         "cluster",
         "cuda12",
         "cuda13",

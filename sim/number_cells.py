@@ -1,0 +1,56 @@
+"""Numbers in the cells of a table as spreadsheets write them: thousands separators, decimal commas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Float64s = npt.NDArray[np.float64]
+
+_BLANKS: Final = re.compile(r"[\s']")
+_PLAIN: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_DOT_DECIMALS: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
+_COMMA_DECIMALS: Final = re.compile(r"[+-]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)?,\d*", re.ASCII)
+_COMMA_GROUPS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?", re.ASCII)
+_DOT_GROUPS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
+
+
+def comma_is_decimal(cells: Iterable[str]) -> bool:
+    """Whether numbers are written with a decimal comma: more of the cells can only be read so than not."""
+    commas = dots = 0
+    for cell in cells:
+        if "," in cell:
+            commas += bool(_COMMA_DECIMALS.fullmatch(cell)) and not _COMMA_GROUPS.fullmatch(cell)
+        elif "." in cell:
+            dots += bool(_DOT_DECIMALS.fullmatch(cell)) and not _DOT_GROUPS.fullmatch(cell)
+    return commas > dots
+
+
+def number(cell: str, decimal_comma: bool) -> float:
+    """A cell's number, NaN where it states none: "6448.28", "6,448.28", or "6.448,28" with a decimal comma."""
+    text = _BLANKS.sub("", cell)
+    if decimal_comma:
+        if "." in text and not (_DOT_GROUPS.fullmatch(text) or _COMMA_DECIMALS.fullmatch(text)):
+            return np.nan
+        text = text.replace(".", "").replace(",", ".", 1)
+    elif _COMMA_GROUPS.fullmatch(text):
+        text = text.replace(",", "")
+    value = float(text) if _PLAIN.fullmatch(text) else np.nan
+    return value if np.isfinite(value) else np.nan
+
+
+def numbers(cells: Sequence[str], decimal_comma: bool) -> Float64s:
+    """Numbers of cells, float64 (n,), as `number` reads each."""
+    if decimal_comma:
+        return np.array([number(cell, decimal_comma) for cell in cells], dtype=np.float64)
+    values = np.array(pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce"), dtype=np.float64)
+    values[~np.isfinite(values)] = np.nan
+    # what pandas does not take for a number is seldom one
+    for index in np.flatnonzero(np.isnan(values)).tolist():
+        values[index] = number(cells[index], decimal_comma)
+    return values
