@@ -119,10 +119,11 @@ def run_checks(
     InputError : the reaction map is not increasing and has no floor.
     """
     check_arguments(paths, 0, seed, threads, None, None, None)
-    if scenario.dealers.book is not None and len(scenario.dealers.book) > MOST_POSITIONS:
-        why = f"has {len(scenario.dealers.book):,} positions, and a second map of its own takes at most {MOST_POSITIONS}"
+    book = scenario.dealers.book
+    if book is not None and len(book) > MOST_POSITIONS:
+        why = f"has {len(book):,} positions, and the check's own map takes at most {MOST_POSITIONS}"
         hint = "Try a scenario with single positions; the maps of books are tested against sums over all options."
-        raise InputError([Problem(where or scenario.name, "dealers.book", shown(scenario.dealers.book.file), why, hint)])
+        raise InputError([Problem(where or scenario.name, "dealers.book", shown(book.file), why, hint)])
     worker = choose(engine, threads, devices=devices)
     hedged, flat = checkable_form(scenario), flat_form(scenario)
     with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 LARGEST_OPEN_INTEREST: Final = 1e8
-LARGEST_IV: Final = 5.0
+LARGEST_IV: Final = 100.0
 COLUMNS: Final = (
     *("line", "root", "expiry", "type", "strike"),
     *("bid", "ask", "iv", "open_interest", "gamma"),
@@ -35,7 +35,7 @@ NO_OPEN_INTEREST: Final = "open interest missing or unreadable"
 NEGATIVE_OPEN_INTEREST: Final = "open interest negative"
 HUGE_OPEN_INTEREST: Final = "open interest beyond 100 million"
 NEGATIVE_IV: Final = "implied volatility negative"
-HUGE_IV: Final = "implied volatility above 500%"
+HUGE_IV: Final = "implied volatility above 10,000%"
 REPEATED: Final = "repeats an earlier symbol"
 
 Bools = npt.NDArray[np.bool_]
@@ -58,7 +58,7 @@ class OptionChain:
         type : "call" or "put".
         strike : float64, index points.
         bid, ask : float64, index points; NaN where the file states none.
-        iv : float64, implied volatility a year, in (0, 5]; NaN where the file states none or 0.
+        iv : float64, implied volatility a year, in (0, 100]; NaN where the file states none or 0.
         open_interest : float64, contracts, from 0 to 100 million.
         gamma : float64, the file's own, index units an option and index point; NaN where it states none.
     refused : number of options that could not be read, for each reason.

@@ -194,8 +194,10 @@ class Dealers(ScenarioTable):
         return tuple(dict.fromkeys((*(p.group for p in self.position), *rows)))
 
     @field_serializer("book", when_used="json")
-    def _book_in_json(self, book: BookRows, _info: FieldSerializationInfo) -> dict[str, Any]:
+    def _book_in_json(self, book: BookRows | None, _info: FieldSerializationInfo) -> dict[str, Any] | None:
         """What a manifest tells of a book: its file's name without folders, and a digest of the positions."""
+        if book is None:
+            return None
         return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
 
     @model_serializer(mode="wrap")

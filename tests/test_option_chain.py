@@ -107,7 +107,7 @@ def test_a_good_option() -> None:
         ({"open_interest": -1.0}, "open interest negative"),
         ({"open_interest": 100_000_001.0}, "open interest beyond 100 million"),
         ({"iv": -0.1}, "implied volatility negative"),
-        ({"iv": 5.01}, "implied volatility above 500%"),
+        ({"iv": 100.1}, "implied volatility above 10,000%"),
         ({"iv": -0.1, "open_interest": -1.0, "symbol": "?"}, "symbol not understood"),
         ({"flaw": "row cut short", "symbol": "?"}, "row cut short"),
     ],
@@ -141,13 +141,13 @@ def test_limits_and_missing_values() -> None:
 def test_the_first_of_a_symbol_is_kept() -> None:
     """A repeat of an option that was refused is no repeat: each option is refused for one reason."""
     spaced = {"symbol": "SPXW  250903C02600000", "open_interest": 20.0}
-    options, refused = judged({"open_interest": -1.0}, {}, spaced, {"iv": 9.0})
+    options, refused = judged({"open_interest": -1.0}, {}, spaced, {"iv": 900.0})
     assert options["open_interest"].tolist() == [10.0]
     assert options["line"].tolist() == [6]
     assert refused == {
         "open interest negative": 1,
         "repeats an earlier symbol": 1,
-        "implied volatility above 500%": 1,
+        "implied volatility above 10,000%": 1,
     }
 
 
