@@ -317,7 +317,7 @@ class _Maker:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_scenario(data, "", (), problems)
+            scenario = validated_scenario(data, "", {}, problems)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)

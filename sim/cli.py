@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from sim.cli_batch import BATCH_COMMANDS
+from sim.cli_book import book
 from sim.cli_options import (
-    ADDRESSES,
     DEFAULT_SCENARIO,
     DEVICES,
     ENGINE,
@@ -28,6 +28,7 @@ from sim.cli_options import (
     SEED,
     SET,
     THREADS,
+    WITH,
     count_from,
     kept,
     print_json,
@@ -35,9 +36,9 @@ from sim.cli_options import (
     read_standard_error,
     tell,
 )
+from sim.cli_run import run
 from sim.errors import GammawallError
 
-DEFAULT_PATHS = "1_000_000"
 DEFAULT_CHECK_PATHS = "1_000_000"
 INTERRUPTED = 130
 
@@ -78,111 +79,8 @@ def cli() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-@cli.command()
-@SCENARIO
-@click.option(
-    "--paths",
-    metavar="N",
-    callback=count_from(1),
-    default=DEFAULT_PATHS,
-    show_default=True,
-    help="Paths to simulate.",
-)
-@click.option(
-    "--first-path",
-    metavar="N",
-    callback=count_from(0),
-    default="0",
-    show_default=True,
-    help="Number of the first path, so that a run can be split.",
-)
-@SEED
-@ENGINE
-@DEVICES
-@THREADS
-@click.option(
-    "--target-se",
-    metavar="SE",
-    callback=read_standard_error,
-    help="Go on past --paths until both first-target odds have this standard error.",
-)
-@click.option(
-    "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
-)
-@SET
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
-)
-@click.option("--no-save", is_flag=True, help="Write no files.")
-@click.option("--overwrite", is_flag=True, help="Replace a former result folder.")
-@JSON
-@click.option("--quiet", is_flag=True, help="Print only where the results are.")
-@click.pass_context
-def run(
-    ctx: click.Context,
-    scenario: str,
-    *,
-    paths: int,
-    first_path: int,
-    seed: int,
-    engine: str,
-    devices: tuple[int, ...] | None,
-    threads: int | None,
-    target_se: float | None,
-    max_paths: int | None,
-    overrides: tuple[str, ...],
-    out: Path | None,
-    no_save: bool,
-    overwrite: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Simulate SCENARIO and print its odds.
-
-    SCENARIO is a built-in name or a TOML file. The results are written to a new folder, whole or not at all.
-    """
-    _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
-
-    from sim.results import prepare_output, run_document, save_results
-    from sim.run import simulate
-    from sim.scenario_file import load_scenario
-
-    loaded = load_scenario(scenario, overrides)
-    place = None if no_save else prepare_output(loaded.name, out, overwrite=overwrite)
-
-    from sim.report import Terminal, print_report, progress_bar
-    from sim.timegrid import build_time_grid
-
-    with progress_bar(build_time_grid(loaded).n_steps, shown=not quiet) as progress:
-        if progress is not None:
-            progress(0, paths)
-        result = simulate(
-            loaded,
-            paths=paths,
-            first_path=first_path,
-            seed=seed,
-            engine=engine,
-            threads=threads,
-            devices=devices,
-            target_se=target_se,
-            max_paths=max_paths,
-            progress=progress,
-            where=scenario,
-        )
-    folder, failures = (None, ()) if place is None else save_results(result, place)
-    if folder is not None:
-        ctx.meta[KEPT] = f"the results are in {folder}"
-
-    if as_json:
-        print_json(run_document(result, folder))
-    elif not quiet or (failures and folder is None):  # the numbers must not be lost
-        print_report(result, Terminal())
-    elif folder is not None:
-        click.echo(str(folder))
-    if folder is not None and not quiet:
-        tell(f"results: {folder}")
-    if failures:
-        raise GammawallError("\n".join(failures))
+cli.add_command(run)
+cli.add_command(book)
 
 
 @cli.group()
@@ -203,23 +101,27 @@ def list_scenarios() -> None:
 
 @scenario.command()
 @click.argument("name", default=DEFAULT_SCENARIO)
+@WITH
 @SET
-def show(name: str, overrides: tuple[str, ...]) -> None:
+def show(name: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Print a built-in scenario NAME or a TOML file with every key and default."""
+    from sim.fragments import read_fragments
     from sim.scenario_file import load_scenario, scenario_to_toml
 
-    click.echo(scenario_to_toml(load_scenario(name, overrides)), nl=False)
+    click.echo(scenario_to_toml(load_scenario(name, overrides, read_fragments(fragments))), nl=False)
 
 
 @scenario.command("check")
 @click.argument("file")
+@WITH
 @SET
-def check_scenario(file: str, overrides: tuple[str, ...]) -> None:
+def check_scenario(file: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Check a scenario FILE or a built-in name: every problem, or what it resolves to."""
+    from sim.fragments import read_fragments
     from sim.plan_builder import prepare
     from sim.scenario_file import load_scenario, scenario_hash
 
-    loaded = load_scenario(file, overrides)
+    loaded = load_scenario(file, overrides, read_fragments(fragments))
     prepared = prepare(loaded, file)
     market, targets, sessions = loaded.market, loaded.targets, prepared.grid.sessions
     click.echo(f"ok: {loaded.name}")
@@ -227,7 +129,9 @@ def check_scenario(file: str, overrides: tuple[str, ...]) -> None:
     click.echo(f"horizon    {len(sessions)} sessions, {sessions[0]} to {sessions[-1]}")
     click.echo(f"targets    {targets.upper:,.10g} above, {targets.lower:,.10g} below")
     click.echo(f"levels     {', '.join(f'{level:,.10g}' for level in loaded.ladder)}")
-    click.echo(f"dealers    {len(loaded.dealers.position)} positions")
+    book = loaded.dealers.book
+    rows = "" if book is None else f", {len(book.after(market.as_of)):,} of {book.file}"
+    click.echo(f"dealers    {len(loaded.dealers.position)} positions{rows}")
     click.echo(f"regimes    {', '.join(['initial', *(regime.name for regime in loaded.regime)])}")
     click.echo(f"catalysts  {', '.join(f'{c.name} on {c.session}' for c in loaded.catalyst) or 'none'}")
     click.echo(f"hash       {scenario_hash(loaded)}")
@@ -237,15 +141,25 @@ def check_scenario(file: str, overrides: tuple[str, ...]) -> None:
 @click.argument("path", metavar="N", callback=count_from(0))
 @SCENARIO
 @SEED
+@WITH
 @SET
 @JSON
-def trace(path: int, scenario: str, seed: int, overrides: tuple[str, ...], as_json: bool) -> None:
+def trace(
+    path: int,
+    scenario: str,
+    *,
+    seed: int,
+    fragments: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Replay path N alone and print its days."""
+    from sim.fragments import read_fragments
     from sim.results import json_rows
     from sim.scenario_file import load_scenario
     from sim.trace import trace_path
 
-    loaded = load_scenario(scenario, overrides)
+    loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     days = trace_path(loaded, path, seed=seed, where=scenario)
     if as_json:
         print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
@@ -472,25 +386,6 @@ def _end_output(error: OSError, kept: str) -> int:
     place = os.fsdecode(error.filename) if error.filename else "the output cannot be written"
     tell(f"error: {place}: {error.strerror or error}" + (f"; {kept}" if kept else ""))
     return 1
-
-
-def _refuse_contradictions(
-    end: int,
-    paths: int,
-    target_se: float | None,
-    max_paths: int | None,
-    no_save: bool,
-    out: Path | None,
-    overwrite: bool,
-) -> None:
-    if end > ADDRESSES:
-        raise click.UsageError("--first-path and --paths together go beyond path 2^64 - 1.")
-    if max_paths is not None and target_se is None:
-        raise click.UsageError("--max-paths limits --target-se, which is not given.")
-    if max_paths is not None and max_paths < paths:
-        raise click.UsageError(f"--max-paths {max_paths} is less than --paths {paths}.")
-    if no_save and (out is not None or overwrite):
-        raise click.UsageError("--no-save contradicts --out and --overwrite.")
 
 
 def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -102,6 +103,14 @@ SET = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Override a key of the scenario, e.g. dealers.impact_bp_per_bn=1. Repeatable.",
+)
+WITH = click.option(
+    "--with",
+    "fragments",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FRAGMENT",
+    help="TOML file whose keys take the place of the scenario's, a fit's for instance. Repeatable.",
 )
 SEED = click.option(
     "--seed",

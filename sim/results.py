@@ -13,7 +13,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +41,25 @@ DEFAULT_PARENT = "results"
 
 
 @dataclass(frozen=True)
+class FolderKind:
+    """What a command files in a folder.
+
+    Attributes
+    ----------
+    noun : what the command is called in messages.
+    files : names of all files it may write, the manifest among them.
+    form : what the manifest says it is.
+    """
+
+    noun: str
+    files: tuple[str, ...]
+    form: str
+
+
+RUN_FOLDER = FolderKind("run", FILE_NAMES, FORMAT)
+
+
+@dataclass(frozen=True)
 class OutputFolder:
     """A place for a run's results, checked to be free and writable.
 
@@ -49,11 +68,16 @@ class OutputFolder:
     folder : the final path.
     overwrite : whether a former result folder there may be replaced.
     numbered : whether a sibling ``-2``, ``-3`` … is used instead if the folder has been taken meanwhile.
+    kind : what goes there; only a folder of the same kind is ever replaced.
     """
 
     folder: Path
     overwrite: bool = False
     numbered: bool = False
+    kind: FolderKind = RUN_FOLDER
+
+
+Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
 
 
 class Saved(NamedTuple):
@@ -81,7 +105,11 @@ class FormerResultsLeftError(GammawallError):
 
 
 def prepare_output(
-    name: str, out: str | os.PathLike[str] | None = None, *, overwrite: bool = False
+    name: str,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    kind: FolderKind = RUN_FOLDER,
 ) -> OutputFolder:
     """Check where a run's results will go, before any time is spent on the run. Leaves nothing behind.
 
@@ -91,6 +119,7 @@ def prepare_output(
         ``results/<name>-2``, ``-3`` …
     out : the folder asked for, or None.
     overwrite : replace a former result folder at ``out``; without ``out``, replace ``results/<name>``.
+    kind : what goes there.
 
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
@@ -104,9 +133,9 @@ def prepare_output(
             raise InputError(
                 [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
             )
-    _refuse_occupied(folder, overwrite)
+    _refuse_occupied(folder, overwrite, kind)
     probe(folder)
-    return OutputFolder(folder, overwrite=overwrite, numbered=out is None and not overwrite)
+    return OutputFolder(folder, overwrite=overwrite, numbered=out is None and not overwrite, kind=kind)
 
 
 def write_results(
@@ -128,15 +157,24 @@ def write_results(
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
     place = folder if isinstance(folder, OutputFolder) else OutputFolder(Path(folder), overwrite)
+    return write_folder(place, lambda: _contents(result))
+
+
+def write_folder(place: OutputFolder, contents: Contents) -> Path:
+    """Write files into a folder that appears complete or not at all; see `write_results`.
+
+    contents : called for the names and contents of the files.
+    """
     if not place.numbered:
-        _refuse_occupied(place.folder, place.overwrite)
+        _refuse_occupied(place.folder, place.overwrite, place.kind)
     target = Path(os.path.realpath(place.folder))
     hidden = hidden_name(target.parent, "partial")
     placed = False
     try:
         os.makedirs(target.parent, exist_ok=True)
         os.mkdir(hidden)
-        for name, text in _contents(result):
+        for name, text in contents():
+            assert name in place.kind.files, name
             write_file(hidden / name, text)
         flush_folder(hidden)
         if place.numbered:
@@ -149,8 +187,8 @@ def write_results(
         raise cannot_write(place.folder, error) from error
     finally:
         if not placed:
-            _remove_result(hidden)
-    if former is not None and not _remove_result(former):
+            _remove_result(hidden, place.kind)
+    if former is not None and not _remove_result(former, place.kind):
         raise FormerResultsLeftError(place.folder, former)
     return place.folder.with_name(target.name) if place.numbered else place.folder
 
@@ -163,8 +201,13 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     result : the run; its tables and manifest are written as they are.
     place : what `prepare_output` returned.
     """
+    return save_folder(place, lambda: _contents(result))
+
+
+def save_folder(place: OutputFolder, contents: Contents) -> Saved:
+    """Files written to their place or to a new temporary folder; see `save_results` and `write_folder`."""
     try:
-        return Saved(write_results(result, place), ())
+        return Saved(write_folder(place, contents), ())
     except FormerResultsLeftError as error:
         return Saved(error.folder, (str(error),))
     except (GammawallError, OSError, MemoryError) as error:
@@ -173,7 +216,7 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     try:
         parent = Path(tempfile.mkdtemp(prefix="gammawall-"))
         try:
-            folder = write_results(result, parent / place.folder.name)
+            folder = write_folder(OutputFolder(parent / place.folder.name, kind=place.kind), contents)
         finally:
             if folder is None:
                 os.rmdir(parent)
@@ -252,7 +295,7 @@ def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path 
     try:
         if os.path.lexists(target):
             # checked again, since the target may have changed while the files were written
-            _refuse_occupied(place.folder, place.overwrite)
+            _refuse_occupied(place.folder, place.overwrite, place.kind)
             former = hidden_name(target.parent, "former")
             os.rename(target, former)
         os.rename(hidden, target)
@@ -276,10 +319,10 @@ def _rename_to_first_free(hidden: Path, target: Path) -> Path:
             return free
 
 
-def _remove_result(folder: Path) -> bool:
-    """Remove a run's own files and then the folder; anything else in it stays. True if all is gone."""
+def _remove_result(folder: Path, kind: FolderKind) -> bool:
+    """Remove a command's own files and then the folder; anything else in it stays. True if all is gone."""
     try:
-        for name in FILE_NAMES:
+        for name in kind.files:
             (folder / name).unlink(missing_ok=True)
         os.rmdir(folder)
     except FileNotFoundError:
@@ -289,7 +332,7 @@ def _remove_result(folder: Path) -> bool:
     return True
 
 
-def _refuse_occupied(folder: Path, overwrite: bool) -> None:
+def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
     """Raise InputError unless the folder is free, or may be replaced."""
     if not os.path.lexists(folder):
         return
@@ -305,24 +348,25 @@ def _refuse_occupied(folder: Path, overwrite: bool) -> None:
         raise cannot_write(folder, error) from error
     if not entries:
         return
-    foreign = [name for name in entries if name not in FILE_NAMES]
+    foreign = [name for name in entries if name not in kind.files]
     if foreign:
         shown = ", ".join(foreign[:3]) + (" …" if len(foreign) > 3 else "")
-        raise _occupied(folder, f"holds files that no run wrote: {shown}", "choose another --out")
-    if not _is_manifest(folder / MANIFEST):
-        raise _occupied(folder, f"has no {MANIFEST} of a run", "choose another --out")
+        raise _occupied(folder, f"holds files that no {kind.noun} wrote: {shown}", "choose another --out")
+    if not _is_manifest(folder / MANIFEST, kind):
+        raise _occupied(folder, f"has no {MANIFEST} of a {kind.noun}", "choose another --out")
 
 
 def _occupied(folder: Path, why: str, hint: str) -> InputError:
     return InputError([Problem("", "--out", str(folder), why, hint[0].upper() + hint[1:] + ".")])
 
 
-def _is_manifest(path: Path) -> bool:
+def _is_manifest(path: Path, kind: FolderKind) -> bool:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(document, dict) and str(document.get("format", "")).startswith("gammawall-results/")
+    form = str(document.get("format", "")) if isinstance(document, dict) else ""
+    return form.partition("/")[0] == kind.form.partition("/")[0]
 
 
 def probe(folder: Path) -> None:

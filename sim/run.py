@@ -35,6 +35,7 @@ PATHS_ADDED = 1 << 16
 LARGEST_SHARE_OUTSIDE = 0.001
 LARGEST_SEED = 2**64 - 1
 SMALLEST_TARGET_SE = 1e-6
+MOST_STRIKES_NAMED = 12
 Progress = Callable[[int, int], None]
 
 
@@ -117,6 +118,7 @@ def simulate(
     max_paths: int | None = None,
     progress: Progress | None = None,
     where: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Result:
     """Simulated odds of a scenario.
 
@@ -136,6 +138,7 @@ def simulate(
     max_paths : most paths `target_se` may take; as many as there are if None.
     progress : called now and then with (paths done, paths planned).
     where : what to call the scenario in an error; its name if None.
+    notes : what a reader of the numbers should know besides; they become warnings of the result.
 
     Raises
     ------
@@ -156,9 +159,10 @@ def simulate(
     ready = time.perf_counter()
     outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
     seconds = time.perf_counter() - ready
+    facts = plan_facts(prepared)
     manifest = run_manifest(
         scenario,
-        plan_facts(prepared),
+        PlanFacts(facts.digest, (*notes, *facts.warnings)),
         outcomes,
         EngineFacts(worker.name, worker.device, worker.threads),
         asked=engine,
@@ -173,7 +177,7 @@ def simulate(
 
 def plan_facts(prepared: Prepared) -> PlanFacts:
     """What a manifest tells of a plan."""
-    return PlanFacts(prepared.plan.digest, tuple(_floor_warnings(prepared)))
+    return PlanFacts(prepared.plan.digest, (*_book_warnings(prepared.scenario), *_floor_warnings(prepared)))
 
 
 def run_timings(path_steps: int, started: datetime, prepare_s: float, simulate_s: float) -> dict[str, Any]:
@@ -362,6 +366,15 @@ def _run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
     return warnings
 
 
+def _book_warnings(scenario: Scenario) -> list[str]:
+    """How many rows of a book file had left the book before the start."""
+    book, as_of = scenario.dealers.book, scenario.market.as_of
+    gone = 0 if book is None else len(book) - len(book.after(as_of))
+    if book is None or not gone:
+        return []
+    return [f"{gone:,} of {len(book):,} positions of {book.file} expire by the start, the close of {as_of}: left out"]
+
+
 def _floor_warnings(prepared: Prepared) -> list[str]:
     """Where the feedback factor's floor binds: which strikes, when, and how far, over all regimes."""
     events = prepared.floor_events
@@ -369,14 +382,12 @@ def _floor_warnings(prepared: Prepared) -> list[str]:
         return []
     reaction_map = prepared.reaction_map
     minutes = sorted({e.minute for e in events})
-    live = {minute: reaction_map.book.live(minute, after_settlement=False) for minute in minutes}
-    strikes = {
-        p.strike
-        for e in events
-        for p in live[e.minute]
-        if e.price_low <= p.strike <= e.price_high
-        and p.index_units * reaction_map.weights[e.book, p.group] < 0
-    }
+    held = reaction_map.book.columns
+    strikes: set[float] = set()
+    for e in events:
+        short = held.units * reaction_map.weights[e.book, held.group] < 0
+        there = (held.strike >= e.price_low) & (held.strike <= e.price_high) & (held.settlement >= e.minute)
+        strikes.update(held.strike[short & there].tolist())
     depths = {}
     for regime, book in zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True):
         lowest = min((e.lowest for e in events if e.book == book), default=None)
@@ -385,11 +396,18 @@ def _floor_warnings(prepared: Prepared) -> list[str]:
     worst = min(events, key=lambda e: e.lowest)
     return [
         f"feedback factor held at m_floor = {reaction_map.m_floor:g} near short strikes "
-        f"{', '.join(f'{k:,.0f}' for k in sorted(strikes)) or 'of the book'}, at {len(minutes)} of "
+        f"{_strikes_listed(strikes)}, at {len(minutes)} of "
         f"{prepared.plan.steps + 1} instants from {_new_york(minutes[0])} to {_new_york(minutes[-1])} New York; "
         f"lowest by regime: {', '.join(depths.values())}; at worst {worst.lowest:.1f} from "
         f"{worst.price_low:,.0f} to {worst.price_high:,.0f} on {_new_york(worst.minute)}"
     ]
+
+
+def _strikes_listed(strikes: set[float]) -> str:
+    """Strikes in words: a few by name, many by their range."""
+    if len(strikes) > MOST_STRIKES_NAMED:
+        return f"between {min(strikes):,.0f} and {max(strikes):,.0f}"
+    return ", ".join(f"{strike:,.0f}" for strike in sorted(strikes)) or "of the book"
 
 
 def _new_york(minute: float) -> str:

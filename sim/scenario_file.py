@@ -18,8 +18,10 @@ from pydantic_core import ErrorDetails
 
 from sim.book_file import read_book
 from sim.errors import InputError, Problem
+from sim.fragments import Fragment, merged
 from sim.key_problems import Location, key_problem, table_of
 from sim.scenario import Scenario
+from sim.scenario_overrides import WHERE as OVERRIDES
 from sim.scenario_overrides import apply_overrides
 from sim.scenario_rules import cross_field_problems
 from sim.scenario_toml import scenario_to_toml
@@ -35,35 +37,53 @@ __all__ = [
     "scenario_to_toml",
 ]
 
+BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
 SCENARIO_FILE: Final = FileKind("scenario", "sim.scenarios", "gammawall scenario show siege-of-7000")
 
 
-def load_scenario(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Scenario:
+def load_scenario(
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), fragments: Sequence[Fragment] = ()
+) -> Scenario:
     """Scenario read from a file or from the built-in ones.
 
     source : a path, or the name of a built-in scenario; a string is a path if it has a separator or ends in
         ".toml".
     overrides : "key=value" each, applied in order before validation; grammar: `sim.scenario_overrides`.
+    fragments : keys merged into the scenario's, before the overrides.
 
     Errors: `InputError` with every problem; those of an override have "--set" as their place.
     """
     where, data = SCENARIO_FILE.read(source)
     folder = Path(os.fspath(source)).parent if is_path(source) else Path()
-    overridden, problems = apply_overrides(data, overrides)
-    # What the command line names lies where the command runs, what a file names lies beside it.
-    beside = Path() if _is_overridden("dealers.book", overridden) else folder
-    return validated_scenario(data, where, overridden, problems, folder=beside)
+    return _changed_scenario(data, where, overrides, fragments, folder)
 
 
-def scenario_from_mapping(data: Mapping[str, Any], where: str) -> Scenario:
+def scenario_from_mapping(
+    data: Mapping[str, Any], where: str, overrides: Sequence[str] = (), fragments: Sequence[Fragment] = ()
+) -> Scenario:
     """Scenario from the nested tables of a file, as `tomllib` returns them.
 
     where : what problems name as their place, usually the file.
+    overrides, fragments : see `load_scenario`.
 
     Errors: `InputError` with every problem.
     """
-    return validated_scenario(dict(data), where, (), ())
+    return _changed_scenario(dict(data), where, overrides, fragments, Path())
+
+
+def _changed_scenario(
+    data: dict[str, Any], where: str, overrides: Sequence[str], fragments: Sequence[Fragment], folder: Path
+) -> Scenario:
+    data, places = merged(data, fragments)
+    for fragment in fragments:
+        if places.get(BOOK) == fragment.where:
+            folder = Path(fragment.where).parent
+    overridden, problems = apply_overrides(data, overrides)
+    places |= dict.fromkeys(overridden, OVERRIDES)
+    # What the command line names lies where the command runs, what a file names lies beside it.
+    beside = Path() if place_of(BOOK, places) == OVERRIDES else folder
+    return validated_scenario(data, where, places, problems, folder=beside)
 
 
 def builtin_scenarios() -> dict[str, str]:
@@ -91,7 +111,7 @@ def _without_negative_zero(value: Any) -> Any:
 def validated_scenario(
     data: dict[str, Any],
     where: str,
-    overridden: Sequence[str],
+    places: Mapping[str, str],
     problems: Sequence[Problem],
     *,
     folder: Path | None = None,
@@ -99,8 +119,8 @@ def validated_scenario(
     """Scenario from data, or every problem: those found so far, then the data's own.
 
     data : nested tables as `tomllib` returns them.
-    where : what problems name as their place; "--set" for the keys that were overridden.
-    overridden : dotted keys.
+    where : what problems name as their place.
+    places : dotted key to what they name instead, "--set" for what was overridden.
     problems : what is wrong already.
     folder : what the path of a book file is relative to; the present folder if None.
     """
@@ -126,7 +146,7 @@ def validated_scenario(
     found += calendar_problems(scenario)
     placed = [
         Problem(
-            where="--set" if _is_overridden(problem.key, overridden) else where,
+            where=place_of(problem.key, places) or where,
             key=problem.key,
             value=problem.value,
             why=problem.why,
@@ -155,8 +175,10 @@ def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list
     return {**data, "dealers": {**rest, **book}}, problems
 
 
-def _is_overridden(key: str, overridden: Sequence[str]) -> bool:
-    return any(key == path or key.startswith((f"{path}.", f"{path}[")) for path in overridden)
+def place_of(key: str, places: Mapping[str, str]) -> str | None:
+    """Place of a key, or of the last table or list stated that it is part of."""
+    found = [place for path, place in places.items() if key == path or key.startswith((f"{path}.", f"{path}["))]
+    return found[-1] if found else None
 
 
 class _Readable:

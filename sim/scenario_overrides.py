@@ -20,7 +20,7 @@ from sim.scenario_values import shown, shown_key
 WHERE: Final = "--set"
 _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
 _NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
-_RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
+RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
 _LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
 
@@ -109,7 +109,7 @@ def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
     stated = {plain_key(key) for key in keys}
     for key in stated:
         table, _, last = key.rpartition(".")
-        rival = f"{table}.{_RIVAL[last]}" if last in _RIVAL else ""
+        rival = f"{table}.{RIVAL[last]}" if last in RIVAL else ""
         if rival in stated and key < rival:
             return key, rival
     return None
@@ -223,8 +223,8 @@ def _put(data: dict[str, Any], path: Path, value: Any) -> None:
     last = path[-1]
     # A copy: the same settings make several scenarios, and later ones may change what is inside.
     node[last] = copy.deepcopy(value)
-    if isinstance(last, str) and last in _RIVAL:
-        node.pop(_RIVAL[last], None)
+    if isinstance(last, str) and last in RIVAL:
+        node.pop(RIVAL[last], None)
 
 
 def _dotted(path: Path) -> str:

@@ -104,3 +104,15 @@ class TableFile:
         finally:
             for hidden in self.hidden.values():
                 hidden.unlink(missing_ok=True)
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Whole table as a Parquet file."""
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(table, preserve_index=False), file)
+    return file.getvalue()
