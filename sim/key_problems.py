@@ -54,7 +54,7 @@ _EXPECTED: Final = {
         "must begin with a letter and have only letters, digits, _ and -",
         'Try a name such as "wall".',
     ),
-    "is_instance_of": ("the path of a book file is expected", 'Try book = "book.csv".'),
+    "dataclass_exact_type": ("the path of a book file is expected", 'Try book = "book.csv".'),
     "dict_type": ("a table is expected", "Try { wall = 0.5 }."),
 }
 

@@ -75,14 +75,14 @@ def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, E
 
 def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
     quoted = options[(options["bid"] > 0) & (options["ask"] >= options["bid"])]
-    calls, puts = (quoted[quoted["type"] == side].set_index("strike") for side in ("call", "put"))
-    pairs = calls.join(puts, lsuffix="_call", rsuffix="_put", how="inner")
-    distance = np.abs(np.log(pairs.index.to_numpy(dtype=np.float64) / spot))
+    sides = [quoted.loc[quoted["type"] == side, ["strike", "bid", "ask"]] for side in ("call", "put")]
+    pairs = sides[0].merge(sides[1], on="strike", suffixes=("_call", "_put"))
+    distance = np.abs(np.log(pairs["strike"].to_numpy(dtype=np.float64) / spot))
     near = pairs[(distance <= max(NEAR, np.sort(distance)[: 2 * FEWEST_PAIRS].max(initial=0.0)))]
     nothing = ExpiryCarry(spot, math.nan, 0.0, math.nan, len(near), "none")
     if len(near) < FEWEST_PAIRS:
         return nothing
-    strike = near.index.to_numpy(dtype=np.float64)
+    strike = near["strike"].to_numpy(dtype=np.float64)
     bid, ask = (near[f"{name}_call"].to_numpy() for name in ("bid", "ask"))
     bid_put, ask_put = (near[f"{name}_put"].to_numpy() for name in ("bid", "ask"))
     difference = 0.5 * (bid + ask) - 0.5 * (bid_put + ask_put)

@@ -140,7 +140,8 @@ def validated_scenario(
     if book_problems:
         # Without the book nothing can be said about its groups and expiries.
         broken = {BOOK_KEY, *(error["loc"] for error in errors)}
-        scenario = readable_part(Scenario, data, broken)
+        unread = {**data, "dealers": {**data["dealers"], "book": None}}
+        scenario = readable_part(Scenario, unread, broken)
         found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
     found += calendar_problems(scenario)
