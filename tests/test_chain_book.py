@@ -53,7 +53,9 @@ def option(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
-def chain_of(*options: dict[str, Any], quoted: dt.datetime = QUOTED, refused: dict[str, int] | None = None) -> OptionChain:
+def chain_of(
+    *options: dict[str, Any], quoted: dt.datetime = QUOTED, refused: dict[str, int] | None = None
+) -> OptionChain:
     table = pd.DataFrame(list(options))
     table["expiry"] = table["expiry"].astype("datetime64[s]")
     return OptionChain("own.csv", "S&P 500 INDEX", SPOT, quoted, table, refused or {})
@@ -71,7 +73,12 @@ def parity_chain(listings: tuple[Listing, ...], carry: float = CARRY, rate: floa
             difference = math.exp(-rate * years) * (SPOT * math.exp(carry * years) - strike)
             mid = max(difference, 0.0) + 20.0
             for side, price in (("call", mid), ("put", mid - difference)):
-                own = {"root": listing.root, "expiry": pd.Timestamp(listing.expiry), "strike": strike, "type": side}
+                own = {
+                    "root": listing.root,
+                    "expiry": pd.Timestamp(listing.expiry),
+                    "strike": strike,
+                    "type": side,
+                }
                 options.append(option(**own, bid=price - 0.05, ask=price + 0.05))
     return chain_of(*options)
 
@@ -100,7 +107,9 @@ def accounted(book: ChainBook) -> bool:
         ({"iv": 7.2}, ABSURD_IV),
     ],
 )
-def test_an_option_that_cannot_be_used_is_dropped_for_its_reason(changes: dict[str, Any], reason: str) -> None:
+def test_an_option_that_cannot_be_used_is_dropped_for_its_reason(
+    changes: dict[str, Any], reason: str
+) -> None:
     book = book_of_chain(chain_of(option(), option(**changes), refused={"row cut short": 2}))
     assert book.dropped == {reason: 1, "row cut short": 2}
     assert len(book.rows) == 1
@@ -108,12 +117,16 @@ def test_an_option_that_cannot_be_used_is_dropped_for_its_reason(changes: dict[s
 
 
 def test_the_first_reason_counts() -> None:
-    book = book_of_chain(chain_of(option(), option(expiry=pd.Timestamp("2025-09-03"), iv=math.nan, open_interest=0.0)))
+    book = book_of_chain(
+        chain_of(option(), option(expiry=pd.Timestamp("2025-09-03"), iv=math.nan, open_interest=0.0))
+    )
     assert book.dropped == {EXPIRED: 1}
 
 
 def test_nothing_left_is_an_error_that_counts_the_reasons() -> None:
-    with pytest.raises(InputError, match=r"own\.csv: no option is left of 2: 1 no open interest; 1 no implied"):
+    with pytest.raises(
+        InputError, match=r"own\.csv: no option is left of 2: 1 no open interest; 1 no implied"
+    ):
         book_of_chain(chain_of(option(open_interest=0.0), option(iv=math.nan)))
 
 
@@ -204,7 +217,9 @@ def test_exposure_of_an_option_is_the_textbooks() -> None:
     v = 0.12 * math.sqrt(years)
     d1 = (math.log(SPOT / 6500) + 0.03 * years) / v + v / 2
     gamma = math.exp(-(d1**2) / 2) / math.sqrt(2 * math.pi) / (SPOT * v)
-    assert book.options["gex_bn"].iloc[0] == pytest.approx(gamma * 1000 * 100 * SPOT**2 * 0.01 / 1e9, rel=1e-12)
+    assert book.options["gex_bn"].iloc[0] == pytest.approx(
+        gamma * 1000 * 100 * SPOT**2 * 0.01 / 1e9, rel=1e-12
+    )
     up, down = (float(option_gex(book.options, SPOT, price)[0]) for price in (SPOT + 50, SPOT - 50))
     assert up > book.options["gex_bn"].iloc[0] > down
 
@@ -262,7 +277,10 @@ def test_groups_of_strikes() -> None:
     chain = chain_of(option(), option(strike=7000.0), option(type="put", strike=7000.0), option(type="put"))
     book = book_of_chain(chain, BookRules(groups=(StrikeGroup("wall", 6990, 7010),)))
     assert [row.group for row in book.rows] == ["calls", "wall", "wall", "puts"]
-    assert read_groups(["wall=7000:7020", "pin=6900"]) == (StrikeGroup("wall", 7000, 7020), StrikeGroup("pin", 6900, 6900))
+    assert read_groups(["wall=7000:7020", "pin=6900"]) == (
+        StrikeGroup("wall", 7000, 7020),
+        StrikeGroup("pin", 6900, 6900),
+    )
     for bad in ("wall", "wall=", "wall=7020:7000", "7=1:2", "wall=a:b", "wall=1.2.3"):
         with pytest.raises(InputError, match=r"--group: .*Try wall=7000:7020"):
             read_groups([bad])

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from sim.errors import InputError
+from sim.fragments import Fragment, merged, read_fragment, read_fragments
+from sim.scenario_file import load_scenario
+
+VOL = """[fit]
+kind = "volatility"
+[volatility]
+annual = 0.123
+alpha = 0.01
+gamma = 0.2
+beta = 0.85
+tail_dof = 5.0
+"""
+
+
+def file(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_keys_take_the_place_of_the_scenarios(tmp_path: Path) -> None:
+    fragment = read_fragment(file(tmp_path, "vol.toml", VOL))
+    assert fragment.fit == {"kind": "volatility"}
+    scenario = load_scenario("siege-of-7000", fragments=[fragment])
+    plain = load_scenario("siege-of-7000")
+    assert (scenario.volatility.annual, scenario.volatility.tail_dof) == (0.123, 5.0)
+    assert scenario.volatility.overnight_share == plain.volatility.overnight_share
+    assert scenario.dealers == plain.dealers
+
+
+def test_later_fragments_and_overrides_come_last(tmp_path: Path) -> None:
+    read = read_fragments(
+        [file(tmp_path, "a.toml", VOL), file(tmp_path, "b.toml", "[volatility]\nannual = 0.2\nbeta = 0.8\n")]
+    )
+    scenario = load_scenario("siege-of-7000", ["volatility.beta=0.7"], read)
+    assert (scenario.volatility.annual, scenario.volatility.beta) == (0.2, 0.7)
+
+
+def test_rivals_give_way(tmp_path: Path) -> None:
+    fragment = read_fragment(file(tmp_path, "short.toml", "[market]\nsessions = 3\n"))
+    scenario = load_scenario("siege-of-7000", fragments=[fragment])
+    assert (scenario.market.sessions, scenario.market.until) == (3, None)
+
+
+def test_lists_are_replaced_as_a_whole(tmp_path: Path) -> None:
+    fragment = read_fragment(file(tmp_path, "levels.toml", "levels = [7050]\n"))
+    assert load_scenario("siege-of-7000", fragments=[fragment]).levels == (7050.0,)
+
+
+def test_neither_scenario_nor_fragment_is_changed() -> None:
+    data = {"volatility": {"annual": 0.1}}
+    fragment = Fragment("x", {"volatility": {"annual": 0.2}}, {})
+    result, places = merged(data, [fragment])
+    assert result == {"volatility": {"annual": 0.2}}
+    assert data == {"volatility": {"annual": 0.1}}
+    assert places == {"volatility.annual": "x"}
+
+
+def test_a_problem_names_the_fragment_it_is_from(tmp_path: Path) -> None:
+    path = file(tmp_path, "vol.toml", VOL.replace("0.123", "-1").replace("tail_dof", "dof"))
+    with pytest.raises(InputError) as refused:
+        load_scenario("siege-of-7000", ["targets.upper=1"], read_fragments([path]))
+    placed = {problem.key: problem.where for problem in refused.value.problems}
+    assert placed == {"volatility.annual": str(path), "volatility.dof": str(path), "targets.upper": "--set"}
+
+
+def test_dates_and_a_book_beside_the_fragment(tmp_path: Path) -> None:
+    rows = "strike,expiry,type,settlement,iv,contracts,group\n7000,2026-03-20,call,PM,0.12,10,wall2\n"
+    (tmp_path / "own").mkdir()
+    file(tmp_path / "own", "book.csv", rows)
+    path = file(tmp_path / "own", "f.toml", '[market]\nuntil = 2026-03-06\n[dealers]\nbook = "book.csv"\n')
+    scenario = load_scenario("siege-of-7000", fragments=[read_fragment(path)])
+    assert scenario.market.until == dt.date(2026, 3, 6)
+    assert scenario.dealers.groups[-1] == "wall2"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ('[fit]\nkind = "volatility"\n', "states no key of a scenario"),
+        ("fit = 3\n[volatility]\nannual = 0.1\n", "a table is expected"),
+        ("[volatility\n", "is not valid TOML"),
+    ],
+)
+def test_files_that_are_no_fragments(text: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=why):
+        read_fragment(file(tmp_path, "f.toml", text))
+
+
+def test_all_bad_fragments_are_reported(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        read_fragments([tmp_path / "none.toml", file(tmp_path, "f.toml", "")])
+    assert len(refused.value.problems) == 2
