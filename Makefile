@@ -19,7 +19,9 @@ EXTRAS ?= $(if $(CUDA),$(if $(filter 12,$(CUDA)),cuda12,$(if $(shell [ $(CUDA) -
 comma := ,
 # The native engine is compiled at installation: again whenever what it is made of has changed.
 COMPILED := setup.py sim/kernel_sources.py sim/kernel_constants.py $(wildcard kernels/*)
-TEST_EXTRAS := test$(comma)bench$(if $(EXTRAS),$(comma)$(EXTRAS))
+# What option chains and fits need is small enough to come with every installation.
+RUN_EXTRAS := book$(comma)fit$(if $(EXTRAS),$(comma)$(EXTRAS))
+TEST_EXTRAS := test$(comma)bench$(comma)$(RUN_EXTRAS)
 
 .PHONY: help run test lint bench clean
 
@@ -59,8 +61,8 @@ $(VENV)/python-ready:
 
 # Done again when pyproject.toml, and with it perhaps the dependencies, has changed.
 $(VENV)/installed: pyproject.toml $(COMPILED) $(VENV)/python-ready
-	@echo "installing gammawall into $(VENV)$(if $(EXTRAS), with $(EXTRAS))" >&2
-	@$(PIP) install --editable ".$(if $(EXTRAS),[$(EXTRAS)])"
+	@echo "installing gammawall into $(VENV) with $(RUN_EXTRAS)" >&2
+	@$(PIP) install --editable ".[$(RUN_EXTRAS)]"
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml $(COMPILED) $(VENV)/python-ready

@@ -18,6 +18,7 @@ import click
 
 from sim.cli_batch import BATCH_COMMANDS
 from sim.cli_book import book
+from sim.cli_fit import fit
 from sim.cli_options import (
     DEFAULT_SCENARIO,
     DEVICES,
@@ -350,7 +351,7 @@ def bench(
         raise GammawallError("the counts differ between engines. Please report this with the table.")
 
 
-for command in BATCH_COMMANDS:
+for command in (*BATCH_COMMANDS, fit):
     cli.add_command(command)
 
 

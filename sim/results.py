@@ -263,6 +263,19 @@ def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def plain_json(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Document of plain JSON values: dates in ISO form, NaN as null, at any depth."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return _json_value(value)
+
+    return {str(key): plain(item) for key, item in document.items()}
+
+
 def _contents(result: Result) -> Iterator[tuple[str, str | bytes]]:
     for name, attribute in TABLES.items():
         yield name, table_csv(getattr(result, attribute))

@@ -1,0 +1,104 @@
+"""Fits on the terminal: estimates with their errors, and what they are worth."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sim.report import new_table, plural, print_view
+
+if TYPE_CHECKING:
+    from sim.fit_impact import ImpactFit
+    from sim.fit_volatility import VolatilityFit
+
+LETTERS = {"omega": "ω", "alpha": "α", "gamma": "γ", "beta": "β", "tail_dof": "ν", "mean": "μ"}
+UNITS = {"omega": "percent² a session", "mean": "percent a session"}
+IMPACT_CAVEAT = (
+    "An association, and an upper bound: gamma exposure is high when markets are calm anyway, and what the controls "
+    "miss of that calm counts as the dealers' doing. Order-flow studies say 0.6 to 2 basis points per $bn."
+)
+GEX_CAVEAT = (
+    "The impact belongs to gamma exposure as published. A book of a full chain is another size, often three times as "
+    "large: scale it with --scale-to-gex before this impact moves it."
+)
+
+
+def print_volatility(fit: VolatilityFit, console: Console) -> None:
+    """Print a fit of the volatility."""
+    console.print(
+        Text(f"{fit.source}: {fit.returns:,} daily returns, {fit.first} to {fit.last}{_dropped(fit.dropped)}", "bold")
+    )
+    console.print()
+    table = new_table()
+    table.add_column("GJR-GARCH, Student-t", no_wrap=True)
+    for heading in ("estimate", "std error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name, estimate in fit.estimates.items():
+        numbers = _number(estimate.value), _number(estimate.std_error)
+        table.add_row(f"{LETTERS[name]}  {name}", *numbers, UNITS.get(name, ""))
+    print_view(table, console)
+    console.print()
+    console.print(f"next session's volatility   {fit.annual:.2%} a year")
+    console.print(f"long-run volatility         {fit.long_run_annual:.2%} a year")
+    console.print(f"persistence α + γ/2 + β     {fit.persistence:.4f}, half gone in {_half_life(fit.persistence)}")
+    console.print(Text(f"log-likelihood {fit.log_likelihood:,.2f}", "dim"))
+    for warning in fit.warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def print_impact(fit: ImpactFit, console: Console) -> None:
+    """Print a fit of the impact."""
+    lost = f"; {plural(fit.lost, 'day')} not in all three files" if fit.lost else ""
+    console.print(Text(f"{', '.join(fit.sources)}: {fit.days:,} days, {fit.first} to {fit.last}{lost}", "bold"))
+    console.print()
+    console.print(
+        Text(
+            f"k = {fit.main.k:.4f} per $bn, 95% {fit.low:.4f} to {fit.high:.4f}: at most "
+            f"impact_bp_per_bn = {fit.impact_bp_per_bn:.2f}.",
+            "bold",
+        )
+    )
+    console.print()
+    print_view(_specifications(fit), console)
+    console.print()
+    console.print(
+        Text(
+            f"volatility ∝ 1/(1 + k·GEX), GEX of the day before: mean {fit.gex_mean_bn:.2f}, last "
+            f"{fit.gex_bn:.2f} $bn. Stationary bootstrap, {fit.repeats:,} repeats, blocks of {fit.block_days} days.",
+            "dim",
+        )
+    )
+    console.print(Text(IMPACT_CAVEAT, "italic"))
+    console.print(Text(GEX_CAVEAT, "italic"))
+
+
+def _specifications(fit: ImpactFit) -> Table:
+    table = new_table()
+    table.add_column("controls", no_wrap=True)
+    for heading in ("k", "std error", "impact_bp_per_bn", "R²", "days"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for estimate in (fit.main, *fit.others):
+        error = f"{fit.std_error:.4f}" if estimate is fit.main else ""
+        cells = [f"{estimate.k:.4f}", error, f"{100 * estimate.k:.2f}"]
+        cells += [f"{estimate.r_squared:.2f}", f"{estimate.days:,}"]
+        table.add_row(estimate.specification.name, *cells, style="bold" if estimate is fit.main else "")
+    return table
+
+
+def _dropped(rows: int) -> str:
+    return f"; {plural(rows, 'row')} without a number left out" if rows else ""
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _half_life(persistence: float) -> str:
+    if not 0 < persistence < 1:
+        return "no time"
+    return plural(max(1, round(math.log(0.5) / math.log(persistence))), "session")

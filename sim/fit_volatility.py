@@ -1,0 +1,195 @@
+"""GJR-GARCH with Student-t shocks, fitted to daily closes.
+
+    r_t = μ + n_t,   n_t = √h_t·z_t,   h_{t+1} = ω + (α + γ·1[n_t<0])·n_t² + β·h_t
+
+r in percent, z Student-t with ν degrees of freedom and variance one. The scenario's recursion is the same, with ω = long_run·(1 − α − γ/2 − β).
+
+Source: Glosten, Jagannathan & Runkle (1993); estimated by maximum likelihood by the arch package, errors robust to a
+misspecified law (Bollerslev & Wooldridge 1992).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.black_scholes import SESSIONS_PER_YEAR
+from sim.daily_data import read_daily, window
+from sim.errors import GammawallError, InputError, Problem
+
+INSTALL: Final = "pip install 'gammawall-sim[fit]'"
+FEWEST_RETURNS: Final = 500
+YEARS: Final = 10
+# The names of arch for what the scenario calls omega, alpha, gamma, beta and tail_dof.
+NAMES: Final = {
+    **{"omega": "omega", "alpha": "alpha[1]", "gamma": "gamma[1]", "beta": "beta[1]"},
+    **{"tail_dof": "nu", "mean": "mu"},
+}
+SMALLEST_DOF: Final = 2.05
+LARGEST_DOF: Final = 1000.0
+# What a scenario takes: a persistence below one.
+LARGEST_PERSISTENCE: Final = 0.9999
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error."""
+
+    value: float
+    std_error: float
+
+
+@dataclass(frozen=True)
+class VolatilityFit:
+    """What daily returns say of their variance.
+
+    Attributes
+    ----------
+    source : name of the file.
+    first, last : dates of the first and last return used; the last is the as-of date.
+    returns : how many.
+    dropped : rows without a close.
+    estimates : omega (percent² per session), alpha, gamma, beta, tail_dof and mean (percent per session).
+    log_likelihood : of the fit.
+    annual : volatility of the next session, √(252·h), a year.
+    long_run_annual : where the variance reverts to.
+    warnings : what a reader should know.
+    """
+
+    source: str
+    first: dt.date
+    last: dt.date
+    returns: int
+    dropped: int
+    estimates: dict[str, Estimate]
+    log_likelihood: float
+    annual: float
+    long_run_annual: float
+    warnings: tuple[str, ...]
+
+    @property
+    def persistence(self) -> float:
+        """α + γ/2 + β: the share of today's excess variance that is left tomorrow."""
+        e = self.estimates
+        return e["alpha"].value + e["gamma"].value / 2 + e["beta"].value
+
+    def scenario_keys(self) -> dict[str, Any]:
+        """The fit as keys of a scenario."""
+        e = self.estimates
+        return {
+            "volatility": {
+                "annual": _rounded(self.annual),
+                "quoted": "observed",
+                "long_run_annual": _rounded(self.long_run_annual),
+                "alpha": _rounded(e["alpha"].value),
+                "gamma": _rounded(e["gamma"].value),
+                "beta": _rounded(e["beta"].value),
+                "tail_dof": _rounded(min(max(e["tail_dof"].value, SMALLEST_DOF + 0.01), LARGEST_DOF)),
+            }
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """What the table [fit] of a fragment tells."""
+        return {
+            "kind": "volatility",
+            "sources": [self.source],
+            "first": self.first,
+            "last": self.last,
+            "returns": self.returns,
+            "estimates": {name: _rounded(e.value) for name, e in self.estimates.items()},
+            "std_errors": {name: _rounded(e.std_error) for name, e in self.estimates.items()},
+            "log_likelihood": round(self.log_likelihood, 3),
+        }
+
+
+def fit_volatility(
+    path: str | os.PathLike[str], *, since: dt.date | None = None, as_of: dt.date | None = None
+) -> VolatilityFit:
+    """Fit to the closes of a file with the columns date and close.
+
+    Parameters
+    ----------
+    path : CSV.
+    since : first date of a return; 1 January ten years before the as-of date's year if None.
+    as_of : last close; the file's last if None.
+
+    Errors: `InputError`; `GammawallError` if arch is not installed, or if the likelihood has no maximum inside.
+    """
+    table = read_daily(path, ["close"], positive=["close"])
+    index = pd.DatetimeIndex(table.rows.index)
+    last = window(index, None, as_of, table.source)[1]
+    first, last = window(index, since or dt.date(last.year - YEARS, 1, 1), as_of, table.source)
+    log_close = np.log(table.rows["close"])
+    returns = (100.0 * log_close.diff()).dropna().loc[first:last]
+    if len(returns) < FEWEST_RETURNS:
+        why = f"only {len(returns)} returns from {first.date()} to {last.date()}, and {FEWEST_RETURNS} are the fewest"
+        raise InputError([Problem(table.source, "", "", why, "Try an earlier --since.")])
+    if not float(returns.std()) > 0:
+        raise InputError([Problem(table.source, "close", "", "never changes", "Try the right file.")])
+    result, complaints = _estimated(returns)
+    estimates = {name: Estimate(float(result.params[own]), float(result.std_err[own])) for name, own in NAMES.items()}
+    persistence = sum(estimates[name].value * share for name, share in (("alpha", 1), ("gamma", 0.5), ("beta", 1)))
+    if persistence > LARGEST_PERSISTENCE:
+        why = f"the variance found is not stationary: alpha + gamma/2 + beta = {persistence:.5f}"
+        raise GammawallError(f"{table.source}: {why}. Try another --since.")
+    variance = float(result.forecast(horizon=1, reindex=False).variance.iloc[-1, 0])
+    long_run = estimates["omega"].value / (1.0 - persistence)
+    return VolatilityFit(
+        table.source,
+        returns.index[0].date(),
+        returns.index[-1].date(),
+        len(returns),
+        table.dropped,
+        estimates,
+        float(result.loglikelihood),
+        _annual(variance),
+        _annual(long_run),
+        (*complaints, *_boundary_warnings(estimates)),
+    )
+
+
+def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
+    try:
+        from arch import arch_model
+    except ImportError as error:
+        raise GammawallError(f"fitting a volatility needs the arch package ({error}). Try {INSTALL}.") from error
+    model = arch_model(returns, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t", rescale=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = model.fit(disp="off", show_warning=False)
+    if result.convergence_flag != 0:
+        why = f"the likelihood's maximum was not found (code {result.convergence_flag})"
+        raise GammawallError(f"{why}. Try another --since: more returns, or fewer regimes among them.")
+    if not np.isfinite(result.std_err).all():
+        return result, ["some standard errors cannot be worked out: the likelihood is flat there"]
+    return result, []
+
+
+def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
+    """Parameters at the edge of what they may be, where standard errors mean little."""
+    found = [
+        f"{name} lies at its boundary of zero: its standard error means little"
+        for name in ("alpha", "gamma", "beta")
+        if abs(estimates[name].value) < 1e-6
+    ]
+    if estimates["tail_dof"].value > 100:
+        found.append("tail_dof is so large that shocks are normal for all that matters")
+    if estimates["tail_dof"].value < SMALLEST_DOF + 0.05:
+        found.append("tail_dof lies at its boundary of 2.05: the variance hardly exists")
+    return found
+
+
+def _annual(variance: float) -> float:
+    return math.sqrt(SESSIONS_PER_YEAR * variance) / 100.0
+
+
+def _rounded(value: float) -> float:
+    """Number to six digits: more is noise."""
+    return float(f"{value:.6g}") if math.isfinite(value) else 0.0
