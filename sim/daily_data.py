@@ -120,7 +120,7 @@ def _cells(path: Path, where: str) -> pd.DataFrame:
                 raise _refused(where, "is a binary file, not a table", "Try a CSV file.")
             file.seek(0)
             table: pd.DataFrame = pd.read_csv(
-                file, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
+                file, header=None, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
             )
     except FileNotFoundError as error:
         raise _refused(where, "no such file", "Try a path that exists.") from error
@@ -135,9 +135,9 @@ def _cells(path: Path, where: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "no readable path"
         raise _refused(where, f"cannot be read: {why}", "Try another path.") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise _refused(where, "its rows have more cells than its first line", "Try the right file.")
-    table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
+    # Read with the rest, so that pandas does not rename what comes twice.
+    table.columns = pd.Index([str(cell).strip().lower() for cell in table.iloc[0]])
+    table = table.iloc[1:]
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
         raise _refused(where, f"has two columns {twice}", "Try leaving one of them out.")

@@ -173,7 +173,10 @@ def fit_impact(
     fear = read_daily(vix, ["close"], positive=["close"])
     sources = gamma.source, prices.source, fear.source
     together = pd.concat(
-        [gamma.rows["gex"] / 1e9, prices.rows[list(OHLC)], fear.rows["close"].rename("vix")], axis=1, join="outer"
+        [gamma.rows["gex"] / 1e9, prices.rows[list(OHLC)], fear.rows["close"].rename("vix")],
+        axis=1,
+        join="outer",
+        sort=True,
     )
     days = together.dropna()
     where = " and ".join(sources)

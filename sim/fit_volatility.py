@@ -2,7 +2,8 @@
 
     r_t = μ + n_t,   n_t = √h_t·z_t,   h_{t+1} = ω + (α + γ·1[n_t<0])·n_t² + β·h_t
 
-r in percent, z Student-t with ν degrees of freedom and variance one. The scenario's recursion is the same, with ω = long_run·(1 − α − γ/2 − β).
+r in percent, z Student-t with ν degrees of freedom and variance one. The scenario's recursion is the same, with
+ω = long_run·(1 − α − γ/2 − β).
 
 Source: Glosten, Jagannathan & Runkle (1993); estimated by maximum likelihood by the arch package, errors robust to a
 misspecified law (Bollerslev & Wooldridge 1992).

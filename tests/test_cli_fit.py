@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from cli_runner import gammawall, stand_in_for_simulate
+from sample_days import gjr_returns, write_closes, write_impact_files
+
+from sim.fragments import read_fragment
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_closes(tmp_path / "days.csv", gjr_returns(1200, seed=4))
+    return tmp_path
+
+
+VOLATILITY = ("fit", "volatility", "days.csv", "--since", "2010-01-05")
+IMPACT = ("fit", "impact", "dix.csv", "ohlc.csv", "vix.csv", "--since", "2010-03-01", "--repeats", "50")
+
+
+def test_a_fit_is_printed_with_its_fragment(folder: Path) -> None:
+    done = gammawall(*VOLATILITY)
+    assert done.exit_code == 0, done.output
+    for part in ("1,200 daily returns", "std error", "α  alpha", "next session's volatility", "persistence"):
+        assert part in done.stdout
+    data = tomllib.loads(done.stdout[done.stdout.index("# GJR-GARCH") :])
+    assert set(data) == {"volatility", "fit"}
+    assert sorted(path.name for path in folder.iterdir()) == ["days.csv"]
+
+
+def test_a_fragment_is_written_and_run_takes_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = gammawall(*VOLATILITY, "--out", "vol.toml")
+    assert done.exit_code == 0, done.output
+    assert "# GJR" not in done.stdout
+    fragment = read_fragment(folder / "vol.toml")
+    assert fragment.fit["kind"] == "volatility"
+    calls = stand_in_for_simulate(monkeypatch)
+    ran = gammawall("run", "--with", "vol.toml", "--no-save")
+    assert ran.exit_code == 0, ran.output
+    assert calls[0]["scenario"].volatility.annual == fragment.keys["volatility"]["annual"]
+
+
+def test_an_impact_is_printed_with_its_caveats(folder: Path) -> None:
+    write_impact_files(folder, 0.04)
+    done = gammawall(*IMPACT, "--out", "impact.toml")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.stdout.split())
+    for part in (
+        "An association, and an upper bound",
+        "no controls (naive)",
+        "--scale-to-gex",
+        "Stationary bootstrap",
+    ):
+        assert part in text
+    assert read_fragment(folder / "impact.toml").keys["dealers"]["impact_bp_per_bn"] > 0
+
+
+def test_documents(folder: Path) -> None:
+    write_impact_files(folder, 0.04)
+    found = json.loads(gammawall(*VOLATILITY, "--json").stdout)
+    assert found["kind"] == "volatility"
+    assert found["first"] == "2010-01-05"
+    assert found["scenario_keys"]["volatility"]["quoted"] == "observed"
+    assert found["fragment"] is None
+    impact = json.loads(gammawall(*IMPACT, "--json").stdout)
+    assert impact["k_low"] < impact["k"] < impact["k_high"]
+    assert len(impact["k_of_others"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("fit", "volatility", "none.csv"), "no such file"),
+        ((*VOLATILITY, "--out", "days.csv", "--overwrite"), "is no name of a TOML file"),
+        ((*VOLATILITY, "--out", "none/vol.toml"), "there is no folder none"),
+        ((*VOLATILITY, "--out", "."), "is a folder"),
+        ((*VOLATILITY, "--overwrite"), "--overwrite is about --out"),
+        ((*VOLATILITY, "--as-of", "2010-01-09"), "has no row of 2010-01-09"),
+        ((*VOLATILITY, "--as-of", "yesterday"), "--as-of"),
+        (("fit", "volatility", "days.csv", "--since", "2014-06-01"), "500 are the fewest"),
+        (("fit", "impact", "days.csv", "days.csv", "days.csv"), "has no column gex"),
+    ],
+)
+def test_bad_usage_and_bad_input_exit_with_two(arguments: tuple[str, ...], why: str, folder: Path) -> None:
+    done = gammawall(*arguments)
+    assert done.exit_code == 2, done.output
+    assert why in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_fragment_is_not_overwritten_unawares(folder: Path) -> None:
+    (folder / "vol.toml").write_text("x = 1\n", encoding="utf-8")
+    assert gammawall(*VOLATILITY, "--out", "vol.toml").exit_code == 2
+    assert (folder / "vol.toml").read_text(encoding="utf-8") == "x = 1\n"
+    assert gammawall(*VOLATILITY, "--out", "vol.toml", "--overwrite").exit_code == 0
+    assert read_fragment(folder / "vol.toml").fit["kind"] == "volatility"
+
+
+def test_an_impact_below_zero_gives_no_fragment(folder: Path) -> None:
+    write_impact_files(folder, -0.05)
+    done = gammawall(*IMPACT, "--out", "impact.toml")
+    assert done.exit_code == 1
+    assert "is negative" in done.output
+    assert not (folder / "impact.toml").exists()

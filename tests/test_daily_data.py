@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sim.daily_data import OHLC, read_daily, window
+from sim.errors import InputError
+
+TEXT = """date,Open,High,Low,Close,Volume
+2026-02-09,6917.26,6980.10,6905.87,6964.82,5650260000
+2026-02-10,6974.49,6986.83,6937.53,6941.81,5595950000
+"""
+
+
+def file(folder: Path, content: str | bytes) -> Path:
+    path = folder / "days.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
+    table = read_daily(file(tmp_path, TEXT.replace("date", "DATE")), OHLC, positive=OHLC)
+    assert table.source == "days.csv"
+    assert table.dropped == 0
+    assert table.rows.columns.tolist() == list(OHLC)
+    assert table.rows.loc["2026-02-10", "close"] == 6941.81
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + TEXT,
+        TEXT.replace("\n", "\r\n"),
+        TEXT.replace("6964.82", '"6,964.82"'),
+        TEXT + "\n,,,,,\n",
+        "\n".join([TEXT.splitlines()[0], *TEXT.splitlines()[:0:-1]]),
+        TEXT.replace("2026-02-10", "2026-02-10 00:00:00"),
+    ],
+    ids=["mark", "crlf", "thousands", "blank rows", "unsorted", "with a time"],
+)
+def test_harmless_differences(content: str, tmp_path: Path) -> None:
+    table = read_daily(file(tmp_path, content), OHLC, positive=OHLC)
+    assert table.rows["close"].tolist() == [6964.82, 6941.81]
+    assert table.rows.index.is_monotonic_increasing
+
+
+def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path) -> None:
+    table = read_daily(
+        file(tmp_path, TEXT + "2026-02-11,,,,,\n2026-02-12,1,2,1,null,0\n"), OHLC, positive=OHLC
+    )
+    assert (len(table.rows), table.dropped) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (TEXT.replace("High", "Top"), "has no column high; its columns are date, open, top"),
+        (TEXT.replace("2026-02-10", "10.02.2026"), 'days.csv, line 3: date = "10.02.2026" (is no date)'),
+        (TEXT + TEXT.splitlines()[1] + "\n", 'line 4: date = "2026-02-09" (comes twice)'),
+        (TEXT.replace("6937.53", "low"), 'line 3: low = "low" (is no number)'),
+        (TEXT.replace("6941.81", "-6941.81"), "line 3: close"),
+        (TEXT.replace("6986.83", "6900"), "is below the day's low"),
+        (TEXT.splitlines()[0] + "\n", "has no rows"),
+        (TEXT.splitlines()[0] + "\n2026-02-11,,,,,\n", "has no row with every number"),
+        ("", "is empty"),
+        ("<!doctype html><html>", "is a web page"),
+        (b"PK\x03\x04\0\0", "is a binary file"),
+        (b"date,close\n\xff\xfe", "is not UTF-8"),
+        (TEXT.replace("Volume", "Close"), "has two columns close"),
+        ("date,close\n2026-02-10,1,2,3\n", "is no CSV table"),
+        ("date,close\n2026-02-10,1\n2026-02-11,1,2,3\n", "is no CSV table"),
+    ],
+)
+def test_bad_files(content: str | bytes, expected: str, tmp_path: Path) -> None:
+    path = file(tmp_path, content)
+    columns = OHLC if b"Open" in path.read_bytes() else ("close",)
+    with pytest.raises(InputError) as refused:
+        read_daily(path, columns, positive=["close"])
+    assert expected in str(refused.value)
+
+
+def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
+    rows = "\n".join(f"2026-01-{day:02d},x" for day in range(1, 29))
+    with pytest.raises(InputError, match="lines 2, 3, 4 and 25 more: close"):
+        read_daily(file(tmp_path, f"date,close\n{rows}\n"), ["close"], positive=["close"])
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("none.csv", "no such file"), (".", "is a directory"), ("a\0b", "cannot be read")]
+)
+def test_paths_that_are_no_files(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=why):
+        read_daily(tmp_path / name, ["close"], positive=["close"])
+
+
+def test_the_window_ends_with_a_row() -> None:
+    index = pd.DatetimeIndex(["2026-02-06", "2026-02-09", "2026-02-10"])
+    assert window(index, None, None, "x") == (index[0], index[-1])
+    assert window(index, dt.date(2026, 2, 7), dt.date(2026, 2, 9), "x")[1] == index[1]
+    with pytest.raises(InputError, match=r"has no row of 2026-02-07\)\. Try 2026-02-06 or 2026-02-09"):
+        window(index, None, dt.date(2026, 2, 7), "x")
+    with pytest.raises(InputError, match="is not before"):
+        window(index, dt.date(2026, 3, 1), None, "x")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_days import GJR, gjr_returns, write_closes
+
+from sim.errors import GammawallError, InputError
+from sim.fit_volatility import fit_volatility
+from sim.fragments import Fragment
+from sim.scenario_file import load_scenario
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "daily" / "spx_ohlcv_2005_to_2026-02-10.csv"
+
+
+def test_known_parameters_are_found_within_their_errors(tmp_path: Path) -> None:
+    returns = gjr_returns(4000, seed=11)
+    index = write_closes(tmp_path / "days.csv", returns)
+    fit = fit_volatility(tmp_path / "days.csv", since=index[1].date())
+    assert fit.returns == 4000
+    assert (fit.first, fit.last) == (index[1].date(), index[-1].date())
+    # Six parameters within three standard errors: fails on two seeds of a hundred.
+    for name, estimate in fit.estimates.items():
+        assert abs(estimate.value - GJR[name]) < 3 * estimate.std_error, name
+    assert 0 < fit.persistence < 1
+
+
+def test_the_state_is_the_recursion_carried_to_the_as_of_date(tmp_path: Path) -> None:
+    returns = gjr_returns(1500, seed=2)
+    write_closes(tmp_path / "days.csv", returns)
+    fit = fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+    e = {name: estimate.value for name, estimate in fit.estimates.items()}
+    h = e["omega"] / (1 - fit.persistence)  # where it starts is forgotten by the end
+    for shock in returns - e["mean"]:
+        h = e["omega"] + (e["alpha"] + e["gamma"] * (shock < 0)) * shock**2 + e["beta"] * h
+    assert fit.annual == pytest.approx(np.sqrt(252 * h) / 100, rel=1e-6)
+    assert fit.long_run_annual == pytest.approx(np.sqrt(252 * e["omega"] / (1 - fit.persistence)) / 100)
+
+
+def test_later_rows_do_not_matter(tmp_path: Path) -> None:
+    returns = gjr_returns(1500, seed=3)
+    index = write_closes(tmp_path / "long.csv", returns)
+    write_closes(tmp_path / "short.csv", returns[:1200])
+    as_of = index[1200].date()
+    long = fit_volatility(tmp_path / "long.csv", since=dt.date(2010, 1, 5), as_of=as_of)
+    short = fit_volatility(tmp_path / "short.csv", since=dt.date(2010, 1, 5))
+    assert long.last == short.last == as_of
+    assert long.annual == short.annual
+    assert long.estimates == short.estimates
+
+
+def test_the_fit_is_a_scenarios_volatility(tmp_path: Path) -> None:
+    write_closes(tmp_path / "days.csv", gjr_returns(1500, seed=4))
+    fit = fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+    scenario = load_scenario("siege-of-7000", fragments=[Fragment("vol.toml", fit.scenario_keys(), {})])
+    volatility = scenario.volatility
+    assert volatility.annual == pytest.approx(fit.annual, rel=1e-5)
+    assert volatility.beta == pytest.approx(fit.estimates["beta"].value, rel=1e-5)
+    assert volatility.quoted == "observed"
+    # The scenario's ω is the fit's.
+    omega = (
+        (volatility.long_run_annual or 0) ** 2
+        / 252
+        * (1 - volatility.alpha - volatility.gamma / 2 - volatility.beta)
+    )
+    assert omega * 1e4 == pytest.approx(fit.estimates["omega"].value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("since", "as_of", "why"),
+    [
+        (dt.date(2015, 1, 1), None, "500 are the fewest"),
+        (None, dt.date(2015, 10, 3), "has no row of 2015-10-03"),
+        (dt.date(2020, 1, 1), None, "is not before"),
+    ],
+)
+def test_windows_that_cannot_be_fitted(
+    since: dt.date | None, as_of: dt.date | None, why: str, tmp_path: Path
+) -> None:
+    write_closes(tmp_path / "days.csv", gjr_returns(1500, seed=4))
+    with pytest.raises(InputError, match=why):
+        fit_volatility(tmp_path / "days.csv", since=since, as_of=as_of)
+
+
+def test_prices_that_never_change(tmp_path: Path) -> None:
+    write_closes(tmp_path / "days.csv", np.zeros(900))
+    with pytest.raises(InputError, match="never changes"):
+        fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+
+
+def test_constant_variance_is_fitted_and_its_boundaries_are_said(tmp_path: Path) -> None:
+    """There is nothing to find: parameters lie at their bounds."""
+    write_closes(tmp_path / "days.csv", np.random.default_rng(1).normal(0, 1, 1500))
+    fit = fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+    assert any("boundary" in warning or "normal" in warning for warning in fit.warnings)
+    assert fit.annual == pytest.approx(np.sqrt(252) / 100, rel=0.1)
+
+
+def test_a_variance_without_end_is_refused(tmp_path: Path) -> None:
+    growing = np.random.default_rng(3).normal(0, 1, 1500) * np.exp(np.linspace(-4, 4, 1500))
+    write_closes(tmp_path / "days.csv", growing)
+    with pytest.raises(GammawallError, match="not stationary"):
+        fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+
+
+def test_without_arch_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_closes(tmp_path / "days.csv", gjr_returns(600, seed=4))
+    monkeypatch.setitem(sys.modules, "arch", None)
+    with pytest.raises(GammawallError, match=r"pip install 'gammawall-sim\[fit\]'"):
+        fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"the real prices are not at {REAL}")
+def test_the_s_and_p_500_to_february_2026() -> None:
+    fit = fit_volatility(REAL, as_of=dt.date(2026, 2, 10))
+    assert fit.first == dt.date(2016, 1, 4)
+    expected = {"omega": 0.0236, "alpha": 0.0076, "gamma": 0.256, "beta": 0.845, "tail_dof": 5.32}
+    for name, value in expected.items():
+        assert abs(fit.estimates[name].value - value) < 0.25 * fit.estimates[name].std_error
+    assert fit.warnings == ()
+    assert 0.13 < fit.annual < 0.15
