@@ -119,10 +119,10 @@ def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:
     table.index = pd.RangeIndex(2, len(table) + 2)
     # a row without enough cells has no text in those it lacks
     table = table.fillna("").apply(lambda column: column.str.strip())
-    table = table.loc[(table != "").any(axis=1), list(COLUMNS)]
-    if table.empty:
+    rows: pd.DataFrame = table.loc[(table != "").any(axis=1), list(COLUMNS)]
+    if rows.empty:
         raise _refused(where, "has no bars: nothing follows the header", _HINT)
-    return table
+    return rows
 
 
 class _Checked:
