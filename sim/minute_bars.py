@@ -107,6 +107,8 @@ def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:
         raise _refused(where, f"is no CSV table: {' '.join(str(error).split())}", _HINT) from error
     if not isinstance(table.index, pd.RangeIndex):
         raise _refused(where, "its rows have more cells than its first line", "Try a comma less in each row.")
+    if len(table) + 1 != len(text.splitlines()):
+        raise _refused(where, "a quotation mark spans lines, and so hides them", "Try the file without such marks.")
     names = [str(column).strip().lower() for column in table.columns]
     missing = [column for column in COLUMNS if column not in names]
     # pandas numbers columns of the same name, "open.1"
