@@ -1,9 +1,9 @@
 """Fit of a session's variance to minute bars: how much of it is overnight, and the U of the trading day.
 
 The overnight share is q/(q + p), with q and p the mean squares of the log moves from the previous close to the open
-and from open to close. Both are winsorised: a move beyond 5 robust standard deviations, 1.4826 times the median of
-its kind's absolute moves, counts as one of 5. Normal moves hardly ever are, the tails of Student-t sessions lose about
-as much on either side, and a bad print or a split cannot decide the share.
+and from open to close. Both are winsorised: a move beyond 5 robust standard deviations (each 1.4826 times the median
+of its kind's absolute moves) counts as one of 5. Normal moves hardly ever are, the tails of Student-t sessions lose
+about as much on either side, and a bad print or a split cannot decide the share.
 
 For the U each session's squared minute returns are divided by their mean, so that a wild session counts like any
 other and its volatility drops out, as in Andersen & Bollerslev 1997. Their mean over the sessions, minute by minute,
@@ -229,7 +229,8 @@ def _follows(bars: MinuteBars) -> npt.NDArray[np.bool_]:
     """Whether the session before each one in the bars is the one before it on the exchange."""
     calendar = trading_calendar(bars.sessions[0], bars.sessions[-1])
     places = np.array([calendar.position(session) for session in bars.sessions])
-    return np.diff(places, prepend=-1) == 1
+    follows: npt.NDArray[np.bool_] = np.diff(places, prepend=-1) == 1
+    return follows
 
 
 def _check_numbers(bars: MinuteBars, usable: Int64s, dropped: dict[str, int], gap_days: Int64s) -> None:
@@ -271,7 +272,9 @@ def _mean_square(squares: Float64s) -> Float64s:
 
 def _minutes_of(parts: Float64s) -> Float64s:
     """Mean density over each minute, float64 (390,)."""
-    return np.diff(u_shape_integral(np.arange(_MINUTES + 1) / _MINUTES, _shape(parts))) * _MINUTES
+    edges = np.arange(_MINUTES + 1) / _MINUTES
+    minutes: Float64s = np.diff(u_shape_integral(edges, _shape(parts))) * _MINUTES
+    return minutes
 
 
 def _fitted(density: Float64s) -> Float64s:

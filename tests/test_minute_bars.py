@@ -55,26 +55,27 @@ def test_bars_of_two_sessions(tmp_path: Path) -> None:
     assert bars.left_out == {}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: "\ufeff" + text,
-        lambda text: text.replace("\n", "\r\n"),
-        lambda text: text.replace(HEADER, " DateTime , OPEN,High, low,Close,VOLUME"),
-        lambda text: text.replace(",", ", "),
-        lambda text: text.replace("2025-11-28 ", "2025-11-28T"),
-        lambda text: text.replace(":00,", ","),
-        lambda text: text.replace(":00,", ":00.000,"),
-        lambda text: text.replace("\n", "\n\n") + ",,,,,\n",
-        lambda text: text.replace(",100\n", ",many\n"),
-        lambda text: "\n".join(line.rpartition(",")[0] for line in text.splitlines()),
-        lambda text: "\n".join(f"{i},{line}" for i, line in enumerate(text.splitlines())),
-    ],
-    ids="bom crlf capitals blanks iso no-seconds fractions blank-lines volume no-volume more-columns".split(),
-)
-def test_ways_to_write_the_same(tmp_path: Path, change: Callable[[str], str]) -> None:
+SPELT: dict[str, Callable[[str], str]] = {
+    "byte order mark": lambda text: "\ufeff" + text,
+    "carriage returns": lambda text: text.replace("\n", "\r\n"),
+    "capitals": lambda text: text.replace(HEADER, " DateTime , OPEN,High, low,Close,VOLUME"),
+    "blanks": lambda text: text.replace(",", ", "),
+    "a T before the time": lambda text: text.replace("2025-11-28 ", "2025-11-28T"),
+    "no seconds": lambda text: text.replace(":00,", ","),
+    "fractions of seconds": lambda text: text.replace(":00,", ":00.000,"),
+    "blank lines": lambda text: text.replace("\n", "\n\n") + ",,,,,\n",
+    "no line end": lambda text: text.rstrip("\n"),
+    "quotation marks": lambda text: text.replace(",100\n", ',"1,000"\n').replace("680.5", '"680.5"'),
+    "any volume": lambda text: text.replace(",100\n", ",many\n"),
+    "no volume": lambda text: "\n".join(line.rpartition(",")[0] for line in text.splitlines()),
+    "more columns": lambda text: "\n".join(f"{i},{line}" for i, line in enumerate(text.splitlines())),
+}
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_ways_to_write_the_same(tmp_path: Path, name: str) -> None:
     plain = text_of(*ROWS)
-    assert same(read(tmp_path, change(plain)), read(tmp_path, plain))
+    assert same(read(tmp_path, SPELT[name](plain)), read(tmp_path, plain))
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
@@ -186,7 +187,12 @@ def test_every_kind_of_problem_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("none.csv", "no such file"), ("", "is a directory"), ("x" * 5000, "cannot be read"), ("a\0b", "cannot be read")],
+    [
+        ("none.csv", "no such file"),
+        ("", "is a directory"),
+        ("x" * 5000, "cannot be read"),
+        ("a\0b", "cannot be read"),
+    ],
     ids=["absent", "directory", "long", "zero"],
 )
 def test_bad_paths(tmp_path: Path, path: str, words: str) -> None:
