@@ -266,8 +266,9 @@ def _mean_square(squares: Float64s) -> Float64s:
     known = np.isfinite(squares)
     # no session may have a minute: it then counts as an average one
     sums, counts = np.where(known, squares, 0.0).sum(axis=0), known.sum(axis=0)
-    mean = np.where(counts > 0, sums / np.maximum(counts, 1), 1.0)
-    return mean / mean.mean()
+    mean: Float64s = np.where(counts > 0, sums / np.maximum(counts, 1), 1.0)
+    mean /= mean.mean()
+    return mean
 
 
 def _minutes_of(parts: Float64s) -> Float64s:
