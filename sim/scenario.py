@@ -62,6 +62,8 @@ LogSpread = Annotated[float, Field(ge=0, le=2)]
 Volatile = Annotated[float, Field(gt=0, le=5)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
+Density = Annotated[float, Field(ge=0, le=1e6)]
+DayPart = Annotated[float, Field(gt=0, le=10)]
 GroupWeight = Annotated[float, Field(ge=-1e3, le=1e3)]
 
 
@@ -86,6 +88,25 @@ class Market(ScenarioTable):
     sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
 
 
+class UShape(ScenarioTable):
+    """Variance density over the trading day, up to a factor, u ∈ [0, 1] from open to close:
+
+        base + open·e^(−u/open_fade) + close·e^(−(1−u)/close_fade).
+
+    Its default was fit to SPY minute bars, September 2025 to March 2026.
+
+    base : density all day long.
+    open, open_fade : what the open adds, and the part of the day over which it falls to 1/e.
+    close, close_fade : what the close adds, likewise backwards.
+    """
+
+    base: Density = 0.62
+    open: Density = 2.353
+    open_fade: DayPart = 0.150
+    close: Density = 1.666
+    close_fade: DayPart = 0.017
+
+
 class Volatility(ScenarioTable):
     """Variance of the fundamental: level, GJR-GARCH recursion, tails, and its share-out over a session.
 
@@ -97,6 +118,7 @@ class Volatility(ScenarioTable):
     overnight_share : share of a session's variance in its gap.
     steps_per_session : trading steps from open to close.
     intraday_shape : "flat", or "u" for more variance after the open and before the close.
+    u_shape : the U; None: the default of `UShape`.
     """
 
     annual: Volatile
@@ -109,6 +131,15 @@ class Volatility(ScenarioTable):
     overnight_share: Annotated[float, Field(ge=0, lt=1)] = 0.46
     steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
     intraday_shape: Literal["flat", "u"] = "u"
+    u_shape: UShape | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what scenarios of the default shape do not have, so that their hashes stay."""
+        data: dict[str, Any] = handler(self)
+        if self.u_shape is None:
+            data.pop("u_shape", None)
+        return data
 
 
 class Drift(ScenarioTable):

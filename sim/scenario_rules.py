@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ MAX_LADDER: Final = 64
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
 # inverse map outgrow any memory.
 SMALLEST_FEEDBACK: Final = 0.05
+# Densities count only relative to their average: a smaller one is no density but a slip.
+LEAST_DENSITY: Final = 1e-9
 
 
 def cross_field_problems(scenario: Any) -> list[Problem]:
@@ -25,6 +28,7 @@ def cross_field_problems(scenario: Any) -> list[Problem]:
     return [
         *_market(scenario.market),
         *_volatility(scenario.volatility),
+        *_u_shape(scenario.volatility),
         *_catalysts(scenario.catalyst),
         *_targets(scenario),
         *_levels(scenario),
@@ -85,6 +89,21 @@ def _volatility(volatility: Any) -> Iterator[Problem]:
             f"beta = 1 keeps the variance at annual = {shown(volatility.annual)}: it has no long run",
             "Try leaving it out, or beta below 1.",
         )
+
+
+def _u_shape(volatility: Any) -> Iterator[Problem]:
+    u_shape, shape = volatility.u_shape, volatility.intraday_shape
+    if not known(u_shape) or u_shape is None:
+        return
+    if known(shape) and shape != "u":
+        why = f"intraday_shape = {shown(shape)} has no such parts"
+        yield problem("volatility.u_shape", None, why, 'Try intraday_shape = "u", or leaving u_shape out.')
+    peaks = ((u_shape.open, u_shape.open_fade), (u_shape.close, u_shape.close_fade))
+    if known(u_shape.base, *peaks[0], *peaks[1]):
+        area = u_shape.base + sum(height * -fade * math.expm1(-1.0 / fade) for height, fade in peaks)
+        if area < LEAST_DENSITY:
+            why = f"the density is {area:.6g} on average, which leaves no variance to share out"
+            yield problem("volatility.u_shape", None, why, "Try base = 1.0.")
 
 
 def _catalysts(catalysts: Any) -> Iterator[Problem]:

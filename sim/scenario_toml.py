@@ -9,13 +9,14 @@ import tomli_w
 from pydantic import BaseModel
 
 from sim.book_rows import BookRows
-from sim.scenario import Scenario
+from sim.scenario import Scenario, UShape
 
 _NO_VALUE: Final = {
     "until": "none: sessions is given",
     "sessions": "none: until is given",
     "long_run_annual": "none: the same as annual",
     "tail_dof": "none: normal shocks",
+    "u_shape": "none: the default shape",
     "gex_bn": "none: contracts is given",
     "contracts": "none: gex_bn is given",
     "level": 'none: when = "never" has no level',
@@ -61,6 +62,8 @@ def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
             lines.append(f'# {key} =  (none: when = "{table.when}" counts no closes)')  # type: ignore[attr-defined]
         elif key == "outcomes":
             lines += [f"{key} = [", *(f"  {{ {', '.join(_inline(item))} }}," for item in value), "]"]
+        elif isinstance(value, UShape):
+            lines.append(f"{key} = {{ {', '.join(_inline(value))} }}")
         elif isinstance(value, BaseModel) or _has_tables(value):
             tables.append((key, value))
         elif key == "description" and "\n" in value and "\r" not in value:

@@ -18,17 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import InputError, Problem
-from sim.scenario import FIRST_DATE, LAST_DATE, MAX_SESSIONS, Scenario
+from sim.scenario import FIRST_DATE, LAST_DATE, MAX_SESSIONS, Scenario, UShape
 from sim.scenario_values import known, shown
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 _EPOCH: Final = dt.date(1970, 1, 1)
-# Variance density over the trading day, fit to SPY minute bars, September 2025 to March 2026.
-_U_BASE: Final = 0.62
-_U_OPEN: Final = (2.353, 0.150)
-_U_CLOSE: Final = (1.666, 0.017)
+_DEFAULT_U: Final = UShape()
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,29 +154,47 @@ def settlement_minute(calendar: TradingCalendar, expiry: dt.date, settlement: st
     return int(minutes[calendar.position(expiry)])
 
 
-def variance_shares(overnight_share: float, steps: int, shape: str) -> Float64s:
+def variance_shares(
+    overnight_share: float, steps: int, shape: str, u_shape: UShape | None = None
+) -> Float64s:
     """Shares of a session's variance, float64 (steps + 1,), the gap first, sum 1.
 
-    "flat" shares the trading day out equally; "u" in proportion to
-
-        ∫ 0.62 + 2.353·e^(−u/0.150) + 1.666·e^(−(1−u)/0.017) du    over each step's part of u ∈ [0, 1].
+    "flat" shares the trading day out equally; "u" in proportion to the integral of the `UShape` over each step's
+    part of u ∈ [0, 1].
 
     overnight_share : share of the gap, in [0, 1).
     steps : number of trading steps.
     shape : "flat" or "u".
+    u_shape : the U; None: its default.
     """
     edge = np.arange(steps + 1) / steps
     if shape == "flat":
         used = edge
     else:
-        (at_open, fade_open), (at_close, fade_close) = _U_OPEN, _U_CLOSE
-        integral = (
-            _U_BASE * edge
-            - at_open * fade_open * np.expm1(-edge / fade_open)
-            + at_close * fade_close * (np.exp(-(1.0 - edge) / fade_close) - math.exp(-1.0 / fade_close))
-        )
+        integral = u_shape_integral(edge, u_shape or _DEFAULT_U)
         used = integral / integral[-1]
-    return np.concatenate(([overnight_share], (1.0 - overnight_share) * np.diff(used)))
+    # what a density of nearly nothing adds may round to less than nothing
+    parts = np.maximum(np.diff(used), 0.0)
+    return np.concatenate(([overnight_share], (1.0 - overnight_share) * parts))
+
+
+def u_shape_integral(u: Float64s, shape: UShape) -> Float64s:
+    """Integral of a variance density from the open to each u, float64 like `u`.
+
+        base·u + open·open_fade·(1 − e^(−u/open_fade)) + close·close_fade·(e^(−(1−u)/close_fade) − e^(−1/close_fade))
+
+    u : parts of the trading day, in [0, 1].
+    """
+    # over a fade of nearly nothing u/fade is infinite, and its exponential zero
+    with np.errstate(over="ignore"):
+        after_open = -np.expm1(-u / shape.open_fade)
+        before_close = np.exp(-(1.0 - u) / shape.close_fade) - math.exp(-1.0 / shape.close_fade)
+    integral: Float64s = (
+        shape.base * u
+        + shape.open * shape.open_fade * after_open
+        + shape.close * shape.close_fade * before_close
+    )
+    return integral
 
 
 def build_time_grid(scenario: Scenario) -> TimeGrid:
@@ -201,7 +216,10 @@ def build_time_grid(scenario: Scenario) -> TimeGrid:
         close_minute=calendar.close_minute[start + 1 : stop],
         steps_per_session=volatility.steps_per_session,
         share=variance_shares(
-            volatility.overnight_share, volatility.steps_per_session, volatility.intraday_shape
+            volatility.overnight_share,
+            volatility.steps_per_session,
+            volatility.intraday_shape,
+            volatility.u_shape,
         ),
     )
 

@@ -151,6 +151,46 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"volatility.steps_per_session": 391},
         {"volatility.steps_per_session": "at most 390"},
     ),
+    "u shape a number": ({"volatility.u_shape": 5}, {"volatility.u_shape": "table is expected"}),
+    "u shape misspelt": ({"volatility.u_shape": {"bas": 1}}, {"volatility.u_shape.bas": "unknown key"}),
+    "u shape negative": (
+        {"volatility.u_shape": {"base": -0.1, "open": -1, "close": -1}},
+        {
+            "volatility.u_shape.base": "at least 0",
+            "volatility.u_shape.open": "at least 0",
+            "volatility.u_shape.close": "at least 0",
+        },
+    ),
+    "u shape without fades": (
+        {"volatility.u_shape": {"open_fade": 0, "close_fade": -0.1}},
+        {"volatility.u_shape.open_fade": "greater than 0", "volatility.u_shape.close_fade": "greater than 0"},
+    ),
+    "u shape fading too slowly": (
+        {"volatility.u_shape": {"open_fade": 10.1, "close_fade": 1e9}},
+        {"volatility.u_shape.open_fade": "at most 10", "volatility.u_shape.close_fade": "at most 10"},
+    ),
+    "u shape infinite": ({"volatility.u_shape": {"open": INF}}, {"volatility.u_shape.open": "finite"}),
+    "u shape a string": ({"volatility.u_shape": {"open": "1"}}, {"volatility.u_shape.open": "number is expected"}),
+    "u shape of nothing": (
+        {"volatility.u_shape": {"base": 0, "open": 0, "close": 0}},
+        {"volatility.u_shape": "no variance to share out"},
+    ),
+    "u shape of next to nothing": (
+        {"volatility.u_shape": {"base": 0, "open": 1, "open_fade": 1e-320, "close": 0}},
+        {"volatility.u_shape": "no variance to share out"},
+    ),
+    "u shape of a flat day": (
+        {"volatility.intraday_shape": "flat", "volatility.u_shape": {"base": 1.0}},
+        {"volatility.u_shape": 'intraday_shape = "flat"'},
+    ),
+    "u shape of a flat day and a broken part": (
+        {"volatility.intraday_shape": "flat", "volatility.u_shape": {"base": -1.0}},
+        {"volatility.u_shape.base": "at least 0", "volatility.u_shape": 'intraday_shape = "flat"'},
+    ),
+    "u shape beside an unknown shape": (
+        {"volatility.intraday_shape": "w", "volatility.u_shape": {"base": 1.0}},
+        {"volatility.intraday_shape": "'flat' or 'u'"},
+    ),
     "shape unknown": ({"volatility.intraday_shape": "v"}, {"volatility.intraday_shape": "'flat' or 'u'"}),
     "drift in percent": ({"drift.annual": 6}, {"drift.annual": "at most 5"}),
     # jumps and catalysts

@@ -31,6 +31,8 @@ ORDER = [
     "sim.quotedata",
     "sim.delayed_quotes",
     "sim.chain_files",
+    "sim.minute_bars",
+    "sim.fit_intraday",
     "sim.scenario_overrides",
     "sim.scenario_toml",
     "sim.scenarios",

@@ -46,6 +46,11 @@ def sample_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("catalyst[0].session=2026-02-12", {"catalyst[0].session": dt.date(2026, 2, 12)}),
         ("jumps={per_year=4, sd=0.01}", {"jumps": {"per_year": 4, "sd": 0.01}}),
         ("volatility.steps_per_session=26", {"volatility.steps_per_session": 26}),
+        ("volatility.u_shape.base=0.5", {"volatility.u_shape": {"base": 0.5}}),
+        (
+            "volatility.u_shape={base=1, open=0, open_fade=0.2, close=3, close_fade=0.05}",
+            {"volatility.u_shape": {"base": 1, "open": 0, "open_fade": 0.2, "close": 3, "close_fade": 0.05}},
+        ),
         ("dealers.impact_bp_per_bn=.6", {"dealers.impact_bp_per_bn": 0.6}),
         ("dealers.impact_bp_per_bn=2.", {"dealers.impact_bp_per_bn": 2.0}),
         ("drift.annual=-.5e-1", {"drift.annual": -0.05}),

@@ -16,6 +16,7 @@ from sim.scenario_toml import scenario_to_toml
 
 OPTIONAL = ("levels", "drift", "jumps", "catalyst", "dealers", "regime", "description")
 MINIMAL: dict[str, Any] = dict.fromkeys(OPTIONAL, DELETE)
+U_SHAPE = {"base": 0.5, "open": 3.25, "open_fade": 0.1, "close": 0.0, "close_fade": 10.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
     "minimal": MINIMAL,
@@ -27,6 +28,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "numbers with many digits": {"market.spot": 6941.810000000001, "targets.upper": 0.1 + 7000.2},
     "normal shocks": {"volatility.tail_dof": DELETE, "volatility.long_run_annual": DELETE},
     "no regimes": {"regime": []},
+    "own u shape": {"volatility.u_shape": U_SHAPE},
+    "part of a u shape": {"volatility.u_shape": {"base": 1, "open_fade": 1e-05}},
+    "u shape of defaults": {"volatility.u_shape": {}},
     "empty weights": {"regime[0].weights": {}},
 }
 
@@ -72,6 +76,15 @@ def test_defaults_and_absent_values_are_marked() -> None:
     assert "m_floor = 0.2  # default" in lines
     assert "overnight_share = 0.46" in lines
     assert "# sessions =  (none: until is given)" in lines
+
+
+def test_u_shape_is_one_line() -> None:
+    absent = scenario_to_toml(Scenario.model_validate(sample())).splitlines()
+    assert "# u_shape =  (none: the default shape)" in absent
+    stated = scenario_to_toml(Scenario.model_validate(sample({"volatility.u_shape": U_SHAPE}))).splitlines()
+    line = "u_shape = { base = 0.5, open = 3.25, open_fade = 0.1, close = 0.0, close_fade = 10.0 }"
+    assert line in stated
+    assert stated.index(line) == stated.index('intraday_shape = "u"') + 1
 
 
 def test_absent_values_of_a_regime() -> None:

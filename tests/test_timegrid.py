@@ -18,13 +18,15 @@ from sample_scenario import DELETE, sample
 from scipy.integrate import quad
 
 from sim.errors import InputError
-from sim.scenario import Scenario
+from sim.scenario import Scenario, UShape
+from sim.scenario_file import load_scenario, scenario_hash
 from sim.timegrid import (
     TimeGrid,
     build_time_grid,
     calendar_problems,
     settlement_minute,
     trading_calendar,
+    u_shape_integral,
     variance_shares,
 )
 
@@ -73,8 +75,6 @@ def test_siege_sessions() -> None:
 @pytest.mark.skipif(not SHARED.exists(), reason="reference cases are not beside this checkout")
 @pytest.mark.parametrize("case", ["article", "flat", "gaps", "permanent"])
 def test_reference_sessions(case: str) -> None:
-    from sim.scenario_file import load_scenario
-
     cases = SHARED / "reference" / "cases"
     dates = json.loads((cases / f"{case}.json").read_text())["sessions"]
     built = build_time_grid(load_scenario(cases / f"{case}.toml"))
@@ -173,6 +173,74 @@ def test_u_shares_by_quadrature(steps: int) -> None:
     parts = [quad(u_density, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(edges)]
     np.testing.assert_allclose(shares[1:], 0.54 * np.array(parts) / sum(parts), rtol=1e-9)
     assert shares[0] == 0.46
+
+
+U_SHAPES = {
+    "default": UShape(),
+    "steep": UShape(base=0.1, open=50.0, open_fade=0.01, close=20.0, close_fade=0.002),
+    "slow": UShape(base=0.0, open=1.0, open_fade=10.0, close=2.0, close_fade=10.0),
+    "flat": UShape(base=3.0, open=0.0, close=0.0),
+    "at the close alone": UShape(base=0.0, open=0.0, close=1.0, close_fade=0.5),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 7, 13, 390])
+@pytest.mark.parametrize("name", U_SHAPES)
+def test_shares_of_an_own_u_by_quadrature(name: str, steps: int) -> None:
+    shape = U_SHAPES[name]
+
+    def density(u: float) -> float:
+        after_open, before_close = np.exp(-u / shape.open_fade), np.exp(-(1 - u) / shape.close_fade)
+        return float(shape.base + shape.open * after_open + shape.close * before_close)
+
+    edges = np.arange(steps + 1) / steps
+    peaks = [shape.open_fade, 1 - shape.close_fade]
+    parts = [
+        quad(density, a, b, points=[p for p in peaks if a < p < b] or None, epsabs=1e-13, limit=200)[0]
+        for a, b in itertools.pairwise(edges)
+    ]
+    np.testing.assert_allclose(np.diff(u_shape_integral(edges, shape)), parts, rtol=1e-7, atol=1e-13)
+    shares = variance_shares(0.3, steps, "u", shape)
+    np.testing.assert_allclose(shares[1:], 0.7 * np.array(parts) / sum(parts), rtol=1e-7)
+    assert shares[0] == 0.3
+    assert abs(shares.sum() - 1) < 1e-12
+
+
+def test_default_u_is_the_absent_one() -> None:
+    np.testing.assert_array_equal(variance_shares(0.46, 390, "u", UShape()), variance_shares(0.46, 390, "u"))
+    np.testing.assert_array_equal(grid({"volatility.u_shape": {}}).share, grid().share)
+
+
+def test_time_grid_has_the_scenario_s_own_u() -> None:
+    own = {"base": 1.0, "open": 9.0, "open_fade": 0.05, "close": 0.0, "close_fade": 1.0}
+    built = grid({"volatility.u_shape": own})
+    np.testing.assert_array_equal(built.share, variance_shares(0.46, 13, "u", UShape(**own)))
+    assert built.share[1] > 1.5 * grid().share[1] > built.share[13]
+
+
+part = st.floats(1e-12, 10)
+height = st.floats(0, 1e6)
+
+
+@given(st.floats(0, 0.999), st.integers(1, 390), st.tuples(st.floats(1e-6, 1e6), height, part, height, part))
+@settings(max_examples=60, deadline=None)
+def test_shares_of_any_u_sum_to_one(overnight: float, steps: int, parts: tuple[float, ...]) -> None:
+    shape = UShape(**dict(zip(UShape.model_fields, parts, strict=True)))
+    shares = variance_shares(overnight, steps, "u", shape)
+    assert shares.shape == (steps + 1,)
+    assert np.all(shares >= 0)
+    assert abs(shares.sum() - 1) < 1e-12
+
+
+def test_scenarios_without_the_key_are_what_they_were() -> None:
+    """Their hash is in the folders of batches, where a changed one would mean a scenario run anew."""
+    siege = load_scenario("siege-of-7000")
+    assert scenario_hash(siege) == "de4887f4f58f85cb6dbf24187ff9488842dc20a2baa8d144f1b27d587b2bd66c"
+    assert "u_shape" not in siege.model_dump()["volatility"]
+    own = load_scenario("siege-of-7000", ["volatility.u_shape.base=0.5"])
+    assert own.volatility.u_shape == UShape(base=0.5)
+    assert own.model_dump(mode="json")["volatility"]["u_shape"]["base"] == 0.5
+    assert scenario_hash(own) != scenario_hash(siege)
 
 
 def test_u_shares_of_thirteen_steps() -> None:

@@ -1,0 +1,292 @@
+"""Minute bars of a stock or an index: CSV text, read and checked as a whole.
+
+Columns are `datetime`, `open`, `high`, `low` and `close`, in capitals or not and in any order; others, the volume
+among them, are ignored. A time is New York's, at the start of its minute: 2026-02-10 09:30:00. Sessions, early closes
+included, are the exchange calendar's.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sim.errors import InputError, Problem
+from sim.scenario_values import shown
+from sim.timegrid import trading_calendar
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+MOST_BYTES: Final = 200_000_000
+PRICES: Final = ("open", "high", "low", "close")
+COLUMNS: Final = ("datetime", *PRICES)
+# Lines named for each thing wrong with a column.
+LINES_NAMED: Final = 3
+
+NO_SESSION: Final = "on days without trading"
+OFF_HOURS: Final = "outside the regular session"
+REPEATED: Final = "repeated word for word"
+
+_HINT: Final = "Try minute bars as CSV with the columns datetime, open, high, low, close."
+_TIME_HINT: Final = "Try it as 2026-02-10 09:30:00, New York time."
+_TIME: Final = r"^(\d{4}-\d{2}-\d{2})[ T]+(\d{2}):(\d{2})(?::(\d{2})(?:\.0+)?)?$"
+_ZONED: Final = r"^\d{4}-\d{2}-\d{2}[ T]+\d{2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
+
+
+@dataclass(frozen=True, eq=False)
+class MinuteBars:
+    """Bars of regular sessions, ascending; n bars of m sessions.
+
+    source : name of the file, without folders.
+    sessions : the m sessions that have bars.
+    length : int64 (m,), minutes from open to close, fewer where a session closed early.
+    session : int64 (n,), index of each bar's session.
+    minute : int64 (n,), minutes from the open to the bar's start, from 0 to its session's length − 1.
+    open, high, low, close : float64 (n,), prices > 0.
+    left_out : bars of the file that are not among these, by the reason.
+    out_of_order : bars that stood in the file after a later one.
+    missing : minutes of the sessions that have no bar.
+    absent : sessions between the first and the last that have no bar at all.
+    """
+
+    source: str
+    sessions: tuple[dt.date, ...]
+    length: Int64s
+    session: Int64s
+    minute: Int64s
+    open: Float64s
+    high: Float64s
+    low: Float64s
+    close: Float64s
+    left_out: dict[str, int]
+    out_of_order: int
+    missing: int
+    absent: int
+
+    def __len__(self) -> int:
+        """Return the number of bars."""
+        return len(self.session)
+
+
+def read_minute_bars(path: str | os.PathLike[str]) -> MinuteBars:
+    """Minute bars of the regular sessions in a file.
+
+    Bars outside a session and repeated ones are left out and counted, those out of order put in order and counted.
+    Only bars inside a session are checked.
+
+    Limit: bars in another time zone look like bars with hours missing, or like others' if they never pause.
+
+    Errors: `InputError` with every kind of problem and the lines it is on.
+    """
+    name = os.fspath(path)
+    where = name if name.isprintable() and name else shown(name)
+    return _Checked(_table(path, where), where).bars(Path(name).name)
+
+
+def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:
+    """Cells of the columns as text, one row a bar; the index is the line in the file."""
+    text = _text(_content(path, where), where)
+    if text.lstrip()[:1] == "<":
+        raise _refused(where, "is a web page, not a table", _HINT)
+    try:
+        table = pd.read_csv(
+            io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
+        )
+    except pd.errors.EmptyDataError as error:
+        raise _refused(where, "has no header in its first line", _HINT) from error
+    except (pd.errors.ParserError, ValueError) as error:
+        raise _refused(where, f"is no CSV table: {' '.join(str(error).split())}", _HINT) from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise _refused(where, "its rows have more cells than its first line", "Try a comma less in each row.")
+    if len(table) + 1 != len(text.splitlines()):
+        raise _refused(where, "a quotation mark spans lines, and so hides them", "Try the file without such marks.")
+    names = [str(column).strip().lower() for column in table.columns]
+    missing = [column for column in COLUMNS if column not in names]
+    # pandas numbers columns of the same name, "open.1"
+    twice = [column for column in COLUMNS if names.count(column) > 1 or f"{column}.1" in names]
+    if missing or twice:
+        flaws = [f"no column {', '.join(missing)}"] if missing else []
+        flaws += [f"more than one column {', '.join(twice)}"] if twice else []
+        raise _refused(f"{where}, line 1", f"the header has {'; '.join(flaws)}", _HINT)
+    table.columns = pd.Index(names)
+    table.index = pd.RangeIndex(2, len(table) + 2)
+    # a row without enough cells has no text in those it lacks
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    rows: pd.DataFrame = table.loc[(table != "").any(axis=1), list(COLUMNS)]
+    if rows.empty:
+        raise _refused(where, "has no bars: nothing follows the header", _HINT)
+    return rows
+
+
+class _Checked:
+    """Rows of a file of minute bars and what is wrong with them."""
+
+    def __init__(self, table: pd.DataFrame, where: str):
+        self.table, self.where = table, where
+        self.problems: list[Problem] = []
+        self.left_out: dict[str, int] = {}
+
+    def bars(self, source: str) -> MinuteBars:
+        """Return the bars, or raise every problem."""
+        day, clock = self._times()
+        calendar = trading_calendar()
+        place = np.minimum(np.searchsorted(calendar.days, day), len(calendar.days) - 1)
+        opening = _wall_clock(calendar.open_minute[place])
+        length = calendar.close_minute[place] - calendar.open_minute[place]
+        minute = clock - opening
+        traded = calendar.days[place] == day
+        inside = traded & (minute >= 0) & (minute < length)
+        self._check_stamps(place, minute, length, traded)
+        self._leave_out(NO_SESSION, ~traded)
+        self._leave_out(OFF_HOURS, traded & ~inside)
+        if not inside.any():
+            why = "no bar lies in a regular session of the New York Stock Exchange"
+            raise _refused(self.where, why, "Try bars from 09:30 to 16:00, New York time.")
+        self.table, place, minute = self.table[inside], place[inside], minute[inside]
+        prices = self._prices()
+        if self.problems:
+            raise InputError(self.problems)
+
+        instant = place * 1440 + minute
+        out_of_order = int(np.count_nonzero(instant < np.maximum.accumulate(instant)))
+        order = np.argsort(instant, kind="stable")
+        kept = order[self._first_of_each(instant[order], prices[order], order)]
+        days, session = np.unique(place[kept], return_inverse=True)
+        lengths = calendar.close_minute[days] - calendar.open_minute[days]
+        return MinuteBars(
+            source=source if source.isprintable() else shown(source)[1:-1],
+            sessions=tuple(calendar.session(int(index)) for index in days),
+            length=lengths,
+            session=session.astype(np.int64),
+            minute=minute[kept],
+            open=prices[kept, 0],
+            high=prices[kept, 1],
+            low=prices[kept, 2],
+            close=prices[kept, 3],
+            left_out=self.left_out,
+            out_of_order=out_of_order,
+            missing=int(lengths.sum()) - len(kept),
+            absent=int(days[-1] - days[0] + 1 - len(days)),
+        )
+
+    def _times(self) -> tuple[Int64s, Int64s]:
+        """Days since 1970-01-01 and minutes since midnight of each row's time."""
+        cells = self.table["datetime"]
+        parts = cells.str.extract(_TIME)
+        date = pd.to_datetime(parts[0], format="%Y-%m-%d", errors="coerce")
+        hour, minute = (pd.to_numeric(parts[column], errors="coerce").to_numpy(np.float64) for column in (1, 2))
+        wrong = date.isna().to_numpy() | ~((hour < 24) & (minute < 60))
+        zoned = wrong & cells.str.match(_ZONED).to_numpy(np.bool_)
+        self._refuse("datetime", zoned, "states a zone, but New York time without one is expected", _TIME_HINT)
+        self._refuse("datetime", wrong & ~zoned, "is no date and time", _TIME_HINT)
+        odd = ~wrong & ~parts[3].isin(["00"]).to_numpy() & parts[3].notna().to_numpy()
+        self._refuse("datetime", odd, "is no whole minute", "Try bars of a minute, or of whole minutes.")
+        if self.problems:
+            raise InputError(self.problems)
+        days = date.to_numpy().astype("datetime64[D]").astype(np.int64)
+        return days, (60 * hour + minute).astype(np.int64)
+
+    def _check_stamps(self, place: Int64s, minute: Int64s, length: Int64s, traded: Flags) -> None:
+        starts = set(place[traded & (minute == 0)].tolist())
+        ends = set(place[traded & (minute == length)].tolist())
+        if len(ends - starts) > len(starts):
+            why = "its bars carry the time of their end: many sessions have one at the close, none at the open"
+            raise _refused(self.where, why, "Try times a minute earlier.")
+
+    def _prices(self) -> Float64s:
+        """Open, high, low and close, float64 (n, 4)."""
+        prices = np.empty((len(self.table), len(PRICES)))
+        for column, name in enumerate(PRICES):
+            values = pd.to_numeric(self.table[name], errors="coerce").to_numpy(dtype=np.float64)
+            finite = np.isfinite(values)
+            self._refuse(name, ~finite, "is no number", "Try a plain number such as 692.09.")
+            self._refuse(name, finite & ~(values > 0), "is no price above 0", "Try leaving the row out.")
+            prices[:, column] = values
+        opening, high, low, close = prices.T
+        sound = np.all(np.isfinite(prices) & (prices > 0), axis=1)
+        crossed = sound & (high < low)
+        self._refuse("high", crossed, "is below the bar's low", "Try leaving the row out.")
+        for name, values in (("open", opening), ("close", close)):
+            outside = sound & ~crossed & ~((low <= values) & (values <= high))
+            self._refuse(name, outside, "is not between the bar's low and high", "Try leaving the row out.")
+        return prices
+
+    def _first_of_each(self, instant: Int64s, prices: Float64s, row: Int64s) -> Flags:
+        """Which rows, ordered in time, are the first of their minute; refused where another has other prices."""
+        again = np.concatenate(([False], instant[1:] == instant[:-1]))
+        contradicts = again.copy()
+        contradicts[1:] &= np.any(prices[1:] != prices[:-1], axis=1)
+        if contradicts.any():
+            rows = np.zeros(len(row), dtype=np.bool_)
+            rows[row[contradicts]] = True
+            self._refuse("datetime", rows, "has another bar with other prices", "Try leaving one of them out.")
+            raise InputError(self.problems)
+        self._leave_out(REPEATED, again)
+        return ~again
+
+    def _leave_out(self, reason: str, rows: Flags) -> None:
+        count = int(np.count_nonzero(rows))
+        if count:
+            self.left_out[reason] = count
+
+    def _refuse(self, name: str, wrong: Flags, why: str, hint: str) -> None:
+        """Note the first lines with a problem, and how many there are."""
+        lines = self.table.index[wrong]
+        if not len(lines):
+            return
+        cell = self.table[name][wrong].iloc[0]
+        named = ", ".join(str(line) for line in lines[:LINES_NAMED])
+        more = f" and {len(lines) - LINES_NAMED:,} more" if len(lines) > LINES_NAMED else ""
+        place = f"{self.where}, line{'s' if len(lines) > 1 else ''} {named}{more}"
+        self.problems.append(Problem(place, name, shown(cell), why, hint))
+
+
+def _wall_clock(instant: Int64s) -> Int64s:
+    """Minutes since midnight in New York of instants, minutes since 1970-01-01T00:00 UTC."""
+    distinct, inverse = np.unique(instant, return_inverse=True)
+    local: Any = pd.to_datetime(distinct * 60, unit="s", utc=True).tz_convert("America/New_York")
+    minutes: Int64s = (60 * local.hour + local.minute).to_numpy(dtype=np.int64)[inverse]
+    return minutes
+
+
+def _content(path: str | os.PathLike[str], where: str) -> bytes:
+    try:
+        if Path(path).is_dir():
+            raise _refused(where, "is a directory, not a file of minute bars", "Try a file inside it.")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise _refused(where, "no such file", "Try a path that exists.") from error
+    except PermissionError as error:
+        raise _refused(where, "may not be read", "Try giving yourself permission to read it.") from error
+    except (OSError, ValueError) as error:
+        why = f"cannot be read: {getattr(error, 'strerror', None) or 'no readable path'}"
+        raise _refused(where, why, "Try another path.") from error
+    if len(content) > MOST_BYTES:
+        raise _refused(where, "is larger than 200 MB, no file of minute bars", "Try fewer years.")
+    return content
+
+
+def _text(content: bytes, where: str) -> str:
+    if b"\0" in content or content.startswith((b"PK\x03\x04", b"\x1f\x8b", b"%PDF")):
+        raise _refused(where, "is a binary file, not text", _HINT)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refused(where, "is not UTF-8 text", "Try saving it as UTF-8.") from error
+    if not text.strip():
+        raise _refused(where, "is empty", _HINT)
+    return text
+
+
+def _refused(where: str, why: str, hint: str) -> InputError:
+    return InputError([Problem(where, "", "", why, hint)])
