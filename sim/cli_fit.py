@@ -81,6 +81,48 @@ def volatility(
 
 
 @fit.command()
+@click.argument("minutes", type=FILE)
+@click.option("--resamples", type=click.IntRange(20, 100_000), default=200, show_default=True, help="For the errors.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the resamples.")
+@fit_options
+def intraday(
+    minutes: Path,
+    *,
+    resamples: int,
+    seed: int,
+    as_of: dt.datetime | None,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Overnight share and U-shape of a session's variance from minute bars.
+
+    MINUTES is a CSV file with the columns datetime (New York), open, high, low and close.
+    """
+    _prepare(out, overwrite)
+    from sim.fit_intraday import fit_intraday
+    from sim.minute_bars import read_minute_bars, until
+
+    bars = read_minute_bars(minutes)
+    found = fit_intraday(bars if as_of is None else until(bars, as_of.date()), resamples=resamples, seed=seed)
+    error = f"standard error {found.overnight_share_error:.2g}"
+    comments = [
+        f"Variance within sessions: {found.sessions} sessions of {found.source}, {found.first} to {found.last}.",
+        f"overnight_share {found.overnight_share:.3f}, {error}. The shape's integral over the day is 1.",
+    ]
+    metadata = {"kind": "intraday", **found.metadata()}
+    text = _fragment(comments, found.scenario_keys(), metadata)
+
+    def show() -> None:
+        from sim.fit_report import print_intraday
+        from sim.report import Terminal
+
+        print_intraday(found, Terminal())
+
+    _answer(metadata, found.scenario_keys(), text, out, as_json, show)
+
+
+@fit.command()
 @click.argument("dix", type=FILE)
 @click.argument("ohlc", type=FILE)
 @click.argument("vix", type=FILE)

@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.report import new_table, plural, print_view
+from sim.scenario import UShape, Volatility
 
 if TYPE_CHECKING:
     from sim.fit_impact import ImpactFit
+    from sim.fit_intraday import IntradayFit
     from sim.fit_volatility import VolatilityFit
 
 LETTERS = {"omega": "ω", "alpha": "α", "gamma": "γ", "beta": "β", "tail_dof": "ν", "mean": "μ"}
@@ -49,6 +51,44 @@ def print_volatility(fit: VolatilityFit, console: Console) -> None:
     console.print(Text(f"log-likelihood {fit.log_likelihood:,.2f}", "dim"))
     for warning in fit.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def print_intraday(fit: IntradayFit, console: Console) -> None:
+    """Print a fit of the variance within sessions."""
+    used = f"{plural(fit.sessions, 'session')}, {fit.first} to {fit.last}"
+    console.print(Text(f"{fit.source}: {used}", "bold"))
+    counts = [f"{plural(count, 'session')} that {reason}" for reason, count in fit.dropped.items()]
+    counts += [f"{plural(count, 'bar')} {reason}" for reason, count in fit.bars_left_out.items()]
+    lacks = ((fit.minutes_missing, "minute"), (fit.sessions_absent, "session"))
+    missing = [plural(count, noun) for count, noun in lacks if count]
+    if counts:
+        console.print(Text(f"left out: {', '.join(counts)}", "dim"))
+    if missing:
+        console.print(Text(f"missing: {', '.join(missing)}", "dim"))
+    console.print()
+    table = new_table()
+    table.add_column("variance of a session", no_wrap=True)
+    for heading in ("estimate", "std error", "built in"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    usual = Volatility.model_fields["overnight_share"].default
+    table.add_row("overnight_share", f"{fit.overnight_share:.3f}", f"{fit.overnight_share_error:.3f}", f"{usual:g}")
+    built_in = UShape()
+    for name, error in fit.u_shape_error.items():
+        found, usual = getattr(fit.u_shape, name), getattr(built_in, name)
+        table.add_row(f"u_shape.{name}", f"{found:.4f}", f"{error:.4f}", f"{usual:g}")
+    print_view(table, console)
+    console.print()
+    console.print(
+        Text(
+            "density of the variance over the day, u from 0 to 1: base + open·e^(−u/open_fade) + "
+            f"close·e^(−(1−u)/close_fade). Errors: {fit.resamples:,} resamples of sessions; "
+            f"{plural(fit.winsorised, 'extreme move')} cut.",
+            "dim",
+        )
+    )
+    for name in fit.at_limit:
+        told = f"{name} lies at the limit of what can be told apart"
+        console.print(Text.assemble(("warning: ", "bold yellow"), told))
 
 
 def print_impact(fit: ImpactFit, console: Console) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +90,29 @@ def read_minute_bars(path: str | os.PathLike[str]) -> MinuteBars:
     name = os.fspath(path)
     where = name if name.isprintable() and name else shown(name)
     return _Checked(_table(path, where), where).bars(Path(name).name)
+
+
+def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
+    """Bars of the sessions up to and including a day; what is counted of the whole file stays.
+
+    Errors: `InputError` if there is none.
+    """
+    kept = sum(session <= day for session in bars.sessions)
+    if not kept:
+        why = f"its first session is {bars.sessions[0]}"
+        raise InputError([Problem(bars.source, "--as-of", str(day), why, "Try a later --as-of.")])
+    first, last = bars.sessions[0], bars.sessions[kept - 1]
+    among = bars.session < kept
+    length = bars.length[:kept]
+    calendar = trading_calendar(first, last)
+    return replace(
+        bars,
+        sessions=bars.sessions[:kept],
+        length=length,
+        **{name: getattr(bars, name)[among] for name in ("session", "minute", "open", "high", "low", "close")},
+        missing=int(length.sum()) - int(among.sum()),
+        absent=len(calendar.days) - kept,
+    )
 
 
 def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def test_defaults(asked: list[dict[str, Any]]) -> None:
         "max_paths": None,
         "progress": None,
         "where": "siege-of-7000",
+        "notes": (),
     }
 
 

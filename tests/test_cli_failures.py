@@ -199,7 +199,7 @@ def test_former_results_that_cannot_be_removed_are_no_reason_to_write_twice(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert gammawall("run", "--out", "x").exit_code == 0
-    monkeypatch.setattr("sim.results._remove_result", lambda _: False)
+    monkeypatch.setattr("sim.results._remove_result", lambda *_: False)
     done = gammawall("run", "--out", "x", "--overwrite")
     assert done.exit_code == 1
     assert "the new results are in place" in done.stderr

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from cli_runner import gammawall, stand_in_for_simulate
 from sample_days import gjr_returns, write_closes, write_impact_files
+from sample_minutes import sample_minutes, write_minutes
 
 from sim.fragments import read_fragment
+from sim.scenario import UShape
 
 
 @pytest.fixture
@@ -69,6 +71,28 @@ def test_documents(folder: Path) -> None:
     impact = json.loads(gammawall(*IMPACT, "--json").stdout)
     assert impact["k_low"] < impact["k"] < impact["k_high"]
     assert len(impact["k_of_others"]) == 4
+
+
+def test_minutes_are_fitted_up_to_a_day(folder: Path) -> None:
+    write_minutes(sample_minutes(42, 0.4, UShape(), seed=3), folder / "minutes.csv")
+    done = gammawall("fit", "intraday", "minutes.csv", "--resamples", "20", "--out", "intraday.toml")
+    assert done.exit_code == 0, done.output
+    for part in ("overnight_share", "u_shape.open_fade", "built in", " sessions, 2025-01-02"):
+        assert part in done.stdout
+    fragment = read_fragment(folder / "intraday.toml")
+    assert fragment.fit["kind"] == "intraday"
+    assert set(fragment.keys["volatility"]) == {"overnight_share", "intraday_shape", "u_shape"}
+    shown = gammawall("scenario", "show", "siege-of-7000", "--with", "intraday.toml")
+    assert "u_shape = {" in shown.stdout
+    whole = json.loads(gammawall("fit", "intraday", "minutes.csv", "--resamples", "20", "--json").stdout)
+    early = json.loads(
+        gammawall("fit", "intraday", "minutes.csv", "--resamples", "20", "--json", "--as-of", whole["last"]).stdout
+    )
+    assert early["sessions"] == whole["sessions"] >= 40
+    assert early["overnight_share_error"] == whole["overnight_share_error"]
+    refused = gammawall("fit", "intraday", "minutes.csv", "--as-of", "2001-01-01")
+    assert refused.exit_code == 2
+    assert "its first session is" in refused.output
 
 
 @pytest.mark.parametrize(
