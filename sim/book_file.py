@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,22 @@ import numpy as np
 
 from sim.book_rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
+from sim.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
 from sim.scenario_values import shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS: Final = 200_000
-MOST_BYTES: Final = 100_000_000
 MOST_GROUPS: Final = 64
-# Rows named for each thing wrong with a column.
-ROWS_NAMED: Final = 3
 _GROUP: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_EXAMPLE: Final = "Try gammawall book CHAIN, which writes such a file."
+_KIND: Final = InputKind(
+    "book file",
+    100_000_000,
+    "Try gammawall book CHAIN, which writes such a file.",
+    "Try the book.csv inside it.",
+    "Try gammawall book CHAIN, which writes such a file.",
+)
 _RANGES: Final = {
     "strike": (0.0, 1e7, "a strike is above 0, at most 1e7"),
     "iv": (0.01, 5.0, "a volatility lies between 0.01 and 5"),
@@ -43,7 +48,7 @@ def read_book(path: Path, stated: str) -> BookRows:
     ------
     InputError : with every kind of problem of the file; its place is the file.
     """
-    where = stated if stated.isprintable() and stated else shown(stated)
+    where = place_name(stated)
     table = _table(path, where)
     problems = list(_column_problems(table, where))
     if problems:
@@ -71,61 +76,31 @@ def book_table(rows: BookRows) -> pd.DataFrame:
 
 def _table(path: Path, where: str) -> pd.DataFrame:
     """Cells of the file as text, one row a position; the index is the line of a CSV file, the row of another."""
-    import pandas as pd
-
-    try:
-        if path.is_dir():
-            raise _refused(where, "is a folder, not a book file", "Try the book.csv inside it.")
-        if path.stat().st_size > MOST_BYTES:
-            raise _refused(where, "is larger than 100 MB, no book file", "Try the right file.")
-        if path.suffix.lower() in (".parquet", ".pq"):
-            table = _parquet(path, where)
-            table.index = pd.RangeIndex(1, len(table) + 1)
-        else:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                table = pd.read_csv(
-                    file, dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
-                )
-            if not isinstance(table.index, pd.RangeIndex):
-                raise _refused(where, "its rows have more cells than its first line", "Try a comma less in each row.")
-            table.index = pd.RangeIndex(2, len(table) + 2)
-            table = table[(table != "").any(axis=1)]
-    except FileNotFoundError as error:
-        raise _refused(where, "no such book file", _EXAMPLE) from error
-    except PermissionError as error:
-        raise _refused(where, "may not be read", "Try giving yourself permission to read it.") from error
-    except UnicodeDecodeError as error:
-        raise _refused(where, "is not UTF-8 text", "Try saving it as UTF-8.") from error
-    except pd.errors.EmptyDataError as error:
-        raise _refused(where, "is empty", _EXAMPLE) from error
-    except pd.errors.ParserError as error:
-        detail = " ".join(str(error).split())
-        raise _refused(where, f"is no CSV table: {detail}", _EXAMPLE) from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no readable path"
-        raise _refused(where, f"cannot be read: {why}", "Try another path.") from error
+    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
     if not len(table):
-        raise _refused(where, "has no positions", _EXAMPLE)
+        raise file_refusal(where, "has no positions", _KIND.hint)
     if len(table) > MOST_ROWS:
-        raise _refused(where, f"has {len(table):,} positions, at most {MOST_ROWS:,} are possible", "Try fewer rows.")
+        why = f"has {len(table):,} positions, at most {MOST_ROWS:,} are possible"
+        raise file_refusal(where, why, "Try fewer rows.")
     return table
 
 
 def _parquet(path: Path, where: str) -> pd.DataFrame:
     import pandas as pd
 
+    content = io.BytesIO(file_bytes(path, where, _KIND))
     try:
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(content)
     except ImportError as error:
         hint = "Try pip install 'gammawall-sim[parquet]', or a CSV file."
-        raise _refused(where, "needs pyarrow to be read", hint) from error
-    except OSError:
-        raise
+        raise file_refusal(where, "needs pyarrow to be read", hint) from error
     except Exception as error:  # pyarrow has many
-        raise _refused(where, "is no Parquet file", "Try the right file, or CSV.") from error
+        raise file_refusal(where, "is no Parquet file", "Try the right file, or CSV.") from error
     for name in table:
         if pd.api.types.is_datetime64_any_dtype(table[name]):
             table[name] = table[name].dt.strftime("%Y-%m-%d")
+    table.index = pd.RangeIndex(1, len(table) + 1)
     return table.astype(str)
 
 
@@ -135,7 +110,7 @@ def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
     unknown = [name for name in names if name not in (*COLUMNS, *OPTIONAL)]
     if missing:
         why = f"is missing, like every other of {', '.join(missing[1:])}" if missing[1:] else "is missing"
-        yield Problem(where, f"column {missing[0]}", "", why, _EXAMPLE)
+        yield Problem(where, f"column {missing[0]}", "", why, _KIND.hint)
     if unknown:
         known = ", ".join((*COLUMNS, *OPTIONAL))
         yield Problem(where, f"column {shown(unknown[0])}", "", "is no column of a book", f"Columns are {known}.")
@@ -145,7 +120,7 @@ class _Checked:
     """Columns of a book file and what is wrong with them."""
 
     def __init__(self, table: pd.DataFrame, where: str):
-        self.table, self.where = table.apply(lambda column: column.str.strip()), where
+        self.table, self.where = table, where
         self.problems: list[Problem] = []
 
     def rows(self, stated: str) -> BookRows:
@@ -194,16 +169,4 @@ class _Checked:
         return tuple(names), codes.astype(np.int32)
 
     def _refuse(self, name: str, wrong: Any, why: str, hint: str) -> None:
-        """Note the first rows with a problem, and how many there are."""
-        lines = self.table.index[wrong]
-        if not len(lines):
-            return
-        cells = self.table[name][wrong]
-        named = ", ".join(str(line) for line in lines[:ROWS_NAMED])
-        more = f" and {len(lines) - ROWS_NAMED:,} more" if len(lines) > ROWS_NAMED else ""
-        place = f"{self.where}, row{'s' if len(lines) > 1 else ''} {named}{more}"
-        self.problems.append(Problem(place, name, shown(cells.iloc[0]), why, hint))
-
-
-def _refused(where: str, why: str, hint: str) -> InputError:
-    return InputError([Problem(where, "", "", why, hint)])
+        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, "row")

@@ -13,12 +13,12 @@ import pandas as pd
 
 from sim.delayed_quotes import read_delayed_quotes
 from sim.errors import InputError, Problem
+from sim.input_files import InputKind, file_bytes, file_refusal, place_name
 from sim.option_chain import OptionChain, judged_options
 from sim.quote_time import AS_OF_HINT, checked_quote_time
 from sim.quotedata import SPOT_HINT, is_quotedata, read_quotedata
 from sim.scenario_values import shown
 
-MAX_BYTES: Final = 200_000_000
 # Quotes of a weekend or a holiday may still list what expired on the session before.
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
 _NO_TEXT: Final = (
@@ -28,7 +28,9 @@ _NO_TEXT: Final = (
     (b"\x1f\x8b", "is compressed by gzip"),
     (b"%PDF", "is a PDF document"),
 )
-_HINT: Final = "Try Cboe's quotedata CSV or delayed-quotes JSON as it was downloaded."
+_KIND: Final = InputKind(
+    "option chain", 200_000_000, "Try Cboe's quotedata CSV or delayed-quotes JSON as it was downloaded."
+)
 
 
 def read_chain(
@@ -42,28 +44,27 @@ def read_chain(
 
     Errors: `InputError`. A single option that cannot be read is no error: `OptionChain.refused` counts it.
     """
-    name = os.fspath(path)
-    where = name if name.isprintable() and name else shown(name)
+    where = place_name(path)
     if as_of is not None:
         as_of = checked_quote_time(as_of, "--as-of")
     if spot is not None:
         spot = _checked_spot(spot)
-    text = _text(_content(path, where), where)
+    text = _text(file_bytes(path, where, _KIND), where)
     if is_quotedata(text):
         found = read_quotedata(text, where, as_of, spot)
     elif text.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
         found = read_delayed_quotes(text, where, as_of, spot)
     else:
-        raise _refused(where, _no_chain(text), _HINT)
+        raise file_refusal(where, _no_chain(text), _KIND.hint)
     options, refused = judged_options(found.stated)
     if options.empty:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in refused.items())
-        raise _refused(where, f"no option can be read: {reasons}", _HINT)
+        raise file_refusal(where, f"no option can be read: {reasons}", _KIND.hint)
     if as_of is None:
         _check_quote_time(found.quoted, options, where)
     if spot is None:
         _check_spot(found.spot, options, where)
-    source = Path(name).name
+    source = Path(path).name
     return OptionChain(
         source=source if source.isprintable() else shown(source)[1:-1],
         title=found.title,
@@ -85,7 +86,7 @@ def _check_quote_time(quoted: dt.datetime, options: pd.DataFrame, where: str) ->
     first = options["expiry"].min().date()
     if quoted.date() > first + _LISTED_AFTER_EXPIRY:
         why = f"its quotes are dated {quoted:%Y-%m-%d}, yet it lists options that expired on {first}"
-        raise _refused(where, why, AS_OF_HINT)
+        raise file_refusal(where, why, AS_OF_HINT)
 
 
 def _check_spot(spot: float, options: pd.DataFrame, where: str) -> None:
@@ -93,45 +94,25 @@ def _check_spot(spot: float, options: pd.DataFrame, where: str) -> None:
     lowest, highest = options["strike"].min(), options["strike"].max()
     if not lowest / 100.0 <= spot <= 100.0 * highest:
         why = f"its index stands at {spot:g}, far from its strikes of {lowest:g} to {highest:g}"
-        raise _refused(where, why, SPOT_HINT)
-
-
-def _content(path: str | os.PathLike[str], where: str) -> bytes:
-    try:
-        if Path(path).is_dir():
-            raise _refused(where, "is a directory, not an option chain", "Try a file inside it.")
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise _refused(where, "no such file", "Try a path that exists.") from error
-    except PermissionError as error:
-        raise _refused(where, "may not be read", "Try giving yourself permission to read it.") from error
-    except OSError as error:
-        why = f"cannot be read: {error.strerror or 'input error'}"
-        raise _refused(where, why, "Try another path.") from error
-    except ValueError as error:
-        raise _refused(where, f"is no path: {error}", "Try another path.") from error
-    if len(content) > MAX_BYTES:
-        raise _refused(where, "is larger than 200 MB, no option chain", "Try the right file.")
-    return content
+        raise file_refusal(where, why, SPOT_HINT)
 
 
 def _text(content: bytes, where: str) -> str:
     for start, what in _NO_TEXT:
         if content.startswith(start):
-            raise _refused(where, f"{what}, not text", _HINT)
+            raise file_refusal(where, f"{what}, not text", _KIND.hint)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         # an odd byte at the end is a file cut short
         text = content.decode("utf-16", errors="replace")
     elif b"\0" in content:
-        raise _refused(where, "is a binary file, not text", _HINT)
+        raise file_refusal(where, "is a binary file, not text", _KIND.hint)
     else:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = content.decode("cp1252", errors="replace")
     if not text.strip("\ufeff \t\r\n"):
-        raise _refused(where, "is empty", _HINT)
+        raise file_refusal(where, "is empty", _KIND.hint)
     return text
 
 
@@ -140,7 +121,3 @@ def _no_chain(text: str) -> str:
     if start.startswith("<") or "<html" in start:
         return "is a web page, not an option chain"
     return 'is no option chain: it has no header line that begins with "Expiration Date", and is no JSON'
-
-
-def _refused(where: str, why: str, hint: str) -> InputError:
-    return InputError([Problem(where, "", "", why, hint)])

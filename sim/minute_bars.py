@@ -8,7 +8,6 @@ included, are the exchange calendar's.
 from __future__ import annotations
 
 import datetime as dt
-import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.errors import InputError, Problem
+from sim.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
 from sim.scenario_values import shown
 from sim.timegrid import trading_calendar
 
@@ -26,17 +26,16 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-MOST_BYTES: Final = 200_000_000
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = ("datetime", *PRICES)
-# Lines named for each thing wrong with a column.
-LINES_NAMED: Final = 3
 
 NO_SESSION: Final = "on days without trading"
 OFF_HOURS: Final = "outside the regular session"
 REPEATED: Final = "repeated word for word"
 
-_HINT: Final = "Try minute bars as CSV with the columns datetime, open, high, low, close."
+_KIND: Final = InputKind(
+    "file of minute bars", 200_000_000, "Try minute bars as CSV with the columns datetime, open, high, low, close."
+)
 _TIME_HINT: Final = "Try it as 2026-02-10 09:30:00, New York time."
 _TIME: Final = r"^(\d{4}-\d{2}-\d{2})[ T]+(\d{2}):(\d{2})(?::(\d{2})(?:\.0+)?)?$"
 _ZONED: Final = r"^\d{4}-\d{2}-\d{2}[ T]+\d{2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
@@ -87,9 +86,8 @@ def read_minute_bars(path: str | os.PathLike[str]) -> MinuteBars:
 
     Errors: `InputError` with every kind of problem and the lines it is on.
     """
-    name = os.fspath(path)
-    where = name if name.isprintable() and name else shown(name)
-    return _Checked(_table(path, where), where).bars(Path(name).name)
+    where = place_name(path)
+    return _Checked(_table(path, where), where).bars(Path(path).name)
 
 
 def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
@@ -117,36 +115,13 @@ def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
 
 def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:
     """Cells of the columns as text, one row a bar; the index is the line in the file."""
-    text = _text(_content(path, where), where)
-    if text.lstrip()[:1] == "<":
-        raise _refused(where, "is a web page, not a table", _HINT)
-    try:
-        table = pd.read_csv(
-            io.StringIO(text), dtype=str, keep_default_na=False, skipinitialspace=True, skip_blank_lines=False
-        )
-    except pd.errors.EmptyDataError as error:
-        raise _refused(where, "has no header in its first line", _HINT) from error
-    except (pd.errors.ParserError, ValueError) as error:
-        raise _refused(where, f"is no CSV table: {' '.join(str(error).split())}", _HINT) from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise _refused(where, "its rows have more cells than its first line", "Try a comma less in each row.")
-    if len(table) + 1 != len(text.splitlines()):
-        raise _refused(where, "a quotation mark spans lines, and so hides them", "Try the file without such marks.")
-    names = [str(column).strip().lower() for column in table.columns]
-    missing = [column for column in COLUMNS if column not in names]
-    # pandas numbers columns of the same name, "open.1"
-    twice = [column for column in COLUMNS if names.count(column) > 1 or f"{column}.1" in names]
-    if missing or twice:
-        flaws = [f"no column {', '.join(missing)}"] if missing else []
-        flaws += [f"more than one column {', '.join(twice)}"] if twice else []
-        raise _refused(f"{where}, line 1", f"the header has {'; '.join(flaws)}", _HINT)
-    table.columns = pd.Index(names)
-    table.index = pd.RangeIndex(2, len(table) + 2)
-    # a row without enough cells has no text in those it lacks
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    rows: pd.DataFrame = table.loc[(table != "").any(axis=1), list(COLUMNS)]
+    table = csv_cells(path, where, _KIND)
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise file_refusal(f"{where}, line 1", f"the header has no column {', '.join(missing)}", _KIND.hint)
+    rows: pd.DataFrame = table.loc[(table[list(COLUMNS)] != "").any(axis=1), list(COLUMNS)]
     if rows.empty:
-        raise _refused(where, "has no bars: nothing follows the header", _HINT)
+        raise file_refusal(where, "has no bars: nothing follows the header", _KIND.hint)
     return rows
 
 
@@ -173,7 +148,7 @@ class _Checked:
         self._leave_out(OFF_HOURS, traded & ~inside)
         if not inside.any():
             why = "no bar lies in a regular session of the New York Stock Exchange"
-            raise _refused(self.where, why, "Try bars from 09:30 to 16:00, New York time.")
+            raise file_refusal(self.where, why, "Try bars from 09:30 to 16:00, New York time.")
         self.table, place, minute = self.table[inside], place[inside], minute[inside]
         prices = self._prices()
         if self.problems:
@@ -223,7 +198,7 @@ class _Checked:
         ends = set(place[traded & (minute == length)].tolist())
         if len(ends - starts) > len(starts):
             why = "its bars carry the time of their end: many sessions have one at the close, none at the open"
-            raise _refused(self.where, why, "Try times a minute earlier.")
+            raise file_refusal(self.where, why, "Try times a minute earlier.")
 
     def _prices(self) -> Float64s:
         """Open, high, low and close, float64 (n, 4)."""
@@ -262,15 +237,7 @@ class _Checked:
             self.left_out[reason] = count
 
     def _refuse(self, name: str, wrong: Flags, why: str, hint: str) -> None:
-        """Note the first lines with a problem, and how many there are."""
-        lines = self.table.index[wrong]
-        if not len(lines):
-            return
-        cell = self.table[name][wrong].iloc[0]
-        named = ", ".join(str(line) for line in lines[:LINES_NAMED])
-        more = f" and {len(lines) - LINES_NAMED:,} more" if len(lines) > LINES_NAMED else ""
-        place = f"{self.where}, line{'s' if len(lines) > 1 else ''} {named}{more}"
-        self.problems.append(Problem(place, name, shown(cell), why, hint))
+        note_lines(self.problems, self.where, self.table[name], wrong, why, hint)
 
 
 def _wall_clock(instant: Int64s) -> Int64s:
@@ -279,37 +246,3 @@ def _wall_clock(instant: Int64s) -> Int64s:
     local: Any = pd.to_datetime(distinct * 60, unit="s", utc=True).tz_convert("America/New_York")
     minutes: Int64s = (60 * local.hour + local.minute).to_numpy(dtype=np.int64)[inverse]
     return minutes
-
-
-def _content(path: str | os.PathLike[str], where: str) -> bytes:
-    try:
-        if Path(path).is_dir():
-            raise _refused(where, "is a directory, not a file of minute bars", "Try a file inside it.")
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError as error:
-        raise _refused(where, "no such file", "Try a path that exists.") from error
-    except PermissionError as error:
-        raise _refused(where, "may not be read", "Try giving yourself permission to read it.") from error
-    except (OSError, ValueError) as error:
-        why = f"cannot be read: {getattr(error, 'strerror', None) or 'no readable path'}"
-        raise _refused(where, why, "Try another path.") from error
-    if len(content) > MOST_BYTES:
-        raise _refused(where, "is larger than 200 MB, no file of minute bars", "Try fewer years.")
-    return content
-
-
-def _text(content: bytes, where: str) -> str:
-    if b"\0" in content or content.startswith((b"PK\x03\x04", b"\x1f\x8b", b"%PDF")):
-        raise _refused(where, "is a binary file, not text", _HINT)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _refused(where, "is not UTF-8 text", "Try saving it as UTF-8.") from error
-    if not text.strip():
-        raise _refused(where, "is empty", _HINT)
-    return text
-
-
-def _refused(where: str, why: str, hint: str) -> InputError:
-    return InputError([Problem(where, "", "", why, hint)])

@@ -8,11 +8,9 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from sim.errors import InputError, Problem
-from sim.scenario_values import shown
+from sim.input_files import InputKind, file_bytes, file_refusal, place_name
 
 MAX_BYTES: Final = 10_000_000
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -50,8 +48,7 @@ class FileKind:
 
         Errors: `InputError`.
         """
-        name = os.fspath(source)
-        where = name if name.isprintable() and name else shown(name)
+        name, where = os.fspath(source), place_name(source)
         content = self._read_file(name, where) if is_path(source) else self._read_builtin(name, where)
         return where, self._parse(content, where)
 
@@ -72,39 +69,27 @@ class FileKind:
         near = difflib.get_close_matches(name, names, n=1)
         why = f"is no built-in {self.noun}, and no path: a path has a separator or ends in .toml"
         hint = f"Try {near[0]}; built in are" if near else "Built in are"
-        raise _refused(where, why, f"{hint} {', '.join(names)}.")
+        raise file_refusal(where, why, f"{hint} {', '.join(names)}.")
 
     def _read_file(self, path: str, where: str) -> bytes:
-        try:
-            if Path(path).is_dir():
-                raise _refused(
-                    where, f"is a directory, not a {self.noun} file", "Try a .toml file inside it."
-                )
-            with open(path, "rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except FileNotFoundError as error:
-            hint = f"Try a path that exists, or a built-in {self.noun}: {', '.join(self.builtin())}."
-            raise _refused(where, "no such file", hint) from error
-        except PermissionError as error:
-            raise _refused(where, "may not be read", "Try giving yourself permission to read it.") from error
-        except OSError as error:
-            why = f"cannot be read: {error.strerror or 'input error'}"
-            raise _refused(where, why, "Try another path.") from error
-        except ValueError as error:
-            raise _refused(where, f"is no path: {error}", "Try another path.") from error
-        if len(content) > MAX_BYTES:
-            raise _refused(where, f"is larger than 10 MB, no {self.noun} file", "Try the right file.")
-        return content
+        kind = InputKind(
+            f"{self.noun} file",
+            MAX_BYTES,
+            "Try the right file.",
+            "Try a .toml file inside it.",
+            f"Try a path that exists, or a built-in {self.noun}: {', '.join(self.builtin())}.",
+        )
+        return file_bytes(path, where, kind)
 
     def _parse(self, content: bytes, where: str) -> dict[str, Any]:
         if b"\0" in content:
-            raise _refused(where, "is a binary file, not TOML text", f"Try a {self.noun} written as TOML.")
+            raise file_refusal(where, "is a binary file, not TOML text", f"Try a {self.noun} written as TOML.")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             why = f"is not UTF-8 text: byte 0x{content[error.start]:02x}"
-            raise _refused(f"{where}, line {line}", why, "Try saving it as UTF-8.") from error
+            raise file_refusal(f"{where}, line {line}", why, "Try saving it as UTF-8.") from error
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -115,13 +100,13 @@ class FileKind:
                 at = f"{where}, line {place[1]}, column {place[2]}"
             else:
                 at = f"{where}, end of file" if place else where
-            raise _refused(at, f"is not valid TOML: {what}", "Try correcting the syntax there.") from error
+            raise file_refusal(at, f"is not valid TOML: {what}", "Try correcting the syntax there.") from error
         except (ValueError, RecursionError) as error:
             why = "a number has too many digits" if isinstance(error, ValueError) else "is nested too deeply"
-            raise _refused(where, f"is not valid TOML: {why}", "Try correcting it.") from error
+            raise file_refusal(where, f"is not valid TOML: {why}", "Try correcting it.") from error
         if not data:
             hint = f"Try {self.example} for an example to start from."
-            raise _refused(where, "is empty: it states no key", hint)
+            raise file_refusal(where, "is empty: it states no key", hint)
         return data
 
 
@@ -129,7 +114,3 @@ def is_path(source: str | os.PathLike[str]) -> bool:
     """Whether a source names a file rather than a built-in one."""
     name = os.fspath(source)
     return not isinstance(source, str) or "/" in name or os.sep in name or name.endswith(".toml")
-
-
-def _refused(where: str, why: str, hint: str) -> InputError:
-    return InputError([Problem(where=where, key="", value="", why=why, hint=hint)])

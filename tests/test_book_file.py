@@ -132,11 +132,11 @@ BAD = {
     "settlement": (TEXT.replace("PM", "close"), ["row 4: settlement", "neither AM nor PM"]),
     "group": (TEXT.replace("wall", "7000 wall"), ["rows 3, 4: group", "begin with a letter"]),
     "short row": (TEXT + "7050,2026-02-20\n", ["row 5: type", "row 5: iv", "row 5: contracts"]),
-    "long row": (TEXT + "7050,2026-02-20,put,AM,0.1,1,0,puts,more,more\n", ["is no CSV table"]),
+    "long row": (TEXT + "7050,2026-02-20,put,AM,0.1,1,0,puts,x,x\n", ["own.csv, line 5: has 10 cells, and"]),
     "all at once": (TEXT.replace("0.16", "x").replace("AM,0.115", "XX,0.115"), ["row 2: iv", "row 3: settlement"]),
     "no row": (TEXT.splitlines()[0] + "\n", ["has no positions"]),
     "nothing": ("", ["is empty"]),
-    "a page": ("<html>\n<body>no</body></html>", ["column strike (is missing"]),
+    "a page": ("<html>\n<body>no</body></html>", ["is a web page"]),
 }
 
 
@@ -159,11 +159,11 @@ def test_files_that_cannot_be_read(files: Path) -> None:
     (files / "binary.parquet").write_bytes(b"PAR1 no")
     (files / "latin.csv").write_bytes("strike,é".encode("latin-1"))
     for name, why in (
-        ("none.csv", "no such book file"),
-        (".", "is a folder"),
+        ("none.csv", "no such file"),
+        (".", "is a directory"),
         ("binary.parquet", "is no Parquet file"),
         ("latin.csv", "is not UTF-8"),
-        ("a\0b.csv", "cannot be read"),
+        ("a\0b.csv", "is no path"),
     ):
         with pytest.raises(InputError, match=why):
             read_book(files / name, name)
@@ -241,7 +241,7 @@ def test_scenarios_without_a_book_are_what_they_were() -> None:
         (["dealers.book_weights.wall=1e4"], "dealers.book_weights.wall"),
         (["regime[breakout].weights={ calls = 1 }"], "regime[0].weights.calls"),
         (["market.as_of=2026-03-20"], "every position expires"),
-        (["dealers.book=none.csv"], "none.csv: no such book file"),
+        (["dealers.book=none.csv"], "none.csv: no such file"),
         (["dealers.book=3"], "the path of a book file is expected"),
     ],
 )

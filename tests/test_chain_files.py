@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -27,6 +28,7 @@ from sample_chain import (
     quotedata_csv,
 )
 
+from sim import chain_files
 from sim.chain_files import read_chain
 from sim.errors import InputError
 from sim.option_chain import COLUMNS, OptionChain
@@ -606,8 +608,8 @@ def test_paths_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_file_that_is_too_large(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.chain_files.MAX_BYTES", 1000)
-    assert refusal(written(quotedata_csv())).startswith("chain.csv: is larger than 200 MB, no option chain.")
+    monkeypatch.setattr(chain_files, "_KIND", dataclasses.replace(chain_files._KIND, most_bytes=1000))
+    assert refusal(written(quotedata_csv())).startswith("chain.csv: is larger than 0 MB, no option chain.")
 
 
 def test_large_chains(written: Written) -> None:

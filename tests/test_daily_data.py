@@ -70,8 +70,8 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path) -> None:
         (b"PK\x03\x04\0\0", "is a binary file"),
         (b"date,close\n\xff\xfe", "is not UTF-8"),
         (TEXT.replace("Volume", "Close"), "has two columns close"),
-        ("date,close\n2026-02-10,1,2,3\n", "is no CSV table"),
-        ("date,close\n2026-02-10,1\n2026-02-11,1,2,3\n", "is no CSV table"),
+        ("date,close\n2026-02-10,1,2,3\n", "line 2: has 4 cells, and the header has 2"),
+        ("date,close\n2026-02-10,1\n2026-02-11,1,2,3\n", "line 3: has 4 cells"),
     ],
 )
 def test_bad_files(content: str | bytes, expected: str, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_many_bad_rows_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("none.csv", "no such file"), (".", "is a directory"), ("a\0b", "cannot be read")]
+    ("name", "why"), [("none.csv", "no such file"), (".", "is a directory"), ("a\0b", "is no path")]
 )
 def test_paths_that_are_no_files(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why):

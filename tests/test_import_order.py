@@ -17,6 +17,7 @@ PACKAGE = Path(sim.__file__).parent
 ORDER = [
     "sim.errors",
     "sim.scenario_values",
+    "sim.input_files",
     "sim.toml_file",
     "sim.book_rows",
     "sim.book_file",

@@ -118,10 +118,10 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "header and blanks": (text_of("", ",,,,,"), ["nothing follows the header"]),
     "no header": ("\n".join(ROWS), ["line 1", "no column datetime, open, high, low, close"]),
     "no close": (text_of(*ROWS).replace("close", "last"), ["line 1", "no column close"]),
-    "close twice": (text_of(*ROWS).replace("volume", "Close"), ["line 1", "more than one column close"]),
-    "close twice alike": (text_of(*ROWS).replace("volume", "close"), ["more than one column close"]),
-    "too many cells": (text_of(*(f"{row},1" for row in ROWS)), ["more cells than its first line"]),
-    "one row too long": (text_of(*ROWS, ROWS[0] + ",1,2,3"), ["is no CSV table", "line 7"]),
+    "close twice": (text_of(*ROWS).replace("volume", "Close"), ["line 1", "has two columns close"]),
+    "close twice alike": (text_of(*ROWS).replace("volume", "close"), ["has two columns close"]),
+    "too many cells": (text_of(*(f"{row},1" for row in ROWS)), ["line 2: has 7 cells, and the header has 6"]),
+    "one row too long": (text_of(*ROWS, ROWS[0] + ",1,2,3"), ["line 7: has 9 cells, and the header has 6"]),
     "open quote": (text_of('"2025-11-26 15:58:00,680.0,680.5,679.5,680.2,100'), ["is no CSV table"]),
     "quotes over lines": (
         text_of(ROWS[0].replace(",100", ',"100'), ROWS[1].replace(",100", ',100"'), *ROWS[2:]),
@@ -169,7 +169,8 @@ def test_bad_files(tmp_path: Path, name: str) -> None:
     content, words = BROKEN[name]
     error = refusal(lambda: read(tmp_path, content))
     check_lines(error, str(tmp_path / "bars.csv"))
-    message, place = str(error), -1
+    # what pytest calls the folder may hold a word too
+    message, place = str(error).replace(str(tmp_path), ""), -1
     for word in words:
         assert word in message, message
         assert message.index(word) > place
@@ -191,7 +192,7 @@ def test_every_kind_of_problem_is_told(tmp_path: Path) -> None:
         ("none.csv", "no such file"),
         ("", "is a directory"),
         ("x" * 5000, "cannot be read"),
-        ("a\0b", "cannot be read"),
+        ("a\0b", "is no path"),
     ],
     ids=["absent", "directory", "long", "zero"],
 )

@@ -129,6 +129,7 @@ def test_metadata(wheel: Path) -> None:
         "cluster",
         "cuda12",
         "cuda13",
+        "fit",
         "parquet",
         "test",
     }
