@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from sim.batch_family import Batch
     from sim.batch_file import builtin_batches, load_batch
     from sim.batch_simulation import simulate_batch
+    from sim.chain_book import BookRules, book_of_chain
+    from sim.chain_files import read_chain
+    from sim.chain_scenario import chain_scenario
     from sim.check import run_checks
     from sim.errors import GammawallError, InputError, Problem
+    from sim.fit_impact import fit_impact
+    from sim.fit_intraday import fit_intraday
+    from sim.fit_volatility import fit_volatility
+    from sim.fragments import read_fragment
+    from sim.gamma_levels import gamma_levels
+    from sim.minute_bars import read_minute_bars
     from sim.outcomes import OutcomeAxes, Outcomes
     from sim.results import write_results
     from sim.run import Result, simulate
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "BookRules",
     "GammawallError",
     "InputError",
     "OutcomeAxes",
@@ -44,10 +54,19 @@ __all__ = [
     "Result",
     "Scenario",
     "__version__",
+    "book_of_chain",
     "builtin_batches",
     "builtin_scenarios",
+    "chain_scenario",
+    "fit_impact",
+    "fit_intraday",
+    "fit_volatility",
+    "gamma_levels",
     "load_batch",
     "load_scenario",
+    "read_chain",
+    "read_fragment",
+    "read_minute_bars",
     "run_checks",
     "scenario_from_mapping",
     "scenario_hash",
@@ -60,6 +79,7 @@ __all__ = [
 
 _HOMES = {
     "Batch": "sim.batch_family",
+    "BookRules": "sim.chain_book",
     "GammawallError": "sim.errors",
     "InputError": "sim.errors",
     "OutcomeAxes": "sim.outcomes",
@@ -67,10 +87,19 @@ _HOMES = {
     "Problem": "sim.errors",
     "Result": "sim.run",
     "Scenario": "sim.scenario",
+    "book_of_chain": "sim.chain_book",
     "builtin_batches": "sim.batch_file",
     "builtin_scenarios": "sim.scenario_file",
+    "chain_scenario": "sim.chain_scenario",
+    "fit_impact": "sim.fit_impact",
+    "fit_intraday": "sim.fit_intraday",
+    "fit_volatility": "sim.fit_volatility",
+    "gamma_levels": "sim.gamma_levels",
     "load_batch": "sim.batch_file",
     "load_scenario": "sim.scenario_file",
+    "read_chain": "sim.chain_files",
+    "read_fragment": "sim.fragments",
+    "read_minute_bars": "sim.minute_bars",
     "run_checks": "sim.check",
     "scenario_from_mapping": "sim.scenario_file",
     "scenario_hash": "sim.scenario_file",
