@@ -357,7 +357,12 @@ def scenario_data(scenario: Scenario) -> dict[str, Any]:
 
     Left out are keys without a value and those that a regime's kind of trigger does not have.
     """
-    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True))
+    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
+    book = scenario.dealers.book
+    if book is not None:
+        # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
+        weights = {**dict.fromkeys(book.groups, 1.0), **scenario.dealers.book_weights}
+        data["dealers"] |= {"book": book, "book_weights": weights}
     for regime in data["regime"]:
         if not regime["when"].startswith("closes_"):
             regime.pop("closes", None)

@@ -147,6 +147,8 @@ def _scaled_keys(scenario: Scenario) -> Iterator[str]:
     for group in dict.fromkeys(position.group for position in scenario.dealers.position):
         for name in ("gex_bn", "contracts", "iv", "carry"):
             keys += _position_keys(data, group, name)
+    if scenario.dealers.book is not None:
+        keys += [f"dealers.book_weights.{group}" for group in scenario.dealers.book.groups]
     for index, catalyst in enumerate(scenario.catalyst):
         for place, _ in enumerate(catalyst.outcomes):
             keys += [f"catalyst[{index}].outcomes[{place}].{name}" for name in ("mean", "sd")]
@@ -226,7 +228,7 @@ def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
 def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
     try:
         scenario = _with(data, settings)
-        if scenario.dealers.position and scenario.dealers.m_floor == 0:
+        if scenario.dealers.groups and scenario.dealers.m_floor == 0:
             prepare(scenario)  # without a floor there may be no map
     except InputError:
         return False

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.batch_file import batch_from_mapping
 from sim.book_file import book_table, read_book
 from sim.book_rows import BookRows
 from sim.dealer_book import build_dealer_book
 from sim.errors import InputError
 from sim.scenario_file import load_scenario, scenario_from_mapping, scenario_hash, scenario_to_toml
+from sim.sensitivity import bumps
 from sim.table_text import table_csv
 from sim.timegrid import build_time_grid
 
@@ -280,3 +282,25 @@ def test_what_has_expired_is_left_out(files: Path) -> None:
     assert [p.strike for p in book.positions] == [7000.0]
     assert scenario.dealers.book is not None
     np.testing.assert_array_equal(scenario.dealers.book.after(dt.date(2026, 2, 20)).strike, [7000.0])
+
+
+def test_a_batch_varies_a_book(files: Path) -> None:
+    data = {
+        "schema": 1,
+        "name": "sides",
+        "base": "market.toml",
+        "paths": 100,
+        "grid": {"dealers.book_weights.puts*": [0.5, -1]},
+    }
+    batch = batch_from_mapping(data, "sides.toml", folder=files)
+    weights = [case.scenario.dealers.book_weights["puts"] for case in batch.cases if case.scenario is not None]
+    assert weights == [1.0, 0.5, -1.0]
+    books = {case.scenario.dealers.book for case in batch.cases if case.scenario is not None}
+    assert books == {read_book(files / "book.csv", "book.csv")}
+
+
+def test_the_sensitivity_bumps_the_groups_of_a_book(files: Path) -> None:
+    scenario = load_scenario(files / "market.toml")
+    found = {bump.key: bump for bump in bumps(scenario, 0.1)}
+    assert found["dealers.book_weights.wall"].down_set == {"dealers.book_weights.wall*": 0.9}
+    assert "dealers.book_weights.puts" in found
