@@ -301,6 +301,6 @@ def test_a_batch_varies_a_book(files: Path) -> None:
 
 def test_the_sensitivity_bumps_the_groups_of_a_book(files: Path) -> None:
     scenario = load_scenario(files / "market.toml")
-    found = {bump.key: bump for bump in bumps(scenario, 0.1)}
+    found = {bump.label: bump for bump in bumps(scenario, 0.1)}
     assert found["dealers.book_weights.wall"].down_set == {"dealers.book_weights.wall*": 0.9}
     assert "dealers.book_weights.puts" in found
