@@ -70,6 +70,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
     horizon = horizon or Horizon()
     calendar = trading_calendar()
     as_of, notes = start_session(book, calendar)
+    notes.append(f"whose side dealers are on is an assumption: {book.rules.text}")
     until = horizon.until or _session_after(calendar, as_of, DEFAULT_SESSIONS)
     sessions = calendar.sessions_after(as_of, until)
     if not sessions or not calendar.is_session(until):

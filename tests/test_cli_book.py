@@ -10,6 +10,8 @@ from cli_runner import gammawall, stand_in_for_simulate
 from sample_chain import QUOTED, SPOT, delayed_quotes_json, many_listings, quotedata_csv
 
 from sim.book_file import read_book
+from sim.chain_book import SIGNS
+from sim.cli_chain import SIGN_NAMES
 from sim.scenario_file import load_scenario
 
 FILES = {
@@ -223,7 +225,8 @@ def test_a_chain_is_run_with_what_the_command_line_says(chain: Path, monkeypatch
     assert scenario.volatility.annual == 0.19
     assert scenario.dealers.impact_bp_per_bn == 2.0
     assert (scenario.dealers.book.contracts > 0).all()
-    assert call["notes"] == ()
+    (note,) = call["notes"]
+    assert "all-long sign" in note
 
 
 def test_notes_of_a_chain_are_warnings_of_the_run(chain: Path) -> None:
@@ -279,3 +282,7 @@ def test_the_real_chain_prints_all_three_figures(tmp_path: Path, monkeypatch: py
     for figure in ("+22.57", "+12.17", "+20.92"):
         assert figure in done.stdout
     assert "24,112 options: 17,644 used + 5,850 no open interest + 408 expired" in done.stdout
+
+
+def test_the_signs_offered_are_those_there_are() -> None:
+    assert set(SIGN_NAMES) == {*SIGNS, "custom"}

@@ -228,7 +228,8 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
     [
         ["--help"],
         ["--version"],
-        *([name, "--help"] for name in ("run", "scenario", "check", "bench", "engines")),
+        *([name, "--help"] for name in ("run", "scenario", "check", "bench", "engines", "book", "fit")),
+        ["fit", "volatility", "--help"],
         [],
     ],
 )
