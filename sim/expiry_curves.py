@@ -8,7 +8,7 @@ Time is dealt with likewise. From a day before settlement back, the sum is worke
 longer than the next, together with its rate of change in time, and read off between two knots by cubics. Far expiries
 so need few knots and near ones many; the last day is worked out at each instant.
 
-Both cubics together err by less than 4e-7 of a position's delta.
+Both cubics together err by less than 6e-7 of a position's delta.
 
 Legend: z = (s − c)/v, c = ln(K/S0) − b·τ − v²/2, D = Σ n·(N(z) − put), ∂D/∂s = Σ n·n(z)/v, and in time
 

@@ -4,11 +4,14 @@ import datetime as dt
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from sample_days import write_impact_files
 
+from sim.daily_data import OHLC, read_daily
 from sim.errors import GammawallError, InputError
-from sim.fit_impact import MAIN, OTHERS, ImpactFit, fit_impact
+from sim.fit_impact import MAIN, OTHERS, ImpactFit, _Regression, fit_impact
 from sim.fragments import Fragment
 from sim.scenario_file import load_scenario
 
@@ -122,3 +125,22 @@ def test_the_s_and_p_500_since_2023() -> None:
     assert fit.low > 0
     assert fit.last == dt.date(2026, 2, 10)
     assert fit.gex_bn == pytest.approx(5.3215, abs=1e-3)
+
+
+def test_everything_a_day_is_explained_by_is_of_the_days_before(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04, days=60)
+    days = pd.concat(
+        [
+            read_daily(tmp_path / "dix.csv", ["gex"], positive=[]).rows["gex"] / 1e9,
+            read_daily(tmp_path / "ohlc.csv", OHLC, positive=OHLC).rows,
+            read_daily(tmp_path / "vix.csv", ["close"], positive=["close"]).rows["close"].rename("vix"),
+        ],
+        axis=1,
+    )
+    regression = _Regression(days, MAIN, days.index[30])
+    day, before = days.index[40], days.index[39]
+    row = regression.dates.get_loc(day)
+    assert regression.exposure[row] == days.loc[before, "gex"]
+    assert regression.controls[row, 1] == pytest.approx(np.log(days.loc[before, "vix"]))
+    past = [regression.log_range[row - j] for j in range(1, 6)]
+    assert regression.controls[row, 2:4] == pytest.approx([past[0], np.mean(past)])
