@@ -229,11 +229,13 @@ class _Tables:
         if hedge > LARGEST_HEDGE:
             sizes = [abs(p.index_units) for p in self.reaction_map.book.positions]
             largest = sizes.index(max(sizes))
+            is_file = len(sizes) > MAX_POSITIONS
+            smaller = "book (dealers.book_weights)" if is_file else "position, a strike nearer the index"
             raise self._refusal(
-                "dealers.book" if len(sizes) > MAX_POSITIONS else f"dealers.position[{largest}]",
-                f"{sizes[largest] / 100:,.0f} contracts",
+                "dealers.book" if is_file else f"dealers.position[{largest}]",
+                f"{len(sizes):,} positions" if is_file else f"{sizes[largest] / 100:,.0f} contracts",
                 f"hedging the book would move the price by a factor of e^{hedge:.0f}",
-                "Try a smaller position, a strike nearer the index or a smaller dealers.impact_bp_per_bn.",
+                f"Try a smaller {smaller} or a smaller dealers.impact_bp_per_bn.",
             )
         return at
 
