@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sim.cli_options import JSON, print_json, tell
+from sim.errors import GammawallError
 
 Command = Callable[..., Any]
 DATE = click.DateTime(["%Y-%m-%d"])
@@ -201,18 +202,24 @@ def _answer(
     show: Callable[[], None],
 ) -> None:
     """Write the fragment, print what was found and, where it is not written, the fragment."""
+    failure = None
     if out is not None:
         from sim.fragment_files import write_fragment
 
-        write_fragment(out, text)
+        try:
+            write_fragment(out, text)
+        except GammawallError as error:
+            failure, out = error, None  # what was found is printed all the same
     if as_json:
         from sim.results import plain_json
 
         place = None if out is None else str(out)
         print_json(plain_json({**document, "scenario_keys": dict(keys), "fragment": place}))
-        return
-    show()
-    if out is None:
-        click.echo(f"\n{text}", nl=False)
     else:
-        tell(f"fragment: {out}")
+        show()
+        if out is None:
+            click.echo(f"\n{text}", nl=False)
+        else:
+            tell(f"fragment: {out}")
+    if failure is not None:
+        raise failure

@@ -10,7 +10,7 @@ This is an association and an upper bound, no causal effect: gamma exposure is h
 what the controls miss of that calm counts as the dealers' doing.
 
 Intervals are the stationary bootstrap's (Politis & Romano 1994) over days, blocks as long as the residuals want
-(Politis & White 2004), a week at least.
+(Politis & White 2004), a month at least.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LAGS: Final = (1, 5, 22)
 SMALLEST_DIVISOR: Final = 0.05
 SMALLEST_K, LARGEST_K = -0.5, 2.0
 GRID_POINTS: Final = 101
-SHORTEST_BLOCK: Final = 5
+SHORTEST_BLOCK: Final = 22
 BP_PER_K: Final = 100.0
 
 
@@ -274,7 +274,7 @@ def _estimate(regression: _Regression, specification: Specification) -> ImpactEs
 
 
 def _block_length(regression: _Regression) -> int:
-    """Days of a block: what the errors, their squares or what they say of k want, and a week at least."""
+    """Days of a block: what the errors, their squares or what they say of k want, a month at least."""
     try:
         from arch.bootstrap import optimal_block_length
     except ImportError as error:

@@ -130,3 +130,15 @@ def test_an_impact_below_zero_gives_no_fragment(folder: Path) -> None:
     assert done.exit_code == 1
     assert "is negative" in done.output
     assert not (folder / "impact.toml").exists()
+
+
+def test_a_fragment_that_cannot_be_written_is_printed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sim.fragment_files.replace_file", full)
+    done = gammawall(*VOLATILITY, "--out", "vol.toml")
+    assert done.exit_code == 1
+    assert "No space left" in done.output
+    assert "# GJR-GARCH" in done.stdout
+    assert not (folder / "vol.toml").exists()
