@@ -15,7 +15,7 @@ from sim.errors import InputError, Problem
 from sim.scenario_overrides import RIVAL
 from sim.toml_file import FileKind
 
-FRAGMENT_FILE: Final = FileKind("fragment", "sim.scenarios", "gammawall fit volatility OHLC.csv")
+FRAGMENT_FILE: Final = FileKind("fragment", "", "gammawall fit volatility OHLC.csv")
 FIT: Final = "fit"
 
 

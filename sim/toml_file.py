@@ -23,7 +23,7 @@ class FileKind:
     Attributes
     ----------
     noun : what such a file is called, "scenario" for instance.
-    package : package that holds the built-in ones.
+    package : package that holds the built-in ones; "" without such.
     example : command that prints one to start from.
     """
 
@@ -33,7 +33,9 @@ class FileKind:
 
     def builtin(self) -> dict[str, str]:
         """Names of the built-in ones, each with the first line of its description."""
-        found = {}
+        found: dict[str, str] = {}
+        if not self.package:
+            return found
         for entry in importlib.resources.files(self.package).iterdir():
             if entry.name.endswith(".toml"):
                 description = tomllib.loads(entry.read_text(encoding="utf-8"))["description"]
@@ -71,13 +73,18 @@ class FileKind:
         hint = f"Try {near[0]}; built in are" if near else "Built in are"
         raise file_refusal(where, why, f"{hint} {', '.join(names)}.")
 
+    @property
+    def _or_builtin(self) -> str:
+        names = ", ".join(self.builtin())
+        return f", or a built-in {self.noun}: {names}" if names else ""
+
     def _read_file(self, path: str, where: str) -> bytes:
         kind = InputKind(
             f"{self.noun} file",
             MAX_BYTES,
             "Try the right file.",
             "Try a .toml file inside it.",
-            f"Try a path that exists, or a built-in {self.noun}: {', '.join(self.builtin())}.",
+            f"Try a path that exists{self._or_builtin}.",
         )
         return file_bytes(path, where, kind)
 

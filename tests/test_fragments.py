@@ -99,3 +99,4 @@ def test_all_bad_fragments_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         read_fragments([tmp_path / "none.toml", file(tmp_path, "f.toml", "")])
     assert len(refused.value.problems) == 2
+    assert str(refused.value.problems[0]).endswith("no such file. Try a path that exists.")
