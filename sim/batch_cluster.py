@@ -367,6 +367,9 @@ class _Sharing:
         state = self.under_way[unit.case]
         if state.out == 0:
             return None  # the case has failed already
+        if future.status in ("lost", "pending"):  # its worker died before the result was fetched
+            self.units.append(unit)
+            return None
         if future.status != "finished":
             return self._failed(unit.case, future)
         try:

@@ -102,6 +102,41 @@ def test_killed_workers_change_nothing(whole: Path, cluster: Any, tmp_path: Path
     assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
 
 
+class LoseResults(BatchProgress):
+    """Kills the only worker while it holds results that nobody has fetched."""
+
+    def __init__(self, client: Any):
+        self.client, self.lost = client, 0
+
+    def advance(self, paths: int, steps: int) -> None:
+        if self.lost:
+            return
+        held: set[str] = set()
+        while not held or any(self.client.processing().values()):
+            time.sleep(0.05)
+            held = {key for keys in self.client.has_what().values() for key in keys if "count_unit" in key}
+        self.lost = len(held)
+        (worker,) = self.client.run(os.getpid).values()
+        os.kill(worker, signal.SIGKILL)
+        while any(self.client.has_what().values()):
+            time.sleep(0.01)
+        time.sleep(0.2)  # until the batch's own client knows; a new worker takes longer to start
+
+
+@pytest.mark.usefixtures("small_units")
+def test_results_that_die_with_their_worker_are_counted_again(whole: Path, tmp_path: Path) -> None:
+    with (
+        batch_cluster._quiet_logs(),
+        batch_cluster._local_cluster(1, None) as own,
+        distributed.Client(own.scheduler_address, set_as_default=False) as client,
+    ):
+        losing = LoseResults(client)
+        done = run(small_batch(), tmp_path / "b", own, losing)
+    assert losing.lost > 1  # one of them was fetched already
+    assert len(done.finished) == 9
+    assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
+
+
 @pytest.mark.usefixtures("small_units")
 def test_a_target_standard_error(cluster: Any, tmp_path: Path) -> None:
     """Rounds end where they do in one process, and pairs reach as far as the baseline does."""
