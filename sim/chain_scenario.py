@@ -86,7 +86,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
         "schema": 1,
         "name": f"{root} {as_of}",
         "description": (
-            f"{book.chain.title or root} as of {book.chain.source}, quoted {book.chain.quoted:%Y-%m-%d %H:%M} New "
+            f"{book.chain.title or root} from {book.chain.source}, quoted {book.chain.quoted:%Y-%m-%d %H:%M} New "
             f"York. Dealers' book: {book.rules.text}; net gamma exposure at spot {levels.net_gex_bn:+.4g} $bn. "
             "Unless stated, volatility is the chain's at the money, impact and its half-life are assumptions."
         ),

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ def scenario_from_mapping(
 
     Errors: `InputError` with every problem.
     """
-    return _changed_scenario(dict(data), where, overrides, fragments, Path())
+    return _changed_scenario(deepcopy(dict(data)), where, overrides, fragments, Path())
 
 
 def _changed_scenario(

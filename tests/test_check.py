@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 
 from sim import check, map_tables, plan_builder
-from sim.check import Check, IntegratedMap, checkable_form, flat_form, run_checks
+from sim.chain_book import book_of_chain
+from sim.chain_files import read_chain
+from sim.chain_scenario import Horizon, chain_scenario
+from sim.check import Check, checkable_form, flat_form, run_checks
+from sim.gamma_levels import gamma_levels
 from sim.kernels_numpy import path_step, session
 from sim.kernels_numpy.path_state import PathBlock
 from sim.plan_builder import impact_per_bn, prepare
-from sim.reaction_map import MapSlice, ReactionMap
+from sim.reaction_map import ReactionMap
 from sim.scenario import Scenario
-from sim.scenario_file import load_scenario
+from sim.scenario_file import load_scenario, scenario_from_mapping
 from sim.timegrid import build_time_grid
 
 PATHS = 200_000
@@ -114,18 +120,20 @@ def test_forms(siege: Scenario) -> None:
     assert prepare(flat).plan.share[0] == 0
 
 
-@pytest.mark.parametrize("session_of", [0, 6, 7, 20])
-def test_integrated_map_is_the_engines_map(siege: Scenario, session_of: int) -> None:
-    """Two derivations of Φ agree up to a constant, at the open, within the day and around settlement."""
-    prepared = prepare(siege)
-    other = IntegratedMap(siege, prepared.grid)
-    s = np.linspace(-0.15, 0.15, 2001)
-    for step in (0, 5, 13):
-        minute = float(prepared.grid.step_end_minute[14 * session_of + step])
-        for after in (False, True):
-            at: MapSlice = prepared.reaction_map.at(minute, after)
-            difference = other(s, minute, after) - at.value_of(s, 0)
-            np.testing.assert_allclose(difference - difference[1000], 0.0, rtol=0, atol=3e-6)
+def test_a_book_with_weights_is_checked(tmp_path: Path) -> None:
+    """A thousand positions, half the puts: the map of the check weighs them as the engine's does."""
+    text = quotedata_csv(listings=many_listings(QUOTED, SPOT, 12, 60))
+    (tmp_path / "chain.csv").write_text(text, encoding="utf-8")
+    book = book_of_chain(read_chain(tmp_path / "chain.csv"))
+    assert len(book.rows) > 1_000
+    found = chain_scenario(book, gamma_levels(book), Horizon(dt.date(2025, 9, 10)))
+    overrides = ["dealers.book_weights.puts=0.2", "dealers.impact_bp_per_bn=3", "targets.lower=6400"]
+    scenario = scenario_from_mapping(found.data, "chain.csv", overrides)
+    checks = run_checks(scenario, paths=PATHS, seed=SEED)
+    assert [c.name for c in checks if not c.ok] == []
+    # The weights matter: without them the odds differ by far more than the errors.
+    whole = scenario_from_mapping(found.data, "chain.csv", overrides[1:])
+    assert abs(run_checks(whole, paths=1_000, seed=SEED)[0].expected - checks[0].expected) > 0.01
 
 
 def test_z_is_in_units_of_the_expected_share() -> None:

@@ -41,6 +41,7 @@ ORDER = [
     "sim.scenario_file",
     "sim.black_scholes",
     "sim.normal_law",
+    "sim.integrated_map",
     "sim.dealer_book",
     "sim.expiry_curves",
     "sim.line_table",
