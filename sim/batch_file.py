@@ -36,6 +36,7 @@ from pydantic import Field, ValidationError
 
 from sim.batch_family import Batch, Case
 from sim.errors import InputError, Problem
+from sim.fragments import Fragment
 from sim.key_problems import key_problem
 from sim.plan_builder import initial_feedback
 from sim.scenario import Items, Scenario, ScenarioTable, Title
@@ -106,6 +107,7 @@ def load_batch(
     *,
     base: str | None = None,
     overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
     **changes: Any,
 ) -> Batch:
     """Batch read from a file or from the built-in ones, every case validated.
@@ -114,7 +116,7 @@ def load_batch(
     ----------
     source : a path, or the name of a built-in batch.
     base : scenario to use instead of the one the file names, a built-in name or a path.
-    overrides : "key=value" each, applied to the base before the cases are made of it.
+    overrides, fragments : see `load_scenario`; applied to the base before the cases are made of it.
     changes : paths, seed, target_se or max_paths instead of the file's; None leaves them.
 
     Raises
@@ -123,7 +125,9 @@ def load_batch(
     """
     where, data = BATCH_FILE.read(source)
     folder = Path(os.fspath(source)).parent if is_path(source) else None
-    return batch_from_mapping(data, where, folder=folder, base=base, overrides=overrides, **changes)
+    return batch_from_mapping(
+        data, where, folder=folder, base=base, overrides=overrides, fragments=fragments, **changes
+    )
 
 
 def batch_from_mapping(
@@ -133,6 +137,7 @@ def batch_from_mapping(
     folder: Path | None = None,
     base: str | None = None,
     overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
     **changes: Any,
 ) -> Batch:
     """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
@@ -145,7 +150,7 @@ def batch_from_mapping(
     if base is None:
         base = os.fspath((folder or Path()) / table.base) if is_path(table.base) else table.base
     try:
-        scenario = load_scenario(base, overrides)
+        scenario = load_scenario(base, overrides, fragments)
     except InputError as error:
         if _is_batch(base):
             why, hint = "is a batch; the base of one is a scenario", "Try siege-of-7000, or a scenario's file."

@@ -184,6 +184,7 @@ def trace(
 @ENGINE
 @DEVICES
 @THREADS
+@WITH
 @SET
 @JSON
 def check(
@@ -194,6 +195,7 @@ def check(
     engine: str,
     devices: tuple[int, ...] | None,
     threads: int | None,
+    fragments: tuple[Path, ...],
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -204,9 +206,10 @@ def check(
     """
     from sim.check import run_checks
     from sim.engines.choice import choose
+    from sim.fragments import read_fragments
     from sim.scenario_file import load_scenario
 
-    loaded = load_scenario(scenario, overrides)
+    loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     worker = choose(engine, threads, devices=devices)
     checks = run_checks(
         loaded, paths=paths, seed=seed, engine=worker.name, threads=threads, devices=devices, where=scenario
@@ -276,6 +279,7 @@ def engines(as_json: bool) -> None:
     show_default=True,
     help="Standard error of first-target odds that the time is given for.",
 )
+@WITH
 @SET
 @click.option(
     "--csv",
@@ -296,6 +300,7 @@ def bench(
     devices: tuple[int, ...] | None,
     repeats: int,
     target_se: float,
+    fragments: tuple[Path, ...],
     overrides: tuple[str, ...],
     csv_file: Path | None,
     overwrite: bool,
@@ -311,11 +316,12 @@ def bench(
 
     from sim.bench import Timing, timings
     from sim.engine_report import print_bench
+    from sim.fragments import read_fragments
     from sim.report import Terminal
     from sim.results import json_rows
     from sim.scenario_file import load_scenario, scenario_hash
 
-    loaded = load_scenario(scenario, overrides)
+    loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     setting: dict[str, Any] = {"scenario": loaded.name, "scenario_hash": scenario_hash(loaded)}
     setting["target_se"] = target_se
     timed: list[Timing] = []

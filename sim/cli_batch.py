@@ -16,6 +16,7 @@ from sim.cli_options import (
     SCENARIO,
     SET,
     THREADS,
+    WITH,
     count_from,
     print_json,
     read_standard_error,
@@ -96,6 +97,7 @@ def run_options(command: Command) -> Command:
 @click.option("--list", "as_list", is_flag=True, help="List the built-in batches.")
 @click.option("--show", is_flag=True, help="Print the batch FILE, to start an own one from.")
 @click.option("--base", metavar="SCENARIO", help="Scenario to vary instead of the one that FILE names.")
+@WITH
 @SET
 @click.option("--only", metavar="GLOB", help="Run only the cases whose names match; the baseline always.")
 @click.option(
@@ -115,6 +117,7 @@ def batch(
     as_list: bool,
     show: bool,
     base: str | None,
+    fragments: tuple[Path, ...],
     overrides: tuple[str, ...],
     only: str | None,
     shard: tuple[int, int] | None,
@@ -127,6 +130,7 @@ def batch(
     Exits 3 if some cases failed.
     """
     from sim.batch_file import BATCH_FILE, builtin_batches, load_batch
+    from sim.fragments import read_fragments
 
     if as_list:
         found = builtin_batches()
@@ -142,7 +146,9 @@ def batch(
         click.echo(BATCH_FILE.text(file), nl=False)
         return
     numbers = {name: options.pop(name) for name in NUMBERS}
-    loaded = load_batch(file, base=base, overrides=overrides, **numbers)
+    loaded = load_batch(
+        file, base=base, overrides=overrides, fragments=read_fragments(fragments), **numbers
+    )
     run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
 
 
@@ -382,6 +388,7 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
 
 @click.command()
 @SCENARIO
+@WITH
 @SET
 @click.option(
     "--bump", metavar="SHARE", callback=read_bump, default="10%", show_default=True, help="Size of the bumps."
@@ -395,6 +402,7 @@ def sensitivity(
     /,
     scenario: str,
     *,
+    fragments: tuple[Path, ...],
     overrides: tuple[str, ...],
     bump: float,
     only: str | None,
@@ -406,10 +414,11 @@ def sensitivity(
     All cases share their draws, so that changes far below the odds' own error show. The results are those of a batch,
     and sensitivity.csv.
     """
+    from sim.fragments import read_fragments
     from sim.scenario_file import load_scenario
     from sim.sensitivity import sensitivity_batch, sensitivity_table
 
-    loaded = load_scenario(scenario, overrides)
+    loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
     numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
     family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)

@@ -4,7 +4,9 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from cli_runner import gammawall
 
+from sim.batch_file import load_batch
 from sim.errors import InputError
 from sim.fragments import Fragment, merged, read_fragment, read_fragments
 from sim.scenario_file import load_scenario
@@ -100,3 +102,23 @@ def test_all_bad_fragments_are_reported(tmp_path: Path) -> None:
         read_fragments([tmp_path / "none.toml", file(tmp_path, "f.toml", "")])
     assert len(refused.value.problems) == 2
     assert str(refused.value.problems[0]).endswith("no such file. Try a path that exists.")
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "trace 7", "check", "bench", "sensitivity", "batch story", "scenario show"]
+)
+def test_every_command_that_takes_a_scenario_takes_fragments(command: str, tmp_path: Path) -> None:
+    wrong = file(tmp_path, "wrong.toml", "[volatility]\nannual = -0.1\n")
+    words = command.split()
+    scenario = ["siege-of-7000"] if command == "scenario show" else []
+    result = gammawall(*words, *scenario, "--with", str(wrong))
+    assert result.exit_code == 2
+    assert "wrong.toml" in result.stderr
+    assert "volatility.annual" in result.stderr
+
+
+def test_a_batch_varies_the_base_with_its_fragments(tmp_path: Path) -> None:
+    fragment = read_fragment(file(tmp_path, "vol.toml", VOL))
+    cases = load_batch("story", fragments=[fragment]).cases
+    assert len(cases) > 1
+    assert {case.scenario.volatility.tail_dof for case in cases if case.scenario} == {5.0}
