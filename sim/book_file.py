@@ -14,6 +14,7 @@ from sim.book_rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
 from sim.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
 from sim.scenario_values import shown
+from sim.table_text import table_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +75,14 @@ def book_table(rows: BookRows) -> pd.DataFrame:
     )
 
 
+def book_csv(rows: BookRows) -> bytes:
+    """Book file as CSV, every number as the shortest text that is read back as the same number."""
+    table = book_table(rows)
+    for name in ("strike", "iv", "contracts", "carry"):
+        table[name] = [repr(number).removesuffix(".0") for number in table[name].tolist()]
+    return table_csv(table)
+
+
 def _table(path: Path, where: str) -> pd.DataFrame:
     """Cells of the file as text, one row a position; the index is the line of a CSV file, the row of another."""
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
@@ -101,7 +110,7 @@ def _parquet(path: Path, where: str) -> pd.DataFrame:
         if pd.api.types.is_datetime64_any_dtype(table[name]):
             table[name] = table[name].dt.strftime("%Y-%m-%d")
     table.index = pd.RangeIndex(1, len(table) + 1)
-    return table.astype(str)
+    return table.astype(str).mask(table.isna(), "")
 
 
 def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
@@ -159,7 +168,7 @@ class _Checked:
         return (cells == allowed[0]).to_numpy()
 
     def _groups(self) -> tuple[tuple[str, ...], Any]:
-        codes, names = self.table["group"].factorize()
+        codes, names = self.table["group"].factorize(sort=True)
         bad = [i for i, name in enumerate(names) if not _GROUP.fullmatch(name)]
         why = "must begin with a letter and have only letters, digits, _ and -"
         self._refuse("group", np.isin(codes, bad), why, "Try a name such as wall.")

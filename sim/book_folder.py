@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from sim.book_file import book_table
+from sim.book_file import book_csv, book_table
 from sim.chain_book import ChainBook, NetGex
 from sim.gamma_levels import Crossing, GammaLevels, Wall
 from sim.results import MANIFEST, FolderKind, json_rows, manifest_json
@@ -33,8 +33,7 @@ def book_contents(
     picture : PNG; None without.
     parquet : whether the book file is Parquet rather than CSV.
     """
-    positions = book_table(book.rows)
-    yield (PARQUET, parquet_bytes(positions)) if parquet else (BOOK, table_csv(positions))
+    yield (PARQUET, parquet_bytes(book_table(book.rows))) if parquet else (BOOK, book_csv(book.rows))
     tables = (levels.table, levels.by_strike, levels.by_expiry, levels.profile)
     for name, table in zip(TABLES, tables, strict=True):
         yield name, table_csv(table)
@@ -58,7 +57,13 @@ def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
             "carry": rules.carry,
             "groups": [{"name": g.name, "low": g.low, "high": g.high} for g in rules.groups],
         },
-        "options": {"total": chain.total, "used": len(book.rows), "dropped": book.dropped},
+        "options": {
+            "total": chain.total,
+            "used": len(book.rows),
+            "dropped": book.dropped,
+            "open_interest_used": book.interest_used,
+        },
+        "warnings": list(book.notes),
         "net_gex_bn": {"naive": _net(book.naive), "as_signed": _net(book.signed)},
         "levels": {
             "net_gex_bn": levels.net_gex_bn,

@@ -6,6 +6,7 @@ The only module that imports matplotlib.
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ BARS = 48
 HEADROOM = 0.22
 SIZE_INCHES = (9.0, 8.0)
 DOTS_PER_INCH = 130
+FOOTER_LETTERS = 130
 CALLS, PUTS, NET, SPOT, QUIET = "#2a78b5", "#c8553d", "#1d1d1f", "#6b6b70", "#d9d9de"
 
 
@@ -46,7 +48,8 @@ def gamma_picture(book: ChainBook, levels: GammaLevels) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.axhline(0, color=QUIET, linewidth=0.8, zorder=0)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-    figure.supxlabel(f"dealers' side: {book.rules.text}", fontsize=8, color=SPOT)
+    footer = textwrap.fill(f"dealers' side: {book.rules.text}", FOOTER_LETTERS)
+    figure.supxlabel(footer, fontsize=8, color=SPOT)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
@@ -84,7 +87,10 @@ def _marks(axes: Any, levels: GammaLevels, reach: float) -> None:
     marks = [("spot", levels.spot, SPOT, "-")]
     walls = [wall for wall in (levels.call_wall, levels.put_wall) if wall is not None]
     colours = {"call": CALLS, "put": PUTS}
-    marks += [(f"{w.side} wall {w.strike:,.0f}", w.strike, colours[w.side], "--") for w in walls]
+    wrong = {"call": ", below spot", "put": ", above spot"}
+    for wall in walls:
+        name = f"{wall.side} wall {wall.strike:,.0f}{'' if wall.as_expected else wrong[wall.side]}"
+        marks.append((name, wall.strike, colours[wall.side], "--"))
     marks += [(f"zero gamma {c.price:,.0f}", c.price, NET, ":") for c in levels.crossings]
     # Room for the names above whatever is drawn.
     bottom, top = axes.get_ylim()

@@ -48,17 +48,19 @@ def print_book(book: ChainBook, levels: GammaLevels, console: Console, *, verbos
     console.print()
     for line in counts_lines(book):
         console.print(line)
+    for note in book.notes:
+        console.print(Text.assemble(("warning: ", "bold yellow"), note))
     console.print(Text(SIGN_RISK, "italic"))
 
 
 def headline(levels: GammaLevels) -> str:
     """What a trader asks first, in two sentences."""
-    side = "long" if levels.net_gex_bn > 0 else "short"
-    effect = "damps" if levels.net_gex_bn > 0 else "amplifies"
-    answer = (
-        f"Net gamma exposure {levels.net_gex_bn:+,.2f} $bn per 1% move, gross {levels.gross_gex_bn:,.1f}: dealers "
-        f"are {side} gamma at spot, and their hedging {effect} moves."
-    )
+    figures = f"Net gamma exposure {levels.net_gex_bn:+,.2f} $bn per 1% move, gross {levels.gross_gex_bn:,.1f}"
+    if levels.net_gex_bn == 0:
+        answer = f"{figures}: dealers' hedging at spot neither damps moves nor amplifies them."
+    else:
+        side, effect = ("long", "damps") if levels.net_gex_bn > 0 else ("short", "amplifies")
+        answer = f"{figures}: dealers are {side} gamma at spot, and their hedging {effect} moves."
     if levels.zero_gamma is None:
         return f"{answer} It does not change its sign within {levels.reach:.0%} of spot."
     distance = levels.zero_gamma / levels.spot - 1
@@ -155,6 +157,8 @@ def counts_lines(book: ChainBook) -> list[str]:
     used, total = len(book.rows), book.chain.total
     dropped = [f"{count:,} {reason}" for reason, count in book.dropped.items()]
     lines = [f"{plural(total, 'option')}: {used:,} used" + "".join(f" + {part}" for part in dropped)]
+    if book.interest_used < 1.0:
+        lines.append(f"The options used have {book.interest_used:.1%} of the unexpired open interest.")
     if book.scale != 1.0:
         unscaled = f"unscaled the net gamma exposure is {book.signed.carry:+,.2f} $bn"
         lines.append(f"contracts scaled by {book.scale:.4g}: {unscaled}")

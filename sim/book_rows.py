@@ -44,7 +44,7 @@ class BookRows:
     Attributes
     ----------
     file : the file as the scenario names it.
-    groups : names, in the order in which they appear.
+    groups : names; books that are read and made here have them in alphabetical order.
     group : (n,) int32 index into them.
     is_call : (n,) bool.
     strike : (n,) index points.
@@ -105,9 +105,12 @@ class BookRows:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of the positions, whatever the file's name and format."""
-        found = hashlib.sha256(repr(self.groups).encode())
-        for array, kind in zip(self._arrays, ("<i4", "?", "<f8", "<M8[D]", "?", "<f8", "<f8", "<f8"), strict=True):
+        """SHA-256 (hex) of the positions, whatever the file's name and format and the order of the groups' names."""
+        names = sorted(self.groups)
+        number = np.array([names.index(name) for name in self.groups], dtype=np.int32)[self.group]
+        found = hashlib.sha256(repr(tuple(names)).encode())
+        kinds = ("<i4", "?", "<f8", "<M8[D]", "?", "<f8", "<f8", "<f8")
+        for array, kind in zip((number, *self._arrays[1:]), kinds, strict=True):
             found.update(np.ascontiguousarray(array + 0.0 if kind == "<f8" else array, dtype=kind).tobytes())
         return found.hexdigest()
 

@@ -25,7 +25,7 @@ from sim.black_scholes import INVERSE_SQRT_TWO_PI, FloatArray, years_to_settleme
 from sim.book_rows import BookRows
 from sim.errors import InputError, Problem
 from sim.option_chain import OptionChain
-from sim.parity_carry import ExpiryCarry, given_carries, parity_carries
+from sim.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.timegrid import TradingCalendar, trading_calendar
 
 UNITS_PER_CONTRACT: Final = 100.0
@@ -40,6 +40,12 @@ LARGEST_IV: Final = 5.0
 SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
 NAIVE: Final = SIGNS["naive"]
 LARGEST_CONTRACTS: Final = 1e9
+# Groups besides calls and puts; a scenario has 64 at most.
+MOST_GROUPS: Final = 62
+# |ln| of a forward over spot, and that much more a year: what is not remarked on, and what is believed.
+UNREMARKED: Final = (0.003, 0.1)
+CREDIBLE: Final = (0.03, 0.1)
+WHAT_IF: Final = "To ask what if the index moved, try run with --set market.spot=PRICE."
 
 UNKNOWN_ROOT: Final = "root without a known settlement"
 NO_SESSION: Final = "expiry is no trading day"
@@ -116,24 +122,31 @@ class ChainBook:
     chain : what it was made of.
     rules : how.
     rows : the positions, contracts signed from the dealers' side.
-    options : the options used, in the order of `rows`: line, root, expiry, type, strike, iv, open_interest, years,
-        carry, contracts, gex_bn (gamma exposure at spot, $bn per 1% move).
+    options : the options used, in the order of `rows`: line, root, expiry, type, strike, iv, open_interest (less what
+        is matched, where `net_matched`), years, carry, contracts, gex_bn (gamma exposure at spot, $bn per 1% move).
+    smiles : unexpired options with an implied volatility, whatever their open interest: expiry, strike, iv, years,
+        carry.
     dropped : options not used, by reason; with the options used they are all of the chain.
+    interest_used : share of the unexpired open interest that the options used have.
     carries : carry of each expiry, by (expiry, settlement).
     naive, signed : net gamma exposure under the naive sign with all open interest, and of this book before it is
         scaled.
     scale : factor that contracts were scaled by.
+    notes : what a reader should know of the chain itself.
     """
 
     chain: OptionChain
     rules: BookRules
     rows: BookRows
     options: pd.DataFrame
+    smiles: pd.DataFrame
     dropped: dict[str, int]
+    interest_used: float
     carries: dict[tuple[dt.date, str], ExpiryCarry]
     naive: NetGex
     signed: NetGex
     scale: float
+    notes: tuple[str, ...]
 
     @property
     def quoted_minute(self) -> float:
@@ -144,14 +157,18 @@ class ChainBook:
 def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBook:
     """Dealers' book of a chain.
 
-    Errors: `InputError` if no option is left, or if the net gamma exposure cannot be scaled as asked.
+    Errors: `InputError` if no option is left, if the index is not where its options put it, or if the net gamma
+    exposure cannot be scaled as asked.
     """
     rules = rules or BookRules()
     _refuse_bad_rules(rules)
     options = _with_settlement(chain, trading_calendar())
     reason = _reasons(options)
     alive = options["minutes"].to_numpy() > 0
-    carries = _carries(options[alive], chain.spot, rules.carry)
+    # Of other roots and days nobody knows when, nor at what price, they settle.
+    understood = alive & (options["settlement"] != "").to_numpy() & options["is_session"].to_numpy()
+    notes = _spot_notes(options[understood], chain)
+    carries = _carries(options[understood], chain.spot, rules.carry)
     by_years = options["years"].map({years: found.carry for years, found in carries.items()})
     options["carry"] = by_years.fillna(0.0)
     usable = reason == ""
@@ -171,22 +188,27 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     contracts = interest * share
     signed = _net_gex(options, contracts, alive, used, chain.spot)
     scale = _scale(signed.carry, rules.scale_to_gex, chain)
-    kept = options[used].assign(contracts=contracts[used] * scale)
+    kept = options[used].assign(contracts=contracts[used] * scale, open_interest=interest[used])
     kept["gex_bn"] = option_gex(kept, chain.spot)
     if np.abs(kept["contracts"]).max() > LARGEST_CONTRACTS:
         why = f"makes positions of more than {LARGEST_CONTRACTS:g} contracts"
         raise InputError([Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try a smaller figure.")])
     columns = ["line", "root", "expiry", "type", "strike", "iv", "open_interest", "years", "carry"]
+    credible = understood & options["iv"].between(SMALLEST_IV, LARGEST_IV).to_numpy()
+    stated = options["open_interest"].to_numpy(dtype=np.float64)
     return ChainBook(
         chain,
         rules,
-        _rows(kept, rules),
+        _rows(kept, rules, chain.source),
         kept[[*columns, "contracts", "gex_bn"]].reset_index(drop=True),
+        options.loc[credible, ["expiry", "strike", "iv", "years", "carry"]].reset_index(drop=True),
         _counts(chain, reason),
-        _by_expiry(options[alive], carries),
+        float(stated[used].sum() / stated[alive].sum()),
+        _by_expiry(options[understood], carries),
         naive,
         signed,
         scale,
+        tuple(notes),
     )
 
 
@@ -234,6 +256,9 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
             problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))
         else:
             groups.append(StrikeGroup(match[1], low, high))
+    if len(groups) > MOST_GROUPS:
+        why = f"there are {len(groups)} groups besides calls and puts, at most {MOST_GROUPS} are possible"
+        problems.append(Problem("--group", "", "", why, "Try wider ones."))
     if problems:
         raise InputError(problems)
     return tuple(groups)
@@ -285,6 +310,31 @@ def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
     return reason
 
 
+def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
+    """What is to be said of a spot that is not where put–call parity puts the index; far from it, it is refused.
+
+    The nearest expiry's forward is remarked on; one alone may be quoted absurdly, and so none but all are believed.
+    """
+    forwards = near_forwards(options)
+    if not forwards:
+        return []
+    years, price = forwards[0]
+    why = f"put–call parity of its options puts the index near {price:,.2f}"
+    if all(_distance(forward, chain.spot) > CREDIBLE[0] + CREDIBLE[1] * life for life, forward in forwards):
+        hint = f"Try --spot {price:.2f}. {WHAT_IF}"
+        raise InputError([Problem(chain.source, "spot", f"{chain.spot:.10g}", why, hint)])
+    if _distance(price, chain.spot) <= UNREMARKED[0] + UNREMARKED[1] * years:
+        return []
+    return [
+        f"the index is given as {chain.spot:,.2f}, and {why} ({price / chain.spot - 1:+.2%}): forwards, gammas and "
+        f"levels mix the two. Was it quoted at another time? Try --spot {price:.2f}"
+    ]
+
+
+def _distance(forward: float, spot: float) -> float:
+    return abs(math.log(forward / spot)) if forward > 0 else math.inf
+
+
 def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[float, ExpiryCarry]:
     if carry is not None:
         return given_carries(options["years"].to_numpy(), spot, carry)
@@ -320,18 +370,19 @@ def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:
     return wanted / net
 
 
-def _rows(kept: pd.DataFrame, rules: BookRules) -> BookRows:
+def _rows(kept: pd.DataFrame, rules: BookRules, source: str) -> BookRows:
     names = ("calls", "puts", *(group.name for group in rules.groups if group.name not in ("calls", "puts")))
     strike = kept["strike"].to_numpy(dtype=np.float64)
     is_call = (kept["type"] == "call").to_numpy()
     number = np.where(is_call, 0, 1)
     for group in reversed(rules.groups):
         number = np.where((strike >= group.low) & (strike <= group.high), names.index(group.name), number)
-    held = np.unique(number)
+    held = sorted({names[i] for i in np.unique(number)})
+    place = np.array([held.index(name) if name in held else -1 for name in names], dtype=np.int32)
     return BookRows(
-        "book.csv",
-        tuple(names[i] for i in held),
-        np.searchsorted(held, number).astype(np.int32),
+        source,
+        tuple(held),
+        place[number],
         is_call,
         strike,
         kept["expiry"].to_numpy().astype("datetime64[D]"),
@@ -356,5 +407,4 @@ def _by_expiry(options: pd.DataFrame, carries: dict[float, ExpiryCarry]) -> dict
     return {
         (expiry.date(), settlement): carries[years]
         for expiry, settlement, years in known.itertuples(index=False)
-        if settlement
     }

@@ -21,6 +21,8 @@ from sim.scenario_values import shown
 
 # Quotes of a weekend or a holiday may still list what expired on the session before.
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
+# Factor between the index and the middle of its strikes.
+_FURTHEST_SPOT: Final = 8.0
 _NO_TEXT: Final = (
     (b"PK\x03\x04", "is an Excel workbook or another zip archive"),
     (b"PK\x05\x06", "is an empty zip archive"),
@@ -62,8 +64,7 @@ def read_chain(
         raise file_refusal(where, f"no option can be read: {reasons}", _KIND.hint)
     if as_of is None:
         _check_quote_time(found.quoted, options, where)
-    if spot is None:
-        _check_spot(found.spot, options, where)
+    _check_spot(found.spot, options, where)
     source = Path(path).name
     return OptionChain(
         source=source if source.isprintable() else shown(source)[1:-1],
@@ -90,11 +91,17 @@ def _check_quote_time(quoted: dt.datetime, options: pd.DataFrame, where: str) ->
 
 
 def _check_spot(spot: float, options: pd.DataFrame, where: str) -> None:
-    # a decimal point misread is a factor of 1000; a file cut short may hold the lowest strikes alone
-    lowest, highest = options["strike"].min(), options["strike"].max()
-    if not lowest / 100.0 <= spot <= 100.0 * highest:
-        why = f"its index stands at {spot:g}, far from its strikes of {lowest:g} to {highest:g}"
+    # a decimal point misread is a factor of 10 or more; a file cut short may hold the lowest strikes alone
+    middle = _middle_strike(options)
+    if not middle / _FURTHEST_SPOT <= spot <= _FURTHEST_SPOT * middle:
+        why = f"the index stands at {spot:g}, far from the strikes that are traded: half lie below {middle:,.10g}"
         raise file_refusal(where, why, SPOT_HINT)
+
+
+def _middle_strike(options: pd.DataFrame) -> float:
+    """Median strike, weighted by open interest."""
+    by_strike = options.groupby("strike")["open_interest"].sum() + 1e-9
+    return float(by_strike.index[int((by_strike.cumsum() >= 0.5 * by_strike.sum()).to_numpy().argmax())])
 
 
 def _text(content: bytes, where: str) -> str:

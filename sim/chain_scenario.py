@@ -19,6 +19,7 @@ from sim.errors import InputError, Problem
 from sim.fragments import Fragment
 from sim.gamma_levels import GammaLevels
 from sim.scenario import Scenario
+from sim.scenario_file import scenario_from_mapping
 from sim.timegrid import TradingCalendar, trading_calendar
 
 DEFAULT_SESSIONS: Final = 21
@@ -70,6 +71,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
     horizon = horizon or Horizon()
     calendar = trading_calendar()
     as_of, notes = start_session(book, calendar)
+    notes = [*book.notes, *notes]
     notes.append(f"whose side dealers are on is an assumption: {book.rules.text}")
     until = horizon.until or _session_after(calendar, as_of, DEFAULT_SESSIONS)
     sessions = calendar.sessions_after(as_of, until)
@@ -80,7 +82,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
     upper, lower = round_targets(book.chain.spot)
     # To the cent: more would be the file's float and not a price.
     rungs = [round(price, 2) for price in _rungs(levels) if round(price, 2) != book.chain.spot]
-    annual = chain_volatility(book, calendar, sessions[-1], len(sessions))
+    annual = chain_volatility(book, calendar, as_of, sessions[-1], len(sessions))
     root = min(book.options["root"].unique(), key=len)
     data: dict[str, Any] = {
         "schema": 1,
@@ -103,15 +105,57 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
     return ChainScenario(data, tuple(notes))
 
 
+def scenario_of_chain(
+    book: ChainBook,
+    levels: GammaLevels,
+    horizon: Horizon | None,
+    where: str,
+    overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
+) -> tuple[Scenario, tuple[str, ...]]:
+    """Validated scenario of a chain's book, some keys overridden, and the notes of `ChainScenario`.
+
+    The volatility is the chain's up to the horizon that the overrides leave.
+
+    where : what problems name as their place.
+    overrides, fragments : see `load_scenario`.
+
+    Errors: `InputError`.
+    """
+    found = chain_scenario(book, levels, horizon)
+    scenario = scenario_from_mapping(found.data, where, overrides, fragments)
+    last = last_session(scenario)
+    if last != found.data["market"]["until"]:
+        found = chain_scenario(book, levels, replace(horizon or Horizon(), until=last))
+        scenario = scenario_from_mapping(found.data, where, overrides, fragments)
+    return scenario, found.notes
+
+
+def last_session(scenario: Scenario) -> dt.date:
+    """Session at whose close paths end."""
+    market = scenario.market
+    if market.until is not None:
+        return market.until
+    assert market.sessions is not None
+    return _session_after(trading_calendar(), market.as_of, market.sessions)
+
+
 def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, list[str]]:
     """Session at whose close paths start: the last one that had opened when the chain was quoted."""
     opened = int(np.searchsorted(calendar.open_minute, book.quoted_minute, side="right")) - 1
+    if opened < 0:
+        why = f"lies before the first session of the calendar, {calendar.session(0)}"
+        raise InputError([Problem("--as-of", "", f"{book.chain.quoted:%Y-%m-%d %H:%M}", why, "Try a later one.")])
     session = calendar.session(opened)
     notes = []
     if book.quoted_minute < calendar.close_minute[opened]:
+        leaving = (book.options["expiry"] == np.datetime64(session, "s")).to_numpy()
+        gex = book.options["gex_bn"].to_numpy()
         notes.append(
             f"the chain was quoted at {book.chain.quoted:%H:%M} New York, before the close: paths start at the close "
-            f"of {session} from the price quoted, and what expires that day has left the book"
+            f"of {session} from the price quoted. What expires that day has left the book then: "
+            f"{np.count_nonzero(leaving):,} options, {gex[leaving].sum():+.4g} of {gex.sum():+.4g} $bn; "
+            f"{gex[~leaving].sum():+.4g} $bn stay"
         )
     return session, notes
 
@@ -126,30 +170,34 @@ def round_targets(spot: float) -> tuple[float, float]:
     return round(upper, 8), round(lower, 8)
 
 
-def chain_volatility(book: ChainBook, calendar: TradingCalendar, last: dt.date, sessions: int) -> float:
-    """Volatility per √252 sessions from now to a session's close, from options at the money.
+def chain_volatility(
+    book: ChainBook, calendar: TradingCalendar, start: dt.date, last: dt.date, sessions: int
+) -> float:
+    """Volatility per √252 sessions from one session's close to another's, from options at the money.
 
-    The total variance iv²·τ at each expiry's forward is read off between expiries, and shared out over sessions.
+    The total variance iv²·τ from the quotes on, at each expiry's forward, is read off between expiries. Its rate up
+    to the last close is that of the whole way, which may begin some hours before the quotes or after them.
     """
-    minutes = float(calendar.close_minute[calendar.position(last)]) - book.quoted_minute
-    years = minutes / MINUTES_PER_YEAR
-    options, spot = book.options, book.chain.spot
+    began, ended = (float(calendar.close_minute[calendar.position(day)]) for day in (start, last))
+    years = (ended - book.quoted_minute) / MINUTES_PER_YEAR
+    smiles, spot = book.smiles, book.chain.spot
     lives, variances = [0.0], [0.0]
-    for life in np.sort(options["years"].unique()).tolist():
-        own = options[options["years"] == life]
+    for life in np.sort(smiles["years"].unique()).tolist():
+        own = smiles[smiles["years"] == life]
         forward = spot * math.exp(float(own["carry"].iloc[0]) * life)
         by_strike = own.groupby("strike")["iv"].mean().sort_index()
         if by_strike.index[0] <= forward <= by_strike.index[-1]:
             lives.append(life)
             variances.append(float(np.interp(forward, by_strike.index.to_numpy(), by_strike.to_numpy())) ** 2 * life)
     if len(lives) == 1:
-        nearest = options.iloc[int((options["strike"] - spot).abs().to_numpy().argmin())]
+        nearest = smiles.iloc[int((smiles["strike"] - spot).abs().to_numpy().argmin())]
         lives.append(float(nearest["years"]))
         variances.append(float(nearest["iv"]) ** 2 * lives[-1])
     # The last expiry's volatility goes on beyond it.
     within = float(np.interp(years, lives, variances))
     variance = max(within, variances[-1] * years / lives[-1]) if years > lives[-1] else within
-    annual = math.sqrt(variance * SESSIONS_PER_YEAR / sessions)
+    whole_way = (ended - began) / MINUTES_PER_YEAR
+    annual = math.sqrt(variance / years * whole_way * SESSIONS_PER_YEAR / sessions)
     return min(max(annual, SMALLEST_ANNUAL), LARGEST_ANNUAL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,19 @@ from sim.cli_chain import chain_options, read_book, refuse_contradictory_signs
 from sim.cli_options import JSON, KEPT, print_json, tell
 from sim.errors import GammawallError
 
+SMALLEST_REACH, LARGEST_REACH = 0.01, 0.9
+
+
+def read_reach(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a share of spot, 0.01 to 0.9."""
+    try:
+        reach = float(value)
+    except ValueError:
+        reach = math.nan
+    if not SMALLEST_REACH <= reach <= LARGEST_REACH:  # nor NaN, which click's own ranges let through
+        raise click.BadParameter(f"{value!r} is no share of spot from {SMALLEST_REACH} to {LARGEST_REACH}.")
+    return reach
+
 
 @click.command()
 @click.argument("chain", type=click.Path(path_type=Path))
@@ -18,8 +32,9 @@ from sim.errors import GammawallError
 @click.option(
     "--range",
     "reach",
-    type=click.FloatRange(0.01, 0.9),
-    default=0.25,
+    metavar="SHARE",
+    callback=read_reach,
+    default="0.25",
     show_default=True,
     help="Share of spot to both sides within which zero-gamma prices are looked for.",
 )

@@ -206,16 +206,17 @@ def _load(scenario: str, fragments: tuple[Path, ...], asked: _Asked, overrides: 
 def _load_chain(
     chain: Path, of_chain: Mapping[str, Any], fragments: tuple[Path, ...], asked: _Asked, overrides: tuple[str, ...]
 ) -> _Loaded:
-    from sim.chain_scenario import Horizon, chain_scenario, impact_notes
+    from sim.chain_scenario import Horizon, impact_notes, scenario_of_chain
     from sim.fragments import read_fragments
     from sim.gamma_levels import gamma_levels
-    from sim.scenario_file import scenario_from_mapping
 
     read = read_fragments(fragments)
     book = read_book(chain, of_chain)
-    found = chain_scenario(book, gamma_levels(book), Horizon(asked.until, asked.upper, asked.lower))
-    scenario = scenario_from_mapping(found.data, str(chain), overrides, [*read, *asked.fragments])
-    return _Loaded(scenario, str(chain), (*found.notes, *impact_notes(book, scenario, read)))
+    horizon = Horizon(asked.until, asked.upper, asked.lower)
+    scenario, notes = scenario_of_chain(
+        book, gamma_levels(book), horizon, str(chain), overrides, [*read, *asked.fragments]
+    )
+    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)))
 
 
 def _refuse_chain_options(ctx: click.Context, chain: Path | None) -> None:

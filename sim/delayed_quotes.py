@@ -91,6 +91,8 @@ def _quoted(content: dict[str, Any], data: dict[str, Any], where: str) -> dt.dat
     if value is None:
         raise InputError([Problem(where, key, "", "is missing, and so is data.last_trade_time", AS_OF_HINT)])
     try:
+        if len(value) <= len("2025-09-03T"):
+            raise ValueError  # a day alone is none of the instants that it could be
         instant = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
         why = "is no date and time such as 2025-09-03 20:18:00"

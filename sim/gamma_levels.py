@@ -24,7 +24,8 @@ from sim.reaction_map import base_nodes
 
 # Crossings are looked for, and the profile is drawn, within this share of spot to both sides.
 REACH: Final = 0.25
-PROFILE_POINTS: Final = 501
+# Spacing of the profile, a share of spot.
+PROFILE_STEP: Final = 5e-4
 CROSSING_TOLERANCE: Final = 1e-6
 
 
@@ -216,7 +217,7 @@ def _wall(by_strike: pd.DataFrame, side: str, spot: float) -> Wall | None:
 
 
 def _profile(options: pd.DataFrame, spot: float, reach: float) -> pd.DataFrame:
-    prices = spot * np.linspace(1 - reach, 1 + reach, PROFILE_POINTS)
+    prices = spot * np.linspace(1 - reach, 1 + reach, 2 * round(reach / PROFILE_STEP) + 1)
     is_call = (options["type"] == "call").to_numpy()
     columns: list[Any] = [options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")]
     sides = []

@@ -17,6 +17,8 @@ import pandas as pd
 
 LARGEST_OPEN_INTEREST: Final = 1e8
 LARGEST_IV: Final = 100.0
+# No option has more gamma than this: 1 is a delta from 0 to 1 within a point.
+LARGEST_GAMMA: Final = 100.0
 COLUMNS: Final = (
     *("line", "root", "expiry", "type", "strike"),
     *("bid", "ask", "iv", "open_interest", "gamma"),
@@ -60,7 +62,7 @@ class OptionChain:
         bid, ask : float64, index points; NaN where the file states none.
         iv : float64, implied volatility a year, in (0, 100]; NaN where the file states none or 0.
         open_interest : float64, contracts, from 0 to 100 million.
-        gamma : float64, the file's own, index units an option and index point; NaN where it states none.
+        gamma : float64, the file's own, index units an option and index point; NaN where it states none in [0, 100].
     refused : number of options that could not be read, for each reason.
     """
 
@@ -165,6 +167,7 @@ def judged_options(stated: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     options = pd.concat([stated.loc[:, ["line"]], parsed, stated.drop(columns="line")], axis=1)
     options = options.loc[kept, list(COLUMNS)].reset_index(drop=True)
     options["iv"] = options["iv"].where(options["iv"] > 0.0)
+    options["gamma"] = options["gamma"].where(options["gamma"].between(0.0, LARGEST_GAMMA))
     for column in ("bid", "ask"):
         options[column] = options[column].where(options[column] >= 0.0)
     # a file may write "-0": it is no different from 0

@@ -4,7 +4,8 @@
 
 The forward F and the discount factor are fitted to the mid quotes of near strikes at which both sides are bid,
 weighted by their spreads; quotes that are out of line count little (soft L1). Where an expiry has too few of them, or
-they say what no market says, its carry is read off between its neighbours.
+they say what no market says, its carry is read off between its neighbours. Options of another root at the same strike
+are other contracts, and no pair.
 
 Source: Stoll (1969) for the parity; Black (1976) for the forward's carry.
 """
@@ -29,6 +30,10 @@ LARGEST_GAP = 0.02
 LARGEST_CARRY = 0.25
 LARGEST_RATE = 0.25
 LARGEST_ANNUAL = 1.0
+LARGEST_CONDITION = 1e14
+# Expiries that say where the index stands, and strikes of each.
+NEAREST_EXPIRIES = 3
+NEAREST_STRIKES = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ExpiryCarry:
     carry : b = ln(F/S)/τ, a year.
     rate : discount rate r, a year; NaN where there was no fit.
     pairs : strikes with a call and a put that the fit used.
-    source : "parity", "neighbours", "none" (carry zero) or "given".
+    source : "parity"; "limited", where parity says more than 100% a year; "neighbours"; "none" (carry zero); "given".
     """
 
     forward: float
@@ -58,13 +63,34 @@ def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarr
 
     Parameters
     ----------
-    options : columns years, type ("call", "put"), strike, bid, ask; one row an option.
+    options : columns years, root, type ("call", "put"), strike, bid, ask; one row an option.
     spot : index points.
     """
     lives = options["years"].unique().tolist()
     fitted = {years: _fit(options[options["years"] == years], spot, years) for years in lives}
     known = {years: found.carry for years, found in fitted.items() if found.source == "parity"}
-    return {t: found if t in known else _from_neighbours(found, t, known, spot) for t, found in fitted.items()}
+    return {
+        t: _from_neighbours(found, t, known, spot) if found.source == "none" else found for t, found in fitted.items()
+    }
+
+
+def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
+    """Life in years and forward, index points, of the three nearest expiries with five pairs, whatever spot is.
+
+    A forward is the median of K + C − P over the five strikes with the least |C − P|.
+
+    options : as in `parity_carries`.
+    """
+    found: list[tuple[float, float]] = []
+    for years in np.sort(options["years"].unique()).tolist():
+        pairs = _pairs(options[options["years"] == years])
+        if len(pairs) >= FEWEST_PAIRS:
+            difference, strike = _difference(pairs), pairs["strike"].to_numpy(dtype=np.float64)
+            nearest = np.argsort(np.abs(difference), kind="stable")[:NEAREST_STRIKES]
+            found.append((years, float(np.median(strike[nearest] + difference[nearest]))))
+        if len(found) == NEAREST_EXPIRIES:
+            break
+    return found
 
 
 def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, ExpiryCarry]:
@@ -74,19 +100,16 @@ def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, E
 
 
 def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
-    quoted = options[(options["bid"] > 0) & (options["ask"] >= options["bid"])]
-    sides = [quoted.loc[quoted["type"] == side, ["strike", "bid", "ask"]] for side in ("call", "put")]
-    pairs = sides[0].merge(sides[1], on="strike", suffixes=("_call", "_put"))
+    pairs = _pairs(options)
     distance = np.abs(np.log(pairs["strike"].to_numpy(dtype=np.float64) / spot))
     near = pairs[(distance <= max(NEAR, np.sort(distance)[: 2 * FEWEST_PAIRS].max(initial=0.0)))]
     nothing = ExpiryCarry(spot, math.nan, 0.0, math.nan, len(near), "none")
     if len(near) < FEWEST_PAIRS:
         return nothing
     strike = near["strike"].to_numpy(dtype=np.float64)
-    bid, ask = (near[f"{name}_call"].to_numpy() for name in ("bid", "ask"))
-    bid_put, ask_put = (near[f"{name}_put"].to_numpy() for name in ("bid", "ask"))
-    difference = 0.5 * (bid + ask) - 0.5 * (bid_put + ask_put)
-    spread = np.maximum(0.5 * (ask - bid + ask_put - bid_put), NARROWEST_SPREAD)
+    difference = _difference(near)
+    width = sum(near[f"ask_{side}"] - near[f"bid_{side}"] for side in ("call", "put"))
+    spread = np.maximum(0.5 * np.asarray(width), NARROWEST_SPREAD)
 
     def misfit(x: FloatArray) -> FloatArray:
         return np.asarray((difference - x[0] * (spot * x[1] - strike)) / spread)
@@ -101,10 +124,29 @@ def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
     if abs(gap) > LARGEST_GAP + LARGEST_CARRY * years or abs(math.log(discount)) > 0.01 + LARGEST_RATE * years:
         return nothing
     jacobian = np.asarray(fit.jac, dtype=np.float64)
-    covariance = np.linalg.inv(jacobian.T @ jacobian) * max(1.0, 2.0 * fit.cost / max(1, strike.size - 2))
-    carry = min(max(gap / years, -LARGEST_ANNUAL), LARGEST_ANNUAL)
+    information = jacobian.T @ jacobian
+    if not np.linalg.cond(information) < LARGEST_CONDITION:
+        return nothing  # all at one strike: forward and discount cannot be told apart
+    covariance = np.linalg.inv(information) * max(1.0, 2.0 * fit.cost / max(1, strike.size - 2))
+    carry = gap / years
+    if abs(carry) > LARGEST_ANNUAL:
+        carry = math.copysign(LARGEST_ANNUAL, carry)
+        return ExpiryCarry(spot * math.exp(carry * years), math.nan, carry, rate, len(near), "limited")
     std_error = spot * math.sqrt(float(covariance[1, 1]))
-    return ExpiryCarry(spot * math.exp(carry * years), std_error, carry, rate, len(near), "parity")
+    return ExpiryCarry(spot * ratio, std_error, carry, rate, len(near), "parity")
+
+
+def _pairs(options: pd.DataFrame) -> pd.DataFrame:
+    """Strikes at which a root's call and put are both bid: root, strike, bid_call, ask_call, bid_put, ask_put."""
+    quoted = options[(options["bid"] > 0) & (options["ask"] >= options["bid"])]
+    sides = [quoted.loc[quoted["type"] == side, ["root", "strike", "bid", "ask"]] for side in ("call", "put")]
+    return sides[0].merge(sides[1], on=["root", "strike"], suffixes=("_call", "_put"))
+
+
+def _difference(pairs: pd.DataFrame) -> FloatArray:
+    """C − P of mid quotes (n,)."""
+    call, put = (0.5 * (pairs[f"bid_{side}"] + pairs[f"ask_{side}"]) for side in ("call", "put"))
+    return (call - put).to_numpy(dtype=np.float64)
 
 
 def _from_neighbours(found: ExpiryCarry, years: float, known: dict[float, float], spot: float) -> ExpiryCarry:

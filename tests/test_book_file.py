@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from sim.batch_file import batch_from_mapping
-from sim.book_file import book_table, read_book
+from sim.book_file import book_csv, book_table, read_book
 from sim.book_rows import BookRows
 from sim.dealer_book import build_dealer_book
 from sim.errors import InputError
 from sim.scenario_file import load_scenario, scenario_from_mapping, scenario_hash, scenario_to_toml
 from sim.sensitivity import bumps
-from sim.table_text import table_csv
 from sim.timegrid import build_time_grid
 
 TEXT = """strike,expiry,type,settlement,iv,contracts,carry,group
@@ -85,13 +84,28 @@ def test_every_column_is_read(files: Path) -> None:
 
 def test_a_table_written_is_the_book_read_again(files: Path) -> None:
     rows = read_book(files / "book.csv", "book.csv")
-    (files / "again.csv").write_bytes(table_csv(book_table(rows)))
+    (files / "again.csv").write_bytes(book_csv(rows))
     book_table(rows).to_parquet(files / "again.parquet")
     for name in ("again.csv", "again.parquet"):
         again = read_book(files / name, name)
         assert again == rows
         assert again.digest == rows.digest
         assert hash(again) == hash(rows)
+
+
+def test_csv_keeps_every_digit(files: Path) -> None:
+    rows = rows_of(TEXT.replace("0.03,", f"{1 / 30!r},").replace("800.5", "800.1234567890123"), files)
+    (files / "again.csv").write_bytes(book_csv(rows))
+    assert read_book(files / "again.csv", "again.csv") == rows
+
+
+def test_a_parquet_row_without_a_group_is_refused(files: Path) -> None:
+    table = book_table(rows_of(TEXT, files))
+    table["group"] = table["group"].astype(object)
+    table.loc[0, "group"] = None
+    table.to_parquet(files / "none.parquet")
+    with pytest.raises(InputError, match="row 1: group"):
+        read_book(files / "none.parquet", "none.parquet")
 
 
 def test_a_book_is_its_positions(files: Path) -> None:

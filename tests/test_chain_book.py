@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,75 @@ def test_quotes_that_no_market_makes_are_not_believed() -> None:
     chain.options.loc[absurd, ["bid", "ask"]] += 500.0
     found = list(book_of_chain(chain).carries.values())
     assert [one.source for one in found] == ["neighbours", "parity"]
+    assert "puts the index near 6,95" in book_of_chain(chain).notes[0]
+
+
+def test_a_carry_beyond_a_hundred_percent_is_limited_and_not_called_paritys() -> None:
+    """A day's jump of 0.8% is a carry of 300%."""
+    near = Listing("SPXW", dt.date(2025, 9, 4), STRIKES)
+    chain = parity_chain((near, *PARITY[:1]), carry=0.0)
+    jumped = (chain.options["expiry"] == pd.Timestamp("2025-09-04")) & (chain.options["type"] == "call")
+    chain.options.loc[jumped, ["bid", "ask"]] += 0.008 * SPOT
+    first, second = book_of_chain(chain).carries.values()
+    assert (first.source, first.carry) == ("limited", 1.0)
+    assert math.isnan(first.std_error)
+    assert second.source == "parity"
+
+
+def moved(points: float) -> OptionChain:
+    """A chain quoted with the index so many points higher than it says."""
+    days = (dt.date(2025, 9, 4), dt.date(2025, 9, 8), dt.date(2025, 9, 12))
+    chain = parity_chain((*(Listing("SPXW", day, STRIKES) for day in days), *PARITY), carry=0.0)
+    chain.options.loc[chain.options["type"] == ("call" if points > 0 else "put"), ["bid", "ask"]] += abs(points)
+    return chain
+
+
+def test_a_spot_beside_its_quotes_is_remarked() -> None:
+    assert book_of_chain(moved(10.0)).notes == ()
+    (note,) = book_of_chain(moved(65.0)).notes
+    assert "the index is given as 6,450.00, and put–call parity of its options puts the index near 6,51" in note
+    assert re.search(r"Try --spot 651\d\.\d\d$", note)
+
+
+@pytest.mark.parametrize("points", [600.0, -600.0])
+def test_a_spot_far_from_its_quotes_is_refused(points: float) -> None:
+    with pytest.raises(InputError, match=r"parity of its options puts the index near .* Try --spot .*market\.spot"):
+        book_of_chain(moved(points))
+
+
+def test_options_of_unknown_roots_and_days_move_no_carry() -> None:
+    """Nor do five of them at one strike, which no forward can be fitted to."""
+    plain = parity_chain(PARITY)
+    others = [{**row, "root": "ABC"} for row in parity_chain((PARITY[0],), carry=0.9).options.to_dict("records")]
+    others += [option(root=f"X{i}", type=side, strike=6500.0) for i in range(6) for side in ("call", "put")]
+    others += [option(expiry=pd.Timestamp("2025-09-06"), strike=k, bid=900.0, ask=901.0) for k in STRIKES]
+    mixed = chain_of(*plain.options.to_dict("records"), *others)
+    found, expected = book_of_chain(mixed), book_of_chain(plain)
+    assert found.carries == expected.carries
+    assert found.dropped[UNKNOWN_ROOT] == 2 * len(STRIKES) + 12
+
+
+def test_quotes_at_one_strike_make_no_forward() -> None:
+    same = [option(root="SPXW", type=side, strike=6500.0 + i * 1e-9) for i in range(6) for side in ("call", "put")]
+    (found,) = book_of_chain(chain_of(*same)).carries.values()
+    assert found.source in ("none", "parity")
+
+
+def test_share_of_the_open_interest_used() -> None:
+    book = book_of_chain(chain_of(option(), option(type="put", open_interest=3000.0, iv=math.nan)))
+    assert book.interest_used == 0.25
+
+
+def test_matched_interest_is_what_is_left() -> None:
+    book = book_of_chain(chain_of(option(), option(type="put", open_interest=400.0)), BookRules(net_matched=True))
+    assert book.options["open_interest"].tolist() == [600.0]
+
+
+def test_more_groups_than_a_scenario_has() -> None:
+    texts = [f"g{i}={i + 1}" for i in range(62)]
+    assert len(read_groups(texts)) == 62
+    with pytest.raises(InputError, match="there are 63 groups besides calls and puts, at most 62"):
+        read_groups([*texts, "more=1"])
 
 
 def test_groups_of_strikes() -> None:

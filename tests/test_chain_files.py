@@ -223,7 +223,8 @@ def test_last_price(written: Written, last: str, spot: float) -> None:
         ("64.48.28", 'chain.csv, line 2: Last = "64.48.28" (is no price above 0). Try --spot 6448.28.'),
         (
             "6.448",
-            "chain.csv: its index stands at 6.448, far from its strikes of 5000 to 7000. Try --spot 6448.28.",
+            "chain.csv: the index stands at 6.448, far from the strikes that are traded: half lie below 6,450. "
+            "Try --spot 6448.28.",
         ),
     ],
 )
@@ -231,6 +232,21 @@ def test_last_price_that_is_refused(written: Written, last: str, message: str) -
     path = written(quotedata_csv(last=last))
     assert refusal(path) == message
     assert read_chain(path, spot=6448.5).spot == 6448.5
+
+
+@pytest.mark.parametrize("spot", [6.7, 67.0, 645.0, 64_500.0, 1e300, 1e-300])
+def test_a_spot_of_another_size_than_the_strikes(written: Written, spot: float) -> None:
+    assert "far from the strikes that are traded" in refusal(written(quotedata_csv()), spot=spot)
+    assert "far from the strikes that are traded" in refusal(written(quotedata_csv(last=f"{spot:g}")))
+
+
+def test_gammas_that_no_option_has(written: Written) -> None:
+    """They are as if not stated: a sum of them would be no number."""
+    text = quotedata_csv().splitlines()
+    cells = text[5].split(",")
+    cells[9], cells[20] = "1e308", "-0.5"
+    chain = read_chain(written("\n".join([*text[:5], ",".join(cells), *text[6:], ""])))
+    assert chain.options["gamma"].isna().sum() == 2
 
 
 def test_overrides(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sim.chain_scenario import (
     chain_volatility,
     impact_notes,
     round_targets,
+    scenario_of_chain,
     start_session,
 )
 from sim.errors import InputError
@@ -117,22 +119,79 @@ def test_round_targets(spot: float, upper: float, lower: float) -> None:
         assert found == (upper, lower)
 
 
-def test_volatility_is_the_chains_at_the_money(tmp_path: Path) -> None:
-    """Variance by calendar time, all of it shared out over the sessions."""
+def flat(moneyness: Any, years: Any) -> Any:
+    return np.full_like(moneyness, 0.2)
 
-    def flat(moneyness: Any, years: Any) -> Any:
-        return np.full_like(moneyness, 0.2)
 
-    book = book_at(QUOTED, tmp_path, iv=flat)
-    last = CALENDAR.sessions_after(QUOTED.date(), dt.date(2025, 9, 30))
-    annual = chain_volatility(book, CALENDAR, last[-1], len(last))
-    years = (int(CALENDAR.close_minute[CALENDAR.position(last[-1])]) - book.quoted_minute) / 525_600
-    assert annual == pytest.approx(0.2 * np.sqrt(years * 252 / len(last)), rel=1e-3)
-    far = CALENDAR.sessions_after(QUOTED.date(), dt.date(2026, 3, 31))
-    years = (int(CALENDAR.close_minute[CALENDAR.position(far[-1])]) - book.quoted_minute) / 525_600
-    assert chain_volatility(book, CALENDAR, far[-1], len(far)) == pytest.approx(
-        0.2 * np.sqrt(years * 252 / len(far)), rel=1e-3
-    )
+@pytest.mark.parametrize(
+    ("hour", "minute", "start"),
+    [(16, 18, 3), (9, 29, 2), (9, 31, 3), (12, 0, 3), (20, 0, 3)],
+)
+def test_volatility_is_the_chains_at_the_money(hour: int, minute: int, start: int, tmp_path: Path) -> None:
+    """Variance by calendar time from close to close, whenever quoted, shared out over the sessions."""
+    book = book_at(dt.datetime(2025, 9, 3, hour, minute, tzinfo=NEW_YORK), tmp_path, iv=flat)
+    began = dt.date(2025, 9, start)
+    for until in (dt.date(2025, 9, 4), dt.date(2025, 9, 30), dt.date(2026, 3, 31)):
+        last = CALENDAR.sessions_after(began, until)
+        annual = chain_volatility(book, CALENDAR, began, last[-1], len(last))
+        first, end = (int(CALENDAR.close_minute[CALENDAR.position(day)]) for day in (began, last[-1]))
+        expected = 0.2 * np.sqrt((end - first) / 525_600 * 252 / len(last))
+        assert annual == pytest.approx(expected, rel=2e-3)
+
+
+def test_volatility_is_of_options_that_nobody_holds_too(tmp_path: Path) -> None:
+    """It does not depend on whose side dealers are on."""
+
+    def interest(moneyness: Any, years: Any, strike: Any, is_call: bool) -> Any:
+        return np.where(np.abs(moneyness) > 0.01, 10.0, 0.0)
+
+    found = {
+        scenario_of(book_at(QUOTED, tmp_path, rules)).volatility.annual
+        for rules in (BookRules(), BookRules("custom", 1.0, 0.0), BookRules(net_matched=False, carry=0.0))
+    }
+    whole = scenario_of(book_at(QUOTED, tmp_path)).volatility.annual
+    sparse = scenario_of(book_at(QUOTED, tmp_path, open_interest=interest)).volatility.annual
+    assert sparse == whole
+    assert len(found) == 1
+
+
+def test_volatility_is_that_of_the_horizon_however_it_is_stated(tmp_path: Path) -> None:
+    def sloped(moneyness: Any, years: Any) -> Any:
+        return np.clip(0.1 + 0.5 * years, 0.05, 0.6)
+
+    book = book_at(QUOTED, tmp_path, iv=sloped, listings=many_listings(QUOTED, SPOT, 60, 30))
+    levels = gamma_levels(book)
+    until = dt.date(2025, 10, 31)
+    sessions = len(CALENDAR.sessions_after(QUOTED.date(), until))
+    stated = scenario_of_chain(book, levels, Horizon(until), "chain.csv")[0]
+    fragment = Fragment("days.toml", {"market": {"until": until}}, {})
+    ways = [
+        scenario_of_chain(book, levels, None, "chain.csv", [f"market.until={until}"])[0],
+        scenario_of_chain(book, levels, None, "chain.csv", [f"market.sessions={sessions}"])[0],
+        scenario_of_chain(book, levels, None, "chain.csv", (), [fragment])[0],
+    ]
+    assert {way.volatility.annual for way in ways} == {stated.volatility.annual}
+    assert stated.volatility.annual > scenario_of_chain(book, levels, None, "chain.csv")[0].volatility.annual
+    own = scenario_of_chain(book, levels, None, "chain.csv", [f"market.until={until}", "volatility.annual=0.3"])[0]
+    assert own.volatility.annual == 0.3
+
+
+def test_what_expires_today_is_told_apart(tmp_path: Path) -> None:
+    listings = many_listings(QUOTED, SPOT, 12, 60)
+    book = book_at(dt.datetime(2025, 9, 5, 12, 0, tzinfo=NEW_YORK), tmp_path, listings=listings)
+    today = book.options["expiry"] == np.datetime64("2025-09-05")
+    assert today.any()
+    leaving, staying = (book.options["gex_bn"][rows].sum() for rows in (today, ~today))
+    (note,) = start_session(book, CALENDAR)[1]
+    assert f"{today.sum():,} options, {leaving:+.4g} of {leaving + staying:+.4g} $bn" in note
+    assert f"{staying:+.4g} $bn stay" in note
+
+
+def test_quotes_before_the_calendar_begins(tmp_path: Path) -> None:
+    book = book_at(QUOTED, tmp_path)
+    early = replace(book, chain=replace(book.chain, quoted=dt.datetime(1990, 1, 1, 10, 0, tzinfo=NEW_YORK)))
+    with pytest.raises(InputError, match=r"--as-of.*before the first session of the calendar"):
+        start_session(early, CALENDAR)
 
 
 def test_an_impact_that_nobody_stated_is_called_an_assumption(tmp_path: Path) -> None:

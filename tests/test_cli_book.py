@@ -12,7 +12,7 @@ from sample_chain import QUOTED, SPOT, delayed_quotes_json, many_listings, quote
 from sim.book_file import read_book
 from sim.chain_book import SIGNS
 from sim.cli_chain import SIGN_NAMES
-from sim.scenario_file import load_scenario
+from sim.scenario_file import load_scenario, scenario_hash
 
 FILES = {
     "book.csv",
@@ -62,7 +62,7 @@ def test_a_book_is_printed_and_filed(chain: Path) -> None:
     assert set(levels["level"]) == {"spot", "gross", "call_wall", "put_wall", "zero_gamma"}
     strikes = pd.read_csv(folder / "gex_by_strike.csv")
     assert strikes["net_gex_bn"].sum() == pytest.approx(levels["gex_bn"].iloc[0])
-    assert len(pd.read_csv(folder / "gamma_profile.csv")) == 501
+    assert len(pd.read_csv(folder / "gamma_profile.csv")) == 1001
     assert len(pd.read_csv(folder / "gex_by_expiry.csv")) == 12
 
 
@@ -229,6 +229,41 @@ def test_a_chain_is_run_with_what_the_command_line_says(chain: Path, monkeypatch
     assert "all-long sign" in note
 
 
+def test_a_book_is_the_same_in_every_file(chain: Path) -> None:
+    """One digest and one scenario hash, whether run from the chain, from CSV or from Parquet."""
+    assert gammawall("book", str(chain), "--quiet", "--out", "text").exit_code == 0
+    assert gammawall("book", str(chain), "--quiet", "--out", "columns", "--parquet").exit_code == 0
+    digest = json.loads(Path("text/manifest.json").read_text(encoding="utf-8"))["book_sha256"]
+    written = {
+        read_book(Path("text/book.csv"), "book.csv").digest,
+        read_book(Path("columns/book.parquet"), "book.parquet").digest,
+    }
+    assert written == {digest}
+    hashes = {scenario_hash(load_scenario(f"{folder}/scenario.toml")) for folder in ("text", "columns")}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("share", ["nan", "0", "0.95", "inf", "wide"])
+def test_a_range_that_is_no_share_of_spot(chain: Path, share: str) -> None:
+    done = gammawall("book", str(chain), "--no-save", "--range", share)
+    assert done.exit_code == 2
+    assert "is no share of spot from 0.01 to 0.9" in done.stderr
+
+
+def test_a_spot_beside_the_quotes_is_a_warning(chain: Path) -> None:
+    spot = f"{SPOT * 1.01:.2f}"
+    done = gammawall("book", str(chain), "--spot", spot)
+    assert done.exit_code == 0, done.output
+    assert "parity of its options puts the index near 6,450" in " ".join(done.stdout.split())
+    manifest = json.loads(Path("results/book-chain/manifest.json").read_text(encoding="utf-8"))
+    assert "puts the index near 6,45" in manifest["warnings"][0]
+    done = gammawall("run", "--chain", str(chain), "--spot", spot, "--paths", "1000", "--out", "own")
+    assert "puts the index near 6,45" in " ".join(done.stdout.split())
+    done = gammawall("run", "--chain", str(chain), "--spot", f"{SPOT * 1.2:.2f}", "--paths", "1000")
+    assert done.exit_code == 2
+    assert "Try --spot 6450.00. To ask what if the index moved" in done.stderr
+
+
 def test_notes_of_a_chain_are_warnings_of_the_run(chain: Path) -> None:
     done = gammawall(
         "run", "--chain", str(chain), "--paths", "1000", "--as-of", "2025-09-05 12:00", "--out", "own"
@@ -239,7 +274,8 @@ def test_notes_of_a_chain_are_warnings_of_the_run(chain: Path) -> None:
     assert "before the close" in told
     assert "is an assumption" in told
     assert "expire by the start" in told
-    assert manifest["scenario"]["dealers"]["book"]["file"] == "book.csv"
+    assert manifest["scenario"]["dealers"]["book"]["file"] == "chain.csv"
+    assert "positions of chain.csv expire" in told
     assert str(chain.parent) not in json.dumps(manifest)
 
 
