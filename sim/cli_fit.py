@@ -160,8 +160,8 @@ def impact(
         f"to it, --scale-to-gex {found.gex_bn:.4g} for that of {found.last}.",
     ]
     others = {other.specification.name: other.k for other in found.others}
-    document = {**found.metadata(), "block_days": found.block_days, "lost_days": found.lost, "k_of_others": others}
-    text = _fragment(comments, found.scenario_keys(), found.metadata())
+    lost = {"lost_days": found.lost, "unmoved_days": found.unmoved}
+    document = {**found.metadata(), "block_days": found.block_days, **lost, "k_of_others": others}
 
     def show() -> None:
         from sim.fit_report import print_impact
@@ -169,7 +169,12 @@ def impact(
 
         print_impact(found, Terminal())
 
-    _answer(document, found.scenario_keys(), text, out, as_json, show)
+    try:
+        keys = found.scenario_keys()
+    except GammawallError as error:  # what was found is printed all the same
+        _print(document, None, None, as_json, show)
+        raise error
+    _answer(document, keys, _fragment(comments, keys, found.metadata()), out, as_json, show)
 
 
 def _date(value: dt.datetime | None) -> dt.date | None:
@@ -210,16 +215,27 @@ def _answer(
             write_fragment(out, text)
         except GammawallError as error:
             failure, out = error, None  # what was found is printed all the same
-    if as_json:
-        from sim.results import plain_json
-
-        place = None if out is None else str(out)
-        print_json(plain_json({**document, "scenario_keys": dict(keys), "fragment": place}))
-    else:
-        show()
+    _print(document, keys, out, as_json, show)
+    if not as_json:
         if out is None:
             click.echo(f"\n{text}", nl=False)
         else:
             tell(f"fragment: {out}")
     if failure is not None:
         raise failure
+
+
+def _print(
+    document: Mapping[str, Any],
+    keys: Mapping[str, Any] | None,
+    out: Path | None,
+    as_json: bool,
+    show: Callable[[], None],
+) -> None:
+    if not as_json:
+        show()
+        return
+    from sim.results import plain_json
+
+    place = None if out is None else str(out)
+    print_json(plain_json({**document, "scenario_keys": None if keys is None else dict(keys), "fragment": place}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,22 @@ import pandas as pd
 
 from sim.errors import InputError, Problem
 from sim.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
+from sim.number_cells import comma_is_decimal, numbers
+from sim.scenario_values import shown
+from sim.timegrid import trading_calendar
 
 OHLC: Final = ("open", "high", "low", "close")
+# What a column may be called besides.
+ALIASES: Final = {"close": "close/last"}
+# Shares of a file's days that may be without trading, and of a span's sessions that it may lack.
+MOST_UNTRADED: Final = 0.05
+MOST_ABSENT: Final = 0.05
+# No index has moved so far in a day, ln; a split or a misprint has.
+LARGEST_MOVE: Final = 0.25
+_EMPTY: Final = ("", "null", "nan", "NaN", "NA", "N/A", ".", "-")
+_DATE_HINT: Final = "Try it as 2026-02-10."
+_SLASHED: Final = ["%m/%d/%Y", "%d/%m/%Y"]
+_DATE_FORMS: Final = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", *_SLASHED, "%d.%m.%Y", "%b %d, %Y", "%d %b %Y")
 _KIND: Final = InputKind("table of days", 100_000_000, "Try a CSV file with a column of dates, 2026-02-10 each.")
 
 
@@ -35,14 +50,17 @@ class DailyTable:
     dropped: int
 
 
-def read_daily(path: str | os.PathLike[str], columns: Sequence[str], *, positive: Sequence[str]) -> DailyTable:
-    """Daily table of a CSV file with a column of dates, 2026-02-10 each.
+def read_daily(
+    path: str | os.PathLike[str], columns: Sequence[str], *, positive: Sequence[str], optional: Sequence[str] = ()
+) -> DailyTable:
+    """Daily table of a CSV file with a column of dates, 2026-02-10 each or in another form that all of them have.
 
     Parameters
     ----------
     path : the file; names of columns in any case.
     columns : those wanted, in lower case.
     positive : those of them that must be above zero.
+    optional : further columns, NaN where there is none or no number.
 
     Raises
     ------
@@ -52,35 +70,112 @@ def read_daily(path: str | os.PathLike[str], columns: Sequence[str], *, positive
     table = csv_cells(path, where, _KIND)
     if table.empty:
         raise file_refusal(where, "has no rows", _KIND.hint)
+    table = table.rename(columns={other: name for name, other in ALIASES.items() if name not in table})
     missing = [column for column in ("date", *columns) if column not in table]
     if missing:
         why = f"has no column {', '.join(missing)}; its columns are {', '.join(map(str, table.columns[:12]))}"
         raise InputError([Problem(where, "", "", why, "Try the right file.")])
     problems: list[Problem] = []
-    dates = pd.to_datetime(table["date"].str[:10], format="%Y-%m-%d", errors="coerce")
-    note_lines(problems, where, table["date"], dates.isna().to_numpy(), "is no date", "Try it as 2026-02-10.")
+    dates = _dates(table["date"], where)
+    note_lines(problems, where, table["date"], dates.isna().to_numpy(), "is no date", _DATE_HINT)
     repeated = (dates.duplicated() & dates.notna()).to_numpy()
     note_lines(problems, where, table["date"], repeated, "comes twice", "Try leaving one of the rows out.")
     rows = pd.DataFrame(index=pd.DatetimeIndex(dates))
-    for column in columns:
-        cells = table[column].str.replace(",", "", regex=False)
-        numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)
-        empty = cells.isin(["", "null", "nan", "NaN", "NA", "."]).to_numpy()
-        wrong = ~empty & ~np.isfinite(numbers)
-        note_lines(problems, where, table[column], wrong, "is no number", "Try a plain number.")
+    known = [*columns, *(column for column in optional if column in table)]
+    decimal_comma = comma_is_decimal(cell for column in known for cell in table[column])
+    for column in known:
+        cells = table[column]
+        values = numbers(cells.tolist(), decimal_comma)
+        empty = cells.isin(_EMPTY).to_numpy()
+        if column not in optional:
+            wrong = ~empty & np.isnan(values)
+            note_lines(problems, where, cells, wrong, "is no number", "Try a plain number.")
         if column in positive:
             why = "a number above zero is expected"
-            note_lines(problems, where, table[column], numbers <= 0, why, "Try leaving the row out.")
-        rows[column] = np.where(empty, np.nan, numbers)
-    if {"high", "low"} <= set(columns):
-        upside = (rows["high"] < rows["low"]).to_numpy()
-        note_lines(problems, where, table["high"], upside, "is below the day's low", "Try leaving the row out.")
+            note_lines(problems, where, cells, values <= 0, why, "Try leaving the row out.")
+        rows[column] = np.where(empty, np.nan, values)
+    rows = rows.reindex(columns=[*columns, *optional])
+    if set(OHLC) <= set(columns):
+        problems += _range_problems(rows, table, where)
     if problems:
         raise InputError(problems)
-    whole = rows.dropna().sort_index()
+    whole = rows.dropna(subset=list(columns)).sort_index()
     if whole.empty:
         raise InputError([Problem(where, "", "", "has no row with every number", "Try the right file.")])
     return DailyTable(Path(path).name, whole, len(rows) - len(whole))
+
+
+def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
+    """Rows of a file of prices that are on sessions of the exchange, and how many are not.
+
+    Errors: `InputError` if those are many, or if prices are not daily.
+    """
+    rows = table.rows
+    first, last = (day.date() for day in (rows.index[0], rows.index[-1]))
+    sessions = pd.DatetimeIndex(trading_calendar(first, last).days.astype("datetime64[D]"))
+    traded = rows.index.isin(sessions)
+    untraded = int(np.count_nonzero(~traded))
+    if untraded > MOST_UNTRADED * len(rows):
+        day = rows.index[~traded][0].date()
+        why = f"{untraded:,} of its {len(rows):,} days are without trading in New York, {day} for one"
+        raise file_refusal(table.source, why, "Try a file of trading days only.")
+    return rows[traded], untraded
+
+
+def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
+    """Log returns from each session's close to the next one's, by the later date; and how many span more than one.
+
+    Those are left out.
+
+    close : by session.
+
+    Errors: `InputError` if many sessions are absent, or if a return is none of an index.
+    """
+    sessions = pd.DatetimeIndex(
+        trading_calendar(close.index[0].date(), close.index[-1].date()).days.astype("datetime64[D]")
+    )
+    absent = len(sessions) - len(close)
+    if absent > MOST_ABSENT * len(sessions):
+        why = (
+            f"has {len(close):,} closes of the {len(sessions):,} sessions from {close.index[0].date()} to "
+            f"{close.index[-1].date()}: they are not daily, or some are missing"
+        )
+        raise file_refusal(source, why, "Try a file with every session, or --since after what is missing.")
+    place = sessions.get_indexer(pd.DatetimeIndex(close.index))
+    returns = np.log(close).diff().iloc[1:]
+    single = np.diff(place) == 1
+    returns = returns[single]
+    wild = returns[returns.abs() > LARGEST_MOVE]
+    if len(wild):
+        day, move = wild.index[0].date(), math.expm1(wild.iloc[0])
+        more = f", and {len(wild) - 1} more such days" if len(wild) > 1 else ""
+        why = f"moves by {move:+.0%} on {day}{more}: a split or a misprint"
+        raise InputError([Problem(source, "close", "", why, "Try prices adjusted for splits, or --since after it.")])
+    return returns, int(np.count_nonzero(~single))
+
+
+def _dates(cells: pd.Series, where: str) -> pd.Series:
+    """Days of cells in the one form that most of them have; NaT where a cell has another."""
+    days = cells.str.replace(r"[T ]+\d{1,2}:\d{2}.*$", "", regex=True)
+    read = {form: pd.to_datetime(days, format=form, errors="coerce") for form in _DATE_FORMS}
+    most = max(int(found.notna().sum()) for found in read.values())
+    best = [form for form, found in read.items() if int(found.notna().sum()) == most]
+    if best[:2] == _SLASHED and not read[best[0]].equals(read[best[1]]):
+        why = f"{shown(str(cells.iloc[0]))} and all others may have the day first or the month"
+        raise file_refusal(where, why, f"{_DATE_HINT[:-1]}, or a file with later days of a month too.")
+    return read[best[0]]
+
+
+def _range_problems(rows: pd.DataFrame, table: pd.DataFrame, where: str) -> list[Problem]:
+    problems: list[Problem] = []
+    upside = (rows["high"] < rows["low"]).to_numpy()
+    hint = "Try leaving the row out."
+    note_lines(problems, where, table["high"], upside, "is below the day's low", hint)
+    for name in ("open", "close"):
+        beside = (rows[name] < rows["low"]) | (rows[name] > rows["high"])
+        why = "lies outside the day's low and high"
+        note_lines(problems, where, table[name], beside.to_numpy() & ~upside, why, hint)
+    return problems
 
 
 def window(

@@ -26,8 +26,9 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from sim.black_scholes import FloatArray
-from sim.daily_data import OHLC, read_daily, window
+from sim.daily_data import OHLC, DailyTable, on_sessions, read_daily, window
 from sim.errors import GammawallError, InputError, Problem
+from sim.timegrid import trading_calendar
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 DEFAULT_SINCE: Final = dt.date(2023, 1, 1)
@@ -37,7 +38,16 @@ LAGS: Final = (1, 5, 22)
 SMALLEST_DIVISOR: Final = 0.05
 SMALLEST_K, LARGEST_K = -0.5, 2.0
 GRID_POINTS: Final = 101
+# A k within this share of the ends of where it is looked for has not been found.
+EDGE: Final = 0.01
 SHORTEST_BLOCK: Final = 22
+# USD per 1% move that published gamma exposure has in the middle, and that the VIX's closes have.
+USUAL_GEX: Final = (1e7, 1e12)
+USUAL_VIX: Final = (5.0, 100.0)
+# Correlation of the daily moves of two files of prices that are of one index.
+SAME_INDEX: Final = 0.9
+# Share of a span's sessions that the files may lack.
+MOST_ABSENT: Final = 0.1
 BP_PER_K: Final = 100.0
 
 
@@ -88,6 +98,7 @@ class ImpactFit:
     first, last : first and last day whose range is explained.
     days : how many.
     lost : days since the first that are not in all three files.
+    unmoved : days since the first without a range; they, and the month after each, are not explained.
     main : with all controls; it is the one that counts.
     others : with other controls, for comparison.
     std_error, low, high : of the main k, bootstrap standard error and 95% interval.
@@ -102,6 +113,7 @@ class ImpactFit:
     last: dt.date
     days: int
     lost: int
+    unmoved: int
     main: ImpactEstimate
     others: tuple[ImpactEstimate, ...]
     std_error: float
@@ -124,8 +136,8 @@ class ImpactFit:
         """
         if self.main.k < 0:
             raise GammawallError(
-                f"k = {self.main.k:.4f} is negative: volatility was higher on days of high gamma exposure, and no "
-                "impact of dealers explains that. Try another --since."
+                f"k = {self.main.k:.4f} is negative: volatility was no lower on days of high gamma exposure, and "
+                "there is no impact to give a scenario. Try another --since."
             )
         return {"dealers": {"impact_bp_per_bn": round(self.impact_bp_per_bn, 3)}}
 
@@ -159,21 +171,22 @@ def fit_impact(
 
     Parameters
     ----------
-    dix : published gamma exposure: date, gex (USD per 1% move).
+    dix : published gamma exposure: date, gex (USD per 1% move); price, if there, must move as the prices do.
     ohlc : prices: date, open, high, low, close.
     vix : VIX: date, close.
     since : first day whose range is explained.
     as_of : last one; the last that all three files have if None.
     repeats, seed : of the bootstrap.
 
-    Errors: `InputError`; `GammawallError` if arch is not installed.
+    Errors: `InputError`; `GammawallError` if arch is not installed, or if no k is found.
     """
-    gamma = read_daily(dix, ["gex"], positive=[])
+    gamma = read_daily(dix, ["gex"], positive=[], optional=["price"])
     prices = read_daily(ohlc, OHLC, positive=OHLC)
     fear = read_daily(vix, ["close"], positive=["close"])
     sources = gamma.source, prices.source, fear.source
+    _refuse_other_files(gamma, prices, fear)
     together = pd.concat(
-        [gamma.rows["gex"] / 1e9, prices.rows[list(OHLC)], fear.rows["close"].rename("vix")],
+        [gamma.rows["gex"] / 1e9, on_sessions(prices)[0][list(OHLC)], fear.rows["close"].rename("vix")],
         axis=1,
         join="outer",
         sort=True,
@@ -185,11 +198,16 @@ def fit_impact(
     first, last = window(pd.DatetimeIndex(days.index), since, as_of, where)
     lost = int(together.loc[first:last].isna().any(axis=1).sum())
     days = days.loc[:last]
+    explained = days.loc[first:]
+    _refuse_gaps(explained, where)
+    if not float(explained["gex"].std()) > 0:
+        raise InputError([Problem(gamma.source, "gex", "", "never changes", "Try the right file.")])
     main = _Regression(days, MAIN, first)
     if main.log_range.size < FEWEST_DAYS:
         span = f"from {first.date()} to {last.date()}"
         why = f"only {main.log_range.size} days {span}, and {FEWEST_DAYS} are the fewest"
         raise InputError([Problem(where, "", "", why, "Try an earlier --since.")])
+    _refuse_edge(main, where)
     block = _block_length(main)
     draws = _bootstrap(main, block, repeats, seed)
     others = tuple(_estimate(_Regression(days, other, first), other) for other in OTHERS)
@@ -199,6 +217,7 @@ def fit_impact(
         main.dates[-1].date(),
         main.log_range.size,
         lost,
+        int(_range(explained, MAIN.measure).isna().sum()),
         _estimate(main, MAIN),
         others,
         float(np.std(draws, ddof=1)),
@@ -209,6 +228,47 @@ def fit_impact(
         float(days["gex"].iloc[-1]),
         float(main.exposure.mean()),
     )
+
+
+def _refuse_other_files(gamma: DailyTable, prices: DailyTable, fear: DailyTable) -> None:
+    """Refuse files that are plainly not what their place asks for."""
+    problems = []
+    size = float(gamma.rows["gex"].abs().median())
+    if not USUAL_GEX[0] <= size <= USUAL_GEX[1]:
+        why = f"has {size:.3g} in the middle, and USD per 1% move are expected, some 1e9"
+        problems.append(Problem(gamma.source, "gex", "", why, "Try SqueezeMetrics' DIX file as it was downloaded."))
+    middle = float(fear.rows["close"].median())
+    if not USUAL_VIX[0] <= middle <= USUAL_VIX[1]:
+        why = f"closes at {middle:.5g} in the middle, which is no VIX"
+        problems.append(Problem(fear.source, "close", "", why, "Try the files in the order DIX, OHLC, VIX."))
+    both = pd.concat([gamma.rows["price"], prices.rows["close"]], axis=1, sort=True).dropna()
+    moves = np.log(both.where(both > 0)).diff().dropna()
+    if len(moves) >= FEWEST_DAYS:
+        alike = float(moves.corr().iloc[0, 1])
+        if not alike >= SAME_INDEX:
+            why = f"closes do not move as the prices of {gamma.source} do: their correlation is {alike:.2f}"
+            problems.append(Problem(prices.source, "close", "", why, "Try the files in the order DIX, OHLC, VIX."))
+    if problems:
+        raise InputError(problems)
+
+
+def _refuse_gaps(days: pd.DataFrame, where: str) -> None:
+    sessions = len(trading_calendar(days.index[0].date(), days.index[-1].date()).days)
+    if sessions - len(days) > MOST_ABSENT * sessions:
+        why = (
+            f"have {len(days):,} days in common of the {sessions:,} sessions from {days.index[0].date()} to "
+            f"{days.index[-1].date()}: they are not daily, or some are missing"
+        )
+        raise InputError([Problem(where, "", "", why, "Try files with every session.")])
+
+
+def _refuse_edge(regression: _Regression, where: str) -> None:
+    """Refuse a k at the end of where it is looked for: the data have no such law."""
+    whole = np.arange(regression.log_range.size)
+    k, (low, high) = regression.k(whole)[0], regression.bounds(whole)
+    if min(k - low, high - k) < EDGE * (high - low):
+        why = f"k = {k:.4g} lies at the end of where it is looked for, {low:.3g} to {high:.3g}"
+        raise GammawallError(f"{where}: {why}. Is gex in USD per 1% move? Try another --since.")
 
 
 class _Regression:
@@ -245,16 +305,21 @@ class _Regression:
         def loss(k: float) -> float:
             return float((residuals(k) ** 2).sum())
 
+        grid = np.linspace(*self.bounds(days), GRID_POINTS)
+        best = int(np.argmin([loss(k) for k in grid]))
+        around = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
+        found = float(minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-7}).x)
+        return found, residuals(found)
+
+    def bounds(self, days: Any) -> tuple[float, float]:
+        """Ends of where k is looked for on some days: 1 + k·GEX stays well above zero."""
+        gex = self.exposure[days]
         low, high = SMALLEST_K, LARGEST_K
         if gex.max() > 0:
             low = max(low, (SMALLEST_DIVISOR - 1) / gex.max())
         if gex.min() < 0:
             high = min(high, (SMALLEST_DIVISOR - 1) / gex.min())
-        grid = np.linspace(low, high, GRID_POINTS)
-        best = int(np.argmin([loss(k) for k in grid]))
-        around = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
-        found = float(minimize_scalar(loss, bounds=around, method="bounded", options={"xatol": 1e-7}).x)
-        return found, residuals(found)
+        return low, high
 
 
 def _range(days: pd.DataFrame, measure: str) -> pd.Series:

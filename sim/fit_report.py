@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sim.fit_volatility import VolatilityFit
 
 LETTERS = {"omega": "ω", "alpha": "α", "gamma": "γ", "beta": "β", "tail_dof": "ν", "mean": "μ"}
+BP_PER_K = 100.0
 UNITS = {"omega": "percent² a session", "mean": "percent a session"}
 IMPACT_CAVEAT = (
     "An association, and an upper bound: gamma exposure is high when markets are calm anyway, and what the controls "
@@ -31,9 +32,8 @@ GEX_CAVEAT = (
 
 def print_volatility(fit: VolatilityFit, console: Console) -> None:
     """Print a fit of the volatility."""
-    console.print(
-        Text(f"{fit.source}: {fit.returns:,} daily returns, {fit.first} to {fit.last}{_dropped(fit.dropped)}", "bold")
-    )
+    used = f"{fit.source}: {fit.returns:,} daily returns, {fit.first} to {fit.last}"
+    console.print(Text(f"{used}{_left_out(fit)}", "bold"))
     console.print()
     table = new_table()
     table.add_column("GJR-GARCH, Student-t", no_wrap=True)
@@ -93,13 +93,15 @@ def print_intraday(fit: IntradayFit, console: Console) -> None:
 
 def print_impact(fit: ImpactFit, console: Console) -> None:
     """Print a fit of the impact."""
-    lost = f"; {plural(fit.lost, 'day')} not in all three files" if fit.lost else ""
+    counts = ((fit.lost, "not in all three files"), (fit.unmoved, "without a range"))
+    lost = "".join(f"; {plural(count, 'day')} {why}" for count, why in counts if count)
     console.print(Text(f"{', '.join(fit.sources)}: {fit.days:,} days, {fit.first} to {fit.last}{lost}", "bold"))
     console.print()
     console.print(
         Text(
-            f"k = {fit.main.k:.4f} per $bn, 95% {fit.low:.4f} to {fit.high:.4f}: at most "
-            f"impact_bp_per_bn = {fit.impact_bp_per_bn:.2f}.",
+            f"k = {fit.main.k:.4f} per $bn, 95% {fit.low:.4f} to {fit.high:.4f}: impact_bp_per_bn = "
+            f"{fit.impact_bp_per_bn:.2f}, {BP_PER_K * fit.low:.2f} to {BP_PER_K * fit.high:.2f}, an upper bound by "
+            "design.",
             "bold",
         )
     )
@@ -124,14 +126,20 @@ def _specifications(fit: ImpactFit) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for estimate in (fit.main, *fit.others):
         error = f"{fit.std_error:.4f}" if estimate is fit.main else ""
-        cells = [f"{estimate.k:.4f}", error, f"{100 * estimate.k:.2f}"]
+        cells = [f"{estimate.k:.4f}", error, f"{BP_PER_K * estimate.k:.2f}"]
         cells += [f"{estimate.r_squared:.2f}", f"{estimate.days:,}"]
         table.add_row(estimate.specification.name, *cells, style="bold" if estimate is fit.main else "")
     return table
 
 
-def _dropped(rows: int) -> str:
-    return f"; {plural(rows, 'row')} without a number left out" if rows else ""
+def _left_out(fit: VolatilityFit) -> str:
+    counts = (
+        (fit.dropped, "row", "without a number"),
+        (fit.untraded, "row", "on days without trading"),
+        (fit.spanning, "return", "over more than one session"),
+    )
+    parts = [f"{plural(count, noun)} {why}" for count, noun, why in counts if count]
+    return f"; left out: {', '.join(parts)}" if parts else ""
 
 
 def _number(value: float) -> str:

@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.black_scholes import SESSIONS_PER_YEAR
-from sim.daily_data import read_daily, window
+from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
+from sim.daily_data import on_sessions, read_daily, session_returns, window
 from sim.errors import GammawallError, InputError, Problem
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
@@ -37,6 +37,12 @@ SMALLEST_DOF: Final = 2.05
 LARGEST_DOF: Final = 1000.0
 # What a scenario takes: a persistence below one.
 LARGEST_PERSISTENCE: Final = 0.9999
+# Where the search for the maximum starts besides arch's own place: (alpha, gamma, beta, tail_dof).
+STARTS: Final = ((0.03, 0.2, 0.85, 6.0), (0.05, 0.05, 0.9, 8.0), (0.01, 0.1, 0.7, 4.0))
+# Standard errors of a plain mean that the fitted one may be away from it.
+FURTHEST_MEAN: Final = 5.0
+# No stock index has had such a volatility for long.
+UNUSUAL_ANNUAL: Final = 0.6
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class VolatilityFit:
     first, last : dates of the first and last return used; the last is the as-of date.
     returns : how many.
     dropped : rows without a close.
+    untraded : rows on days without trading, left out.
+    spanning : returns over more than one session, left out.
     estimates : omega (percent² per session), alpha, gamma, beta, tail_dof and mean (percent per session).
     log_likelihood : of the fit.
     annual : volatility of the next session, √(252·h), a year.
@@ -69,6 +77,8 @@ class VolatilityFit:
     last: dt.date
     returns: int
     dropped: int
+    untraded: int
+    spanning: int
     estimates: dict[str, Estimate]
     log_likelihood: float
     annual: float
@@ -105,7 +115,9 @@ class VolatilityFit:
             "last": self.last,
             "returns": self.returns,
             "estimates": {name: _rounded(e.value) for name, e in self.estimates.items()},
-            "std_errors": {name: _rounded(e.std_error) for name, e in self.estimates.items()},
+            "std_errors": {
+                name: _rounded(e.std_error) for name, e in self.estimates.items() if math.isfinite(e.std_error)
+            },
             "log_likelihood": round(self.log_likelihood, 3),
         }
 
@@ -121,14 +133,18 @@ def fit_volatility(
     since : first date of a return; 1 January ten years before the as-of date's year if None.
     as_of : last close; the file's last if None.
 
+    Returns over more than one session, where a close is missing, are left out.
+
     Errors: `InputError`; `GammawallError` if arch is not installed, or if the likelihood has no maximum inside.
     """
     table = read_daily(path, ["close"], positive=["close"])
-    index = pd.DatetimeIndex(table.rows.index)
+    rows, untraded = on_sessions(table)
+    index = pd.DatetimeIndex(rows.index)
     last = window(index, None, as_of, table.source)[1]
     first, last = window(index, since or dt.date(last.year - YEARS, 1, 1), as_of, table.source)
-    log_close = np.log(table.rows["close"])
-    returns = (100.0 * log_close.diff()).dropna().loc[first:last]
+    before = max(int(index.searchsorted(first)) - 1, 0)
+    log_returns, spanning = session_returns(rows["close"].iloc[before:].loc[:last], table.source)
+    returns = 100.0 * log_returns
     if len(returns) < FEWEST_RETURNS:
         why = f"only {len(returns)} returns from {first.date()} to {last.date()}, and {FEWEST_RETURNS} are the fewest"
         raise InputError([Problem(table.source, "", "", why, "Try an earlier --since.")])
@@ -148,11 +164,13 @@ def fit_volatility(
         returns.index[-1].date(),
         len(returns),
         table.dropped,
+        untraded,
+        spanning,
         estimates,
         float(result.loglikelihood),
         _annual(variance),
         _annual(long_run),
-        (*complaints, *_boundary_warnings(estimates)),
+        (*complaints, *_boundary_warnings(estimates), *_scale_warnings(_annual(long_run))),
     )
 
 
@@ -162,15 +180,34 @@ def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
     except ImportError as error:
         raise GammawallError(f"fitting a volatility needs the arch package ({error}). Try {INSTALL}.") from error
     model = arch_model(returns, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t", rescale=False)
+    starts = (None, *(_start(returns, *parameters) for parameters in STARTS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = model.fit(disp="off", show_warning=False)
-    if result.convergence_flag != 0:
+        found = [model.fit(disp="off", show_warning=False, starting_values=start) for start in starts]
+    # A start may end beside the maximum, whatever its flag says; which one does may depend on the processor.
+    result = max(found, key=lambda each: each.loglikelihood)
+    if all(each.convergence_flag != 0 for each in found):
         why = f"the likelihood's maximum was not found (code {result.convergence_flag})"
         raise GammawallError(f"{why}. Try another --since: more returns, or fewer regimes among them.")
+    mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
+    if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
+        why = f"the mean found, {mean:.3g}% a session, is far from the returns' own, {returns.mean():.3g}%"
+        raise GammawallError(f"{why}: they follow no such law. Try the right file, or another --since.")
     if not np.isfinite(result.std_err).all():
         return result, ["some standard errors cannot be worked out: the likelihood is flat there"]
     return result, []
+
+
+def _start(returns: pd.Series, alpha: float, gamma: float, beta: float, dof: float) -> FloatArray:
+    """Mean, omega, alpha, gamma, beta and degrees of freedom to start from, as arch orders them."""
+    omega = float(returns.var()) * (1.0 - alpha - gamma / 2 - beta)
+    return np.array([float(returns.mean()), omega, alpha, gamma, beta, dof])
+
+
+def _scale_warnings(long_run_annual: float) -> list[str]:
+    if long_run_annual <= UNUSUAL_ANNUAL:
+        return []
+    return [f"a long-run volatility of {long_run_annual:.0%} is none of a stock index: is it the right file?"]
 
 
 def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
@@ -180,6 +217,8 @@ def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
         for name in ("alpha", "gamma", "beta")
         if abs(estimates[name].value) < 1e-6
     ]
+    if abs(estimates["alpha"].value) >= 1e-6 and abs(estimates["alpha"].value + estimates["gamma"].value) < 1e-6:
+        found.append("alpha + gamma lies at its boundary of zero: their standard errors mean little")
     if estimates["tail_dof"].value > 100:
         found.append("tail_dof is so large that shocks are normal for all that matters")
     if estimates["tail_dof"].value < SMALLEST_DOF + 0.05:
@@ -193,4 +232,4 @@ def _annual(variance: float) -> float:
 
 def _rounded(value: float) -> float:
     """Number to six digits: more is noise."""
-    return float(f"{value:.6g}") if math.isfinite(value) else 0.0
+    return float(f"{value:.6g}")

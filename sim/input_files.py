@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Lines named for each thing wrong with a column.
 LINES_NAMED: Final = 3
 _RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
+# "<TICKER>,<DATE>" is the header of a table.
+_WEB_PAGE: Final = re.compile(r"\s*<(?![A-Za-z]+>[,;\t])")
 _BINARY: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF")
 
 
@@ -82,17 +84,21 @@ def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> byt
 def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.DataFrame:
     """Cells of a CSV table as text without blanks around it; its index is the line, rows of nothing are left out.
 
-    The first line has the names of the columns, which are taken in lower case.
+    The first line has the names of the columns, which are taken in lower case; commas part the cells, or semicolons
+    or tabs if it has no comma.
 
     Errors: `InputError`.
     """
     import pandas as pd
 
     text = _table_text(file_bytes(path, where, kind), where, kind)
+    header = text.splitlines()[0]
+    mark = next((mark for mark in ",;\t" if mark in header), ",")
     try:
         # The names are read with the rest, so that pandas does not change what comes twice.
         table: pd.DataFrame = pd.read_csv(
             io.StringIO(text),
+            sep=mark,
             header=None,
             dtype=str,
             keep_default_na=False,
@@ -104,13 +110,14 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
     except (pd.errors.ParserError, ValueError) as error:
         ragged = _RAGGED.search(str(error))
         if ragged:
-            why = f"has {ragged[3]} cells, and the header has {ragged[1]}"
-            raise file_refusal(f"{where}, line {ragged[2]}", why, "Try a comma less in that line.") from error
+            why = f"has {ragged[3]} cells, and the first line, its header, has {ragged[1]}"
+            hint = "Try the table without lines above its header, or fewer cells in that line."
+            raise file_refusal(f"{where}, line {ragged[2]}", why, hint) from error
         raise file_refusal(where, f"is no CSV table: {' '.join(str(error).split())}", kind.hint) from error
     if len(table) != len(text.splitlines()):
         why = "a quotation mark spans lines, and so hides them"
         raise file_refusal(where, why, "Try the file without such marks.")
-    names = [str(cell).strip().lower() for cell in table.iloc[0]]
+    names = [str(cell).strip().strip("<>").lower() for cell in table.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise file_refusal(f"{where}, line 1", f"has two columns {twice[0]}", "Try leaving one of them out.")
@@ -147,7 +154,7 @@ def _table_text(content: bytes, where: str, kind: InputKind) -> str:
         raise file_refusal(where, "is not UTF-8 text", "Try saving it as UTF-8.") from error
     if not text.strip():
         raise file_refusal(where, "is empty", kind.hint)
-    if text.lstrip().startswith("<"):
+    if _WEB_PAGE.match(text):
         raise file_refusal(where, "is a web page, not a table", kind.hint)
     return text
 

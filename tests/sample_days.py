@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sim.timegrid import trading_calendar
+
 Float64s = npt.NDArray[np.float64]
 GJR = {"omega": 0.03, "alpha": 0.03, "gamma": 0.18, "beta": 0.84, "tail_dof": 6.0, "mean": 0.05}
 
 
 def sessions(days: int) -> pd.DatetimeIndex:
-    return pd.bdate_range("2010-01-04", periods=days)
+    calendar = trading_calendar(dt.date(2010, 1, 4))
+    return pd.DatetimeIndex(calendar.days[:days].astype("datetime64[D]"))
 
 
 def gjr_returns(days: int, seed: int) -> Float64s:

@@ -38,11 +38,20 @@ def test_columns_are_found_in_any_case(tmp_path: Path) -> None:
         TEXT + "\n,,,,,\n",
         "\n".join([TEXT.splitlines()[0], *TEXT.splitlines()[:0:-1]]),
         TEXT.replace("2026-02-10", "2026-02-10 00:00:00"),
+        TEXT.replace(",", ";").replace(".", ","),
+        TEXT.replace(",", "\t"),
+        TEXT.replace("date,Open,High,Low,Close,Volume", "<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>"),
+        TEXT.replace("Close,", "Close/Last,"),
+        TEXT.replace("2026-02-09", "20260209").replace("2026-02-10", "20260210"),
+        TEXT.replace("2026-02-09", '"Feb 09, 2026"').replace("2026-02-10", '"Feb 10, 2026"'),
+        TEXT.replace("2026-02-09", "09.02.2026").replace("2026-02-10", "10.02.2026"),
+        TEXT.replace("2026-02-09", "02/09/2026").replace("2026-02-10", "02/10/2026") + "01/30/2026,,,,,\n",
+        TEXT.replace("2026-02-09", "09/02/2026").replace("2026-02-10", "10/02/2026") + "30/01/2026,,,,,\n",
     ],
-    ids=["mark", "crlf", "thousands", "blank rows", "unsorted", "with a time"],
 )
 def test_harmless_differences(content: str, tmp_path: Path) -> None:
     table = read_daily(file(tmp_path, content), OHLC, positive=OHLC)
+    assert table.rows.index.tolist() == [pd.Timestamp("2026-02-09"), pd.Timestamp("2026-02-10")]
     assert table.rows["close"].tolist() == [6964.82, 6941.81]
     assert table.rows.index.is_monotonic_increasing
 
@@ -66,11 +75,17 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path) -> None:
         (TEXT.splitlines()[0] + "\n", "has no rows"),
         (TEXT.splitlines()[0] + "\n2026-02-11,,,,,\n", "has no row with every number"),
         ("", "is empty"),
+        (TEXT.replace("6941.81", "6990"), 'line 3: close = "6990" (lies outside the day\'s low and high)'),
+        (TEXT.replace("6917.26", "6900"), "line 2: open"),
+        (
+            TEXT.replace("2026-02-09", "02/09/2026").replace("2026-02-10", "02/10/2026"),
+            "and all others may have the day first or the month",
+        ),
         ("<!doctype html><html>", "is a web page"),
         (b"PK\x03\x04\0\0", "is a binary file"),
         (b"date,close\n\xff\xfe", "is not UTF-8"),
         (TEXT.replace("Volume", "Close"), "has two columns close"),
-        ("date,close\n2026-02-10,1,2,3\n", "line 2: has 4 cells, and the header has 2"),
+        ("date,close\n2026-02-10,1,2,3\n", "line 2: has 4 cells, and the first line, its header, has 2"),
         ("date,close\n2026-02-10,1\n2026-02-11,1,2,3\n", "line 3: has 4 cells"),
     ],
 )
@@ -80,6 +95,20 @@ def test_bad_files(content: str | bytes, expected: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         read_daily(path, columns, positive=["close"])
     assert expected in str(refused.value)
+
+
+def test_a_decimal_comma_is_no_thousands_separator(tmp_path: Path) -> None:
+    rows = 'date,close\n2026-02-09,"17,8"\n2026-02-10,"1.017,79"\n2026-02-11,18\n'
+    table = read_daily(file(tmp_path, rows), ["close"], positive=["close"])
+    assert table.rows["close"].tolist() == [17.8, 1017.79, 18.0]
+
+
+def test_optional_columns(tmp_path: Path) -> None:
+    table = read_daily(file(tmp_path, TEXT), ["close"], positive=[], optional=["open", "price"])
+    assert table.rows["open"].tolist() == [6917.26, 6974.49]
+    assert table.rows["price"].isna().all()
+    table = read_daily(file(tmp_path, TEXT.replace("6974.49", "?")), ["close"], positive=[], optional=["open"])
+    assert table.dropped == 0
 
 
 def test_many_bad_rows_are_counted(tmp_path: Path) -> None:

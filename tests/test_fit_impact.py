@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,66 @@ def test_windows_that_cannot_be_fitted(
     write_impact_files(tmp_path, 0.04)
     with pytest.raises(InputError, match=why):
         fit_of(tmp_path, since=since, as_of=as_of)
+
+
+def changed(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    change(pd.read_csv(folder / name)).to_csv(folder / name, index=False)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-6, 1e4])
+def test_gamma_exposure_of_another_unit_is_refused(factor: float, tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+    changed(tmp_path, "dix.csv", lambda table: table.assign(gex=table["gex"] * factor))
+    with pytest.raises(InputError, match="USD per 1% move are expected"):
+        fit_of(tmp_path)
+
+
+def test_gamma_exposure_that_never_changes(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+    changed(tmp_path, "dix.csv", lambda table: table.assign(gex=3e9))
+    with pytest.raises(InputError, match=r"gex .*never changes"):
+        fit_of(tmp_path)
+
+
+def test_a_k_at_the_end_of_the_search_is_none(tmp_path: Path) -> None:
+    """A hundredth of the exposure would want a hundred times the impact."""
+    write_impact_files(tmp_path, 0.1)
+    changed(tmp_path, "dix.csv", lambda table: table.assign(gex=table["gex"] / 100))
+    with pytest.raises(GammawallError, match="lies at the end of where it is looked for"):
+        fit_of(tmp_path)
+
+
+def test_files_in_the_wrong_places(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+    dix, ohlc, vix = (tmp_path / name for name in ("dix.csv", "ohlc.csv", "vix.csv"))
+    with pytest.raises(InputError, match="which is no VIX"):
+        fit_impact(dix, ohlc, ohlc, since=SINCE)
+    prices = pd.read_csv(ohlc)
+    changed(tmp_path, "dix.csv", lambda table: table.assign(price=prices["Close"] / 10))
+    assert fit_of(tmp_path).main.k > 0
+    changed(tmp_path, "dix.csv", lambda table: table.assign(price=prices["Close"].to_numpy()[::-1]))
+    with pytest.raises(InputError, match=r"do not move as the prices of dix\.csv"):
+        fit_impact(dix, ohlc, vix, since=SINCE)
+
+
+def test_days_without_a_range_are_counted(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+
+    def still(table: pd.DataFrame) -> pd.DataFrame:
+        for row in (200, 400, 800):
+            table.loc[row, ["Open", "High", "Low", "Close"]] = 4000.0
+        return table
+
+    changed(tmp_path, "ohlc.csv", still)
+    fit = fit_of(tmp_path)
+    assert fit.unmoved == 3
+
+
+def test_files_that_are_not_daily(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+    changed(tmp_path, "vix.csv", lambda table: table.iloc[::2])
+    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+        fit_of(tmp_path)
 
 
 def test_files_of_different_years(tmp_path: Path) -> None:

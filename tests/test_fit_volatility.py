@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sample_days import GJR, gjr_returns, write_closes
 
 from sim.errors import GammawallError, InputError
-from sim.fit_volatility import fit_volatility
+from sim.fit_volatility import STARTS, Estimate, fit_volatility
 from sim.fragments import Fragment
 from sim.scenario_file import load_scenario
 
@@ -100,10 +102,92 @@ def test_constant_variance_is_fitted_and_its_boundaries_are_said(tmp_path: Path)
 
 
 def test_a_variance_without_end_is_refused(tmp_path: Path) -> None:
-    growing = np.random.default_rng(3).normal(0, 1, 1500) * np.exp(np.linspace(-4, 4, 1500))
+    growing = 0.3 * np.random.default_rng(3).normal(0, 1, 1500) * np.exp(np.linspace(-3, 3, 1500))
     write_closes(tmp_path / "days.csv", growing)
     with pytest.raises(GammawallError, match="not stationary"):
         fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
+
+
+def write_rows(folder: Path, rows: pd.DataFrame) -> Path:
+    rows.to_csv(folder / "own.csv", index=False)
+    return folder / "own.csv"
+
+
+@pytest.fixture
+def closes(tmp_path: Path) -> pd.DataFrame:
+    write_closes(tmp_path / "days.csv", gjr_returns(1500, seed=4))
+    return pd.read_csv(tmp_path / "days.csv")
+
+
+FROM_THE_START = dt.date(2010, 1, 5)
+
+
+def test_returns_over_a_missing_close_are_left_out(closes: pd.DataFrame, tmp_path: Path) -> None:
+    holed = closes.drop(index=[300, 301, 700])
+    fit = fit_volatility(write_rows(tmp_path, holed), since=FROM_THE_START)
+    assert (fit.spanning, fit.returns) == (2, 1500 - 5)
+    whole = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
+    assert (whole.spanning, whole.untraded, whole.returns) == (0, 0, 1500)
+
+
+def test_days_without_trading_are_left_out(closes: pd.DataFrame, tmp_path: Path) -> None:
+    more = pd.concat([closes, pd.DataFrame({"Date": ["2010-07-05", "2011-01-01"], "Close": [1.0, 1e6]})])
+    fit = fit_volatility(write_rows(tmp_path, more), since=FROM_THE_START)
+    assert fit.untraded == 2
+    assert fit.estimates == fit_volatility(tmp_path / "days.csv", since=FROM_THE_START).estimates
+
+
+def test_rows_that_are_not_daily_are_refused(closes: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+        fit_volatility(write_rows(tmp_path, closes.iloc[::2]), since=FROM_THE_START)
+    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+        fit_volatility(write_rows(tmp_path, closes.drop(index=range(400, 700))), since=FROM_THE_START)
+    days = pd.date_range("2010-01-04", periods=1500)
+    filled = pd.DataFrame({"Date": days.strftime("%Y-%m-%d"), "Close": closes["Close"].iloc[:1500]})
+    with pytest.raises(InputError, match=r"of its 1,500 days are without trading in New York, 2010-01-09 for one"):
+        fit_volatility(write_rows(tmp_path, filled), since=FROM_THE_START)
+
+
+def test_a_split_or_a_misprint_is_refused(closes: pd.DataFrame, tmp_path: Path) -> None:
+    split = closes.copy()
+    split.loc[800:, "Close"] /= 10
+    with pytest.raises(InputError, match=rf"moves by -90% on {closes['Date'][800]}: a split or a misprint"):
+        fit_volatility(write_rows(tmp_path, split), since=FROM_THE_START)
+    after = dt.date.fromisoformat(closes["Date"][801])
+    assert fit_volatility(write_rows(tmp_path, split), since=after).returns == 700
+
+
+def test_the_best_of_several_starts_counts(
+    closes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arch's own start may end far from the maximum."""
+    fit_module = sys.modules["sim.fit_volatility"]
+    best = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
+    monkeypatch.setattr(fit_module, "STARTS", ((0.5, 0.2, 0.1, 3.0), *STARTS))
+    assert fit_volatility(tmp_path / "days.csv", since=FROM_THE_START).log_likelihood == pytest.approx(
+        best.log_likelihood, abs=1e-3
+    )
+    jumpy = gjr_returns(1500, seed=4)
+    jumpy[700] = -22.0
+    write_closes(tmp_path / "jumpy.csv", jumpy)
+    found = []
+    for starts in ((), STARTS):
+        monkeypatch.setattr(fit_module, "STARTS", starts)
+        found.append(fit_volatility(tmp_path / "jumpy.csv", since=FROM_THE_START).log_likelihood)
+    assert found[1] >= found[0] - 1e-6
+
+
+def test_volatilities_that_no_index_has_are_remarked(tmp_path: Path) -> None:
+    write_closes(tmp_path / "days.csv", np.random.default_rng(1).normal(0, 5, 1500))
+    fit = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
+    assert any("is it the right file?" in warning for warning in fit.warnings)
+
+
+def test_an_error_that_is_unknown_is_left_out(closes: pd.DataFrame, tmp_path: Path) -> None:
+    fit = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
+    unknown = replace(fit, estimates={**fit.estimates, "alpha": Estimate(0.1, float("nan"))})
+    assert "alpha" not in unknown.metadata()["std_errors"]
+    assert unknown.metadata()["estimates"]["alpha"] == 0.1
 
 
 def test_without_arch_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
