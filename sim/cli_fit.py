@@ -120,7 +120,8 @@ def intraday(
 
         print_intraday(found, Terminal())
 
-    _answer(metadata, found.scenario_keys(), text, out, as_json, show)
+    document = {**metadata, "warnings": list(found.warnings)}
+    _answer(document, found.scenario_keys(), text, out, as_json, show)
 
 
 @fit.command()

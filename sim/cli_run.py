@@ -42,6 +42,7 @@ class _Loaded(NamedTuple):
     scenario: Scenario
     where: str
     notes: tuple[str, ...]
+    fragments: tuple[Fragment, ...]
 
 
 @click.command()
@@ -158,6 +159,7 @@ def run(
             progress=progress,
             where=loaded.where,
             notes=loaded.notes,
+            fragments=loaded.fragments,
         )
     folder, failures = (None, ()) if place is None else save_results(result, place)
     if folder is not None:
@@ -200,7 +202,7 @@ def _load(scenario: str, fragments: tuple[Path, ...], asked: _Asked, overrides: 
     from sim.scenario_file import load_scenario
 
     read = read_fragments(fragments)
-    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, ())
+    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, (), tuple(read))
 
 
 def _load_chain(
@@ -216,7 +218,7 @@ def _load_chain(
     scenario, notes = scenario_of_chain(
         book, gamma_levels(book), horizon, str(chain), overrides, [*read, *asked.fragments]
     )
-    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)))
+    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)), tuple(read))
 
 
 def _refuse_chain_options(ctx: click.Context, chain: Path | None) -> None:

@@ -200,8 +200,6 @@ def fit_impact(
     days = days.loc[:last]
     explained = days.loc[first:]
     _refuse_gaps(explained, where)
-    if not float(explained["gex"].std()) > 0:
-        raise InputError([Problem(gamma.source, "gex", "", "never changes", "Try the right file.")])
     main = _Regression(days, MAIN, first)
     if main.log_range.size < FEWEST_DAYS:
         span = f"from {first.date()} to {last.date()}"
@@ -237,14 +235,19 @@ def _refuse_other_files(gamma: DailyTable, prices: DailyTable, fear: DailyTable)
     if not USUAL_GEX[0] <= size <= USUAL_GEX[1]:
         why = f"has {size:.3g} in the middle, and USD per 1% move are expected, some 1e9"
         problems.append(Problem(gamma.source, "gex", "", why, "Try SqueezeMetrics' DIX file as it was downloaded."))
+    for table, column in ((gamma, "gex"), (prices, "close"), (fear, "close")):
+        if table.rows[column].nunique() == 1 and len(table.rows) > 1:
+            problems.append(Problem(table.source, column, "", "never changes", "Try the right file."))
+    if problems:
+        raise InputError(problems)
     middle = float(fear.rows["close"].median())
     if not USUAL_VIX[0] <= middle <= USUAL_VIX[1]:
         why = f"closes at {middle:.5g} in the middle, which is no VIX"
         problems.append(Problem(fear.source, "close", "", why, "Try the files in the order DIX, OHLC, VIX."))
     both = pd.concat([gamma.rows["price"], prices.rows["close"]], axis=1, sort=True).dropna()
-    moves = np.log(both.where(both > 0)).diff().dropna()
+    moves = both.where(both > 0).apply(np.log).diff().dropna()
     if len(moves) >= FEWEST_DAYS:
-        alike = float(moves.corr().iloc[0, 1])
+        alike = float(np.corrcoef(moves.to_numpy().T)[0, 1])
         if not alike >= SAME_INDEX:
             why = f"closes do not move as the prices of {gamma.source} do: their correlation is {alike:.2f}"
             problems.append(Problem(prices.source, "close", "", why, "Try the files in the order DIX, OHLC, VIX."))

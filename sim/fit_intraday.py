@@ -44,9 +44,14 @@ NO_CLOSE: Final = "have no bar in their last minute"
 GAPPY: Final = "lack more than a tenth of their minutes"
 UNMOVED: Final = "do not move"
 
+# No stock or index has so small a share of its variance overnight.
+LEAST_OVERNIGHT: Final = 0.05
+
 _MINUTES: Final = 390
 # A fade below a minute or beyond the day cannot be told from none.
 _LEAST, _MOST = (0.0, 0.0, 1.0 / _MINUTES, 0.0, 1.0 / _MINUTES), (np.inf, np.inf, 1.0, np.inf, 1.0)
+# A base below this, against a mean density of 1, is none: no market stands still in the middle of the day.
+_NO_BASE: Final = 1e-3
 _ROUNDS: Final = 50
 _SETTLED: Final = 1e-6
 _NAMES: Final = tuple(UShape.model_fields)
@@ -65,7 +70,8 @@ class IntradayFit:
     overnight_share, overnight_share_error : share of the gap in a session's variance.
     u_shape : density of the variance over the trading day, its integral 1.
     u_shape_error : standard error of each of its parts, by name.
-    at_limit : names of the fades that ended at the least or the greatest the fit allows.
+    overnight_share_plain : the same share without winsorising: where it differs much, a few moves decide it.
+    at_limit : names of the parts that ended at the least or the greatest the fit allows.
     density : float64 (390,), mean squared minute returns of the sessions, their mean 1: what the U is fitted to.
     bars_left_out, minutes_missing, sessions_absent, bars_out_of_order : the file's, as in `MinuteBars`.
     resamples, seed : of the standard errors.
@@ -80,6 +86,7 @@ class IntradayFit:
     winsorised: int
     overnight_share: float
     overnight_share_error: float
+    overnight_share_plain: float
     u_shape: UShape
     u_shape_error: dict[str, float]
     at_limit: tuple[str, ...]
@@ -97,6 +104,16 @@ class IntradayFit:
         share = min(round(self.overnight_share, 3), 0.999)
         return {"volatility": {"overnight_share": share, "intraday_shape": "u", "u_shape": shape}}
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should doubt."""
+        found = [f"{name} lies at the limit of what can be told apart" for name in self.at_limit if name != "base"]
+        if "base" in self.at_limit:
+            found.append("nothing moves in the middle of the day: are the times New York's?")
+        if self.overnight_share < LEAST_OVERNIGHT:
+            found.append("hardly anything moves overnight: are the opens the closes before, as in some index files?")
+        return tuple(found)
+
     def metadata(self) -> dict[str, Any]:
         """What a scenario's reader should know of the fit: strings, dates, numbers and tables of them."""
         return {
@@ -108,6 +125,7 @@ class IntradayFit:
             "sessions_absent": self.sessions_absent,
             "gaps": self.gaps,
             "moves_winsorised": self.winsorised,
+            "overnight_share_plain": round(self.overnight_share_plain, 3),
             "bars_left_out": dict(self.bars_left_out),
             "bars_out_of_order": self.bars_out_of_order,
             "minutes_missing": self.minutes_missing,
@@ -164,12 +182,14 @@ def fit_intraday(bars: MinuteBars, *, resamples: int = RESAMPLES, seed: int = SE
         winsorised=winsorised,
         overnight_share=share,
         overnight_share_error=float(np.nanstd(shares, ddof=1)),
+        overnight_share_plain=_overnight_share(gap, trading, winsorised_at=np.inf)[0],
         u_shape=_shape(_normalised(fitted)),
         u_shape_error=dict(zip(_NAMES, error.tolist(), strict=True)),
         at_limit=tuple(
             name
             for name, value, least, most in zip(_NAMES, fitted, _LEAST, _MOST, strict=True)
-            if name.endswith("_fade") and not 1.001 * least < value < 0.999 * most
+            if (name.endswith("_fade") and not 1.001 * least < value < 0.999 * most)
+            or (name == "base" and value < _NO_BASE)
         ),
         density=density,
         bars_left_out=dict(bars.left_out),
@@ -247,12 +267,14 @@ def _check_numbers(bars: MinuteBars, usable: Int64s, dropped: dict[str, int], ga
         raise InputError([Problem(bars.source, "", "", told, "Try minute bars of a month or more.")])
 
 
-def _overnight_share(gap: Float64s, trading: Float64s) -> tuple[float, int]:
+def _overnight_share(
+    gap: Float64s, trading: Float64s, winsorised_at: float = WINSORISED_AT
+) -> tuple[float, int]:
     """Share of the gap in the variance of sessions whose gap is known, and how many moves were winsorised."""
     known = np.isfinite(gap)
     means, cut = [], 0
     for moves in (np.abs(gap[known]), np.abs(trading[known])):
-        limit = WINSORISED_AT * 1.4826 * float(np.median(moves))
+        limit = winsorised_at * 1.4826 * float(np.median(moves))
         # a median of zero says nothing about the spread
         limit = limit if limit > 0.0 else np.inf
         cut += int(np.count_nonzero(moves > limit))

@@ -82,12 +82,12 @@ def print_intraday(fit: IntradayFit, console: Console) -> None:
         Text(
             "density of the variance over the day, u from 0 to 1: base + open·e^(−u/open_fade) + "
             f"close·e^(−(1−u)/close_fade). Errors: {fit.resamples:,} resamples of sessions; "
-            f"{plural(fit.winsorised, 'extreme move')} cut.",
+            f"{plural(fit.winsorised, 'extreme move')} cut to 5 robust deviations; uncut, the overnight share is "
+            f"{fit.overnight_share_plain:.3f}.",
             "dim",
         )
     )
-    for name in fit.at_limit:
-        told = f"{name} lies at the limit of what can be told apart"
+    for told in fit.warnings:
         console.print(Text.assemble(("warning: ", "bold yellow"), told))
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from sim.errors import InputError, Problem
 from sim.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
+from sim.number_cells import comma_is_decimal, numbers
 from sim.scenario_values import shown
 from sim.timegrid import trading_calendar
 
@@ -36,6 +37,11 @@ REPEATED: Final = "repeated word for word"
 _KIND: Final = InputKind(
     "file of minute bars", 200_000_000, "Try minute bars as CSV with the columns datetime, open, high, low, close."
 )
+# Minutes since midnight between which stocks trade in New York, the end of the last bar included.
+_FIRST_MINUTE: Final = 240
+_LAST_MINUTE: Final = 1200
+_MOST_AT_NIGHT: Final = 0.01
+_FEWEST_STEPS: Final = 60
 _TIME_HINT: Final = "Try it as 2026-02-10 09:30:00, New York time."
 _TIME: Final = r"^(\d{4}-\d{2}-\d{2})[ T]+(\d{2}):(\d{2})(?::(\d{2})(?:\.0+)?)?$"
 _ZONED: Final = r"^\d{4}-\d{2}-\d{2}[ T]+\d{2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
@@ -82,7 +88,7 @@ def read_minute_bars(path: str | os.PathLike[str]) -> MinuteBars:
     Bars outside a session and repeated ones are left out and counted, those out of order put in order and counted.
     Only bars inside a session are checked.
 
-    Limit: bars in another time zone look like bars with hours missing, or like others' if they never pause.
+    Limit: bars in another time zone look like bars with hours missing, unless hours outside sessions show it.
 
     Errors: `InputError` with every kind of problem and the lines it is on.
     """
@@ -144,6 +150,8 @@ class _Checked:
         traded = calendar.days[place] == day
         inside = traded & (minute >= 0) & (minute < length)
         self._check_stamps(place, minute, length, traded)
+        self._check_zone(clock, place, traded)
+        self._check_width(place[inside], minute[inside])
         self._leave_out(NO_SESSION, ~traded)
         self._leave_out(OFF_HOURS, traded & ~inside)
         if not inside.any():
@@ -198,13 +206,38 @@ class _Checked:
         ends = set(place[traded & (minute == length)].tolist())
         if len(ends - starts) > len(starts):
             why = "its bars carry the time of their end: many sessions have one at the close, none at the open"
+            if np.any(traded & (minute > length)):
+                why = "its times are not New York's: many sessions have bars at the close and later, none at the open"
+                raise file_refusal(self.where, why, _TIME_HINT)
             raise file_refusal(self.where, why, "Try times a minute earlier.")
+
+    def _check_zone(self, clock: Int64s, place: Int64s, traded: Flags) -> None:
+        """Refuse times of another zone, and of the bars' ends, where the hours outside sessions show them."""
+        night = traded & ((clock < _FIRST_MINUTE) | (clock > _LAST_MINUTE))
+        if np.count_nonzero(night) > _MOST_AT_NIGHT * np.count_nonzero(traded):
+            first = self.table.index[night][0]
+            why = f"line {first} and {np.count_nonzero(night) - 1:,} more lie before 04:00 or after 20:00 in New York"
+            raise file_refusal(self.where, why, "Try times in New York; leave bars of the night out, if any.")
+        starts, ends = (set(place[traded & (clock == at)].tolist()) for at in (_FIRST_MINUTE, _LAST_MINUTE))
+        if len(ends - starts) > max(len(starts), 0.5 * np.unique(place[traded]).size):
+            why = "its bars carry the time of their end: many days have one at 20:00, none at 04:00"
+            raise file_refusal(self.where, why, "Try times a minute earlier.")
+
+    def _check_width(self, place: Int64s, minute: Int64s) -> None:
+        instant = np.unique(place * 1440 + minute)
+        steps = np.diff(instant)
+        steps = steps[steps < 390]
+        width = int(np.median(steps)) if steps.size >= _FEWEST_STEPS else 1
+        if width > 1:
+            why = f"its bars are {width} minutes apart, and bars of one minute are expected"
+            raise file_refusal(self.where, why, "Try bars of a minute.")
 
     def _prices(self) -> Float64s:
         """Open, high, low and close, float64 (n, 4)."""
         prices = np.empty((len(self.table), len(PRICES)))
+        decimal_comma = comma_is_decimal(cell for name in PRICES for cell in self.table[name])
         for column, name in enumerate(PRICES):
-            values = pd.to_numeric(self.table[name], errors="coerce").to_numpy(dtype=np.float64)
+            values = numbers(self.table[name].tolist(), decimal_comma)
             finite = np.isfinite(values)
             self._refuse(name, ~finite, "is no number", "Try a plain number such as 692.09.")
             self._refuse(name, finite & ~(values > 0), "is no price above 0", "Try leaving the row out.")

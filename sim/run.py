@@ -18,6 +18,7 @@ from sim import odds as tables
 from sim.black_scholes import SESSIONS_PER_YEAR
 from sim.engines.choice import Engine, choose
 from sim.errors import InputError, Problem
+from sim.fragments import Fragment, date_notes, fragment_record
 from sim.native_library import library_file, native_problem
 from sim.oracle import flat_volatility_odds, touch_probability, two_delta_rule
 from sim.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
@@ -119,6 +120,7 @@ def simulate(
     progress: Progress | None = None,
     where: str | None = None,
     notes: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
 ) -> Result:
     """Simulated odds of a scenario.
 
@@ -139,6 +141,7 @@ def simulate(
     progress : called now and then with (paths done, paths planned).
     where : what to call the scenario in an error; its name if None.
     notes : what a reader of the numbers should know besides; they become warnings of the result.
+    fragments : those that the scenario's keys are from, for the manifest; one fitted to other days is a warning.
 
     Raises
     ------
@@ -162,7 +165,7 @@ def simulate(
     facts = plan_facts(prepared)
     manifest = run_manifest(
         scenario,
-        PlanFacts(facts.digest, (*notes, *facts.warnings)),
+        PlanFacts(facts.digest, (*notes, *date_notes(fragments, scenario.market.as_of), *facts.warnings)),
         outcomes,
         EngineFacts(worker.name, worker.device, worker.threads),
         asked=engine,
@@ -172,6 +175,8 @@ def simulate(
         versions=installed_versions(worker.name),
         timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
     )
+    if fragments:
+        manifest["fragments"] = [fragment_record(fragment) for fragment in fragments]
     return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
 
 

@@ -46,6 +46,21 @@ def test_a_fragment_is_written_and_run_takes_it(folder: Path, monkeypatch: pytes
     assert calls[0]["scenario"].volatility.annual == fragment.keys["volatility"]["annual"]
 
 
+def test_a_negative_impact_is_printed_and_makes_no_fragment(folder: Path) -> None:
+    write_impact_files(folder, -0.05)
+    done = gammawall(*IMPACT, "--out", "impact.toml")
+    assert done.exit_code == 1
+    assert "k = -0.0" in done.stdout
+    assert "no controls (naive)" in done.stdout
+    assert "is negative" in done.stderr
+    assert not Path("impact.toml").exists()
+    done = gammawall(*IMPACT, "--json")
+    assert done.exit_code == 1
+    document = json.loads(done.stdout)
+    assert document["k"] < 0
+    assert document["scenario_keys"] is None
+
+
 def test_an_impact_is_printed_with_its_caveats(folder: Path) -> None:
     write_impact_files(folder, 0.04)
     done = gammawall(*IMPACT, "--out", "impact.toml")

@@ -119,6 +119,16 @@ def test_gamma_exposure_that_never_changes(tmp_path: Path) -> None:
         fit_of(tmp_path)
 
 
+def test_prices_and_a_vix_that_never_change(tmp_path: Path) -> None:
+    write_impact_files(tmp_path, 0.04)
+    changed(tmp_path, "vix.csv", lambda table: table.assign(CLOSE=17.0))
+    with pytest.raises(InputError, match=r"vix.csv: close .*never changes"):
+        fit_of(tmp_path)
+    changed(tmp_path, "ohlc.csv", lambda table: table.assign(Open=4e3, High=4e3, Low=4e3, Close=4e3))
+    with pytest.raises(InputError, match=r"ohlc.csv: close .*never changes"):
+        fit_of(tmp_path)
+
+
 def test_a_k_at_the_end_of_the_search_is_none(tmp_path: Path) -> None:
     """A hundredth of the exposure would want a hundred times the impact."""
     write_impact_files(tmp_path, 0.1)

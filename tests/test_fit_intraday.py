@@ -145,16 +145,50 @@ def first_sessions(n: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table[table["datetime"].str[:10].isin(table["datetime"].str[:10].unique()[:n])]
 
 
+def test_bars_that_are_wider_than_a_minute(tmp_path: Path, quarter: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="its bars are 5 minutes apart, and bars of one minute are expected"):
+        bars_of(tmp_path, quarter.iloc[::5])
+
+
+def test_opens_that_are_the_closes_before_are_remarked(tmp_path: Path, quarter: pd.DataFrame) -> None:
+    table = quarter.copy()
+    first = table["datetime"].str.slice(11) == "09:30:00"
+    before = table["close"].shift(1)
+    stale = first & before.notna()
+    table.loc[stale, "open"] = before[stale]
+    prices = table[["open", "high", "low", "close"]]
+    table["high"], table["low"] = prices.max(axis=1), prices.min(axis=1)
+    fit = fit_intraday(bars_of(tmp_path, table), resamples=20)
+    assert fit.overnight_share < 0.01
+    assert any("hardly anything moves overnight" in warning for warning in fit.warnings)
+
+
+def test_a_day_without_a_middle_is_remarked(tmp_path: Path) -> None:
+    shape = UShape(base=0.0, open=10.0, open_fade=0.05, close=10.0, close_fade=0.05)
+    fit = fit_intraday(bars_of(tmp_path, sample_minutes(45, 0.4, shape, seed=5)), resamples=20)
+    assert "base" in fit.at_limit
+    assert any("nothing moves in the middle of the day" in warning for warning in fit.warnings)
+
+
+def test_the_plain_share_tells_when_few_moves_decide(tmp_path: Path, quarter: pd.DataFrame) -> None:
+    table = quarter.copy()
+    later = table["datetime"] >= "2025-07-01"
+    table.loc[later, ["open", "high", "low", "close"]] *= 1.2  # one jump overnight
+    before, after = (fit_intraday(bars_of(tmp_path, rows), resamples=20) for rows in (quarter, table))
+    assert after.overnight_share == pytest.approx(before.overnight_share, abs=0.15)
+    assert after.overnight_share_plain > 0.9
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (first_sessions(1), "1 of its 1 sessions can be used, at least 20 are needed"),
         (first_sessions(FEW - 1), "19 of its 19 sessions can be used"),
         (first_sessions(FEW), "19 sessions follow on one whose close is known"),
-        (lambda table: table.iloc[::5], f"44 {NO_CLOSE}"),
+        (lambda table: table[table["datetime"].str.slice(11) != "15:59:00"], f"44 {NO_CLOSE}"),
         (lambda table: table.assign(open=600.0, high=600.0, low=600.0, close=600.0), f"44 {UNMOVED}"),
     ],
-    ids=["one", "nineteen", "nineteen gaps", "five minutes", "constant"],
+    ids=["one", "nineteen", "nineteen gaps", "no last minute", "constant"],
 )
 def test_too_little_is_refused(
     tmp_path: Path, quarter: pd.DataFrame, change: Callable[[pd.DataFrame], pd.DataFrame], words: str

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from cli_runner import gammawall
 
 from sim.batch_file import load_batch
 from sim.errors import InputError
-from sim.fragments import Fragment, merged, read_fragment, read_fragments
+from sim.fragments import Fragment, date_notes, merged, read_fragment, read_fragments
 from sim.scenario_file import load_scenario
 
 VOL = """[fit]
@@ -122,3 +123,31 @@ def test_a_batch_varies_the_base_with_its_fragments(tmp_path: Path) -> None:
     cases = load_batch("story", fragments=[fragment]).cases
     assert len(cases) > 1
     assert {case.scenario.volatility.tail_dof for case in cases if case.scenario} == {5.0}
+
+
+def fitted(kind: str, last: dt.date) -> Fragment:
+    return Fragment(f"{kind}.toml", {"volatility": {"annual": 0.2}}, {"kind": kind, "last": last})
+
+
+def test_fits_to_other_days_are_remarked() -> None:
+    start = dt.date(2026, 2, 10)
+    assert date_notes([fitted("volatility", start), fitted("impact", dt.date(2026, 1, 5))], start) == []
+    assert date_notes([Fragment("own.toml", {}, {}), Fragment("own.toml", {}, {"last": "soon"})], start) == []
+    (late,) = date_notes([fitted("impact", dt.date(2026, 2, 11))], start)
+    assert "impact.toml was fitted to data up to 2026-02-11, and so knows what came after the start" in late
+    (early,) = date_notes([fitted("volatility", dt.date(2020, 3, 16))], start)
+    assert "the volatility of the session after 2020-03-16, and paths start at the close of 2026-02-10" in early
+
+
+def test_a_manifest_tells_the_fragments(tmp_path: Path) -> None:
+    text = VOL.replace('kind = "volatility"', 'kind = "volatility"\nlast = 2020-03-16')
+    path = file(tmp_path, "vol.toml", text)
+    done = gammawall("run", "siege-of-7000", "--with", str(path), "--paths", "500", "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    (record,) = manifest["fragments"]
+    assert record["file"] == "vol.toml"
+    assert record["keys"]["volatility"]["annual"] == 0.123
+    assert record["fit"] == {"kind": "volatility", "last": "2020-03-16"}
+    assert "session after 2020-03-16" in " ".join(manifest["warnings"])
+    assert str(tmp_path) not in json.dumps(record)

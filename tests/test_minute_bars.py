@@ -55,6 +55,13 @@ def test_bars_of_two_sessions(tmp_path: Path) -> None:
     assert bars.left_out == {}
 
 
+def test_hours_before_and_after_the_session_are_left_out(tmp_path: Path) -> None:
+    more = ("2025-11-26 04:00:00,1,1,1,1,1", "2025-11-26 19:59:00,1,1,1,1,1", "2025-11-28 20:00:00,1,1,1,1,1")
+    bars = read(tmp_path, text_of(*ROWS, *more))
+    assert same(bars, read(tmp_path, text_of(*ROWS)))
+    assert bars.left_out == {OFF_HOURS: 3}
+
+
 SPELT: dict[str, Callable[[str], str]] = {
     "byte order mark": lambda text: "\ufeff" + text,
     "carriage returns": lambda text: text.replace("\n", "\r\n"),
@@ -160,6 +167,18 @@ BROKEN: dict[str, tuple[str | bytes, list[str]]] = {
     "by the end of the bar": (
         text_of("2025-11-26 09:31:00,1,1,1,1,1", "2025-11-26 16:00:00,1,1,1,1,1"),
         ["carry the time of their end"],
+    ),
+    "long after the close": (
+        text_of("2025-11-26 14:30:00,1,1,1,1,1", "2025-11-26 16:00:00,1,1,1,1,1", "2025-11-26 19:59:00,1,1,1,1,1"),
+        ["its times are not New York's"],
+    ),
+    "at night": (
+        text_of(*ROWS, "2025-11-28 20:30:00,1,1,1,1,1", "2025-11-28 03:59:00,1,1,1,1,1"),
+        ["line 7 and 1 more lie before 04:00 or after 20:00"],
+    ),
+    "extended hours by the end of the bar": (
+        text_of(*ROWS, "2025-11-26 20:00:00,1,1,1,1,1", "2025-11-28 20:00:00,1,1,1,1,1"),
+        ["carry the time of their end: many days have one at 20:00, none at 04:00"],
     ),
 }
 
