@@ -97,8 +97,8 @@ def date_notes(fragments: Sequence[Fragment], as_of: dt.date) -> list[str]:
             notes.append(f"{fragment.where} was fitted to data up to {last}, {known}")
         elif last < as_of and fragment.fit.get("kind") == "volatility":
             notes.append(
-                f"{fragment.where}: annual is the volatility of the session after {last}, and paths start at the close "
-                f"of {as_of}: try gammawall fit volatility --as-of {as_of}"
+                f"{fragment.where}: annual is the volatility of the session after {last}, and paths start at the "
+                f"close of {as_of}: try gammawall fit volatility --as-of {as_of}"
             )
     return notes
 
