@@ -39,6 +39,8 @@ LARGEST_DOF: Final = 1000.0
 LARGEST_PERSISTENCE: Final = 0.9999
 # Where the search for the maximum starts besides arch's own place: (alpha, gamma, beta, tail_dof).
 STARTS: Final = ((0.03, 0.2, 0.85, 6.0), (0.05, 0.05, 0.9, 8.0), (0.01, 0.1, 0.7, 4.0))
+# Log-likelihoods this near to one another are one maximum; two of the searches must end there.
+SAME_MAXIMUM: Final = 0.5
 # Standard errors of a plain mean that the fitted one may be away from it.
 FURTHEST_MEAN: Final = 5.0
 # No stock index has had such a volatility for long.
@@ -189,6 +191,11 @@ def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
     if all(each.convergence_flag != 0 for each in found):
         why = f"the likelihood's maximum was not found (code {result.convergence_flag})"
         raise GammawallError(f"{why}. Try another --since: more returns, or fewer regimes among them.")
+    agreeing = sum(result.loglikelihood - each.loglikelihood < SAME_MAXIMUM for each in found)
+    if agreeing < 2:
+        still = float((returns == 0).mean())
+        why = f"the likelihood has no clear maximum: each search ends elsewhere ({still:.0%} of the returns are 0)"
+        raise GammawallError(f"{why}. Try the right file, or another --since.")
     mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
     if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
         why = f"the mean found, {mean:.3g}% a session, is far from the returns' own, {returns.mean():.3g}%"

@@ -93,6 +93,12 @@ def test_a_table_written_is_the_book_read_again(files: Path) -> None:
         assert hash(again) == hash(rows)
 
 
+def test_groups_are_in_alphabetical_order(files: Path) -> None:
+    rows = rows_of(TEXT.replace("puts", "zeta"), files)
+    assert rows.groups == ("wall", "zeta")
+    assert [row.group for row in rows] == ["zeta", "wall", "wall"]
+
+
 def test_csv_keeps_every_digit(files: Path) -> None:
     rows = rows_of(TEXT.replace("0.03,", f"{1 / 30!r},").replace("800.5", "800.1234567890123"), files)
     (files / "again.csv").write_bytes(book_csv(rows))

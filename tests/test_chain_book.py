@@ -320,6 +320,14 @@ def test_options_of_unknown_roots_and_days_move_no_carry() -> None:
     assert found.dropped[UNKNOWN_ROOT] == 2 * len(STRIKES) + 12
 
 
+def test_calls_and_puts_of_two_roots_make_no_pairs() -> None:
+    """Mini options beside the large ones, at the same strikes and instants."""
+    large = parity_chain(PARITY[:1]).options.to_dict("records")
+    both = chain_of(*large, *({**row, "root": "XSP"} for row in large))
+    (found,) = book_of_chain(both).carries.values()
+    assert found.pairs == 2 * len(STRIKES)
+
+
 def test_quotes_at_one_strike_make_no_forward() -> None:
     same = [option(root="SPXW", type=side, strike=6500.0 + i * 1e-9) for i in range(6) for side in ("call", "put")]
     (found,) = book_of_chain(chain_of(*same)).carries.values()

@@ -490,6 +490,10 @@ def edited_json(edit: Callable[[dict[str, Any]], object]) -> str:
             'chain.csv: timestamp = "soon" (is no date and time such as 2025-09-03 20:18:00).',
         ),
         (
+            lambda x: x.update(timestamp="2025-09-03"),
+            'chain.csv: timestamp = "2025-09-03" (is no date and time such as 2025-09-03 20:18:00).',
+        ),
+        (
             lambda x: x.update(timestamp=1756930680),
             "chain.csv: timestamp = 1756930680 (is no date and time such as 2025-09-03 20:18:00).",
         ),

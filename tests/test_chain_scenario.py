@@ -145,12 +145,15 @@ def test_volatility_is_of_options_that_nobody_holds_too(tmp_path: Path) -> None:
     def interest(moneyness: Any, years: Any, strike: Any, is_call: bool) -> Any:
         return np.where(np.abs(moneyness) > 0.01, 10.0, 0.0)
 
+    def bent(moneyness: Any, years: Any) -> Any:
+        return 0.12 + 2.0 * np.abs(moneyness)
+
     found = {
         scenario_of(book_at(QUOTED, tmp_path, rules)).volatility.annual
         for rules in (BookRules(), BookRules("custom", 1.0, 0.0), BookRules(net_matched=False, carry=0.0))
     }
-    whole = scenario_of(book_at(QUOTED, tmp_path)).volatility.annual
-    sparse = scenario_of(book_at(QUOTED, tmp_path, open_interest=interest)).volatility.annual
+    whole = scenario_of(book_at(QUOTED, tmp_path, iv=bent)).volatility.annual
+    sparse = scenario_of(book_at(QUOTED, tmp_path, iv=bent, open_interest=interest)).volatility.annual
     assert sparse == whole
     assert len(found) == 1
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 from scipy.special import ndtr
 from test_chain_book import chain_of, option
 
+from sim.book_report import headline
 from sim.chain_book import BookRules, ChainBook, book_of_chain
 from sim.chain_files import read_chain
 from sim.gamma_levels import GammaLevels, gamma_levels, net_gex
@@ -168,3 +170,9 @@ def test_real_levels_agree_with_a_sum_over_all_options(name: str) -> None:
     assert found.call_wall is not None
     strongest = book.options[book.options["type"] == "call"].groupby("strike")["gex_bn"].sum().abs().idxmax()
     assert found.call_wall.strike == strongest
+
+
+def test_a_headline_for_each_side(chain_book: ChainBook) -> None:
+    levels = gamma_levels(chain_book)
+    for net, said in ((2.0, "long gamma at spot, and their hedging damps"), (-2.0, "short gamma"), (0.0, "neither")):
+        assert said in headline(replace(levels, net_gex_bn=net))
