@@ -49,6 +49,7 @@ def test_defaults(asked: list[dict[str, Any]]) -> None:
         "progress": None,
         "where": "siege-of-7000",
         "notes": (),
+        "fragments": (),
     }
 
 
