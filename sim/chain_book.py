@@ -313,7 +313,8 @@ def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
 def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
     """What is to be said of a spot that is not where put–call parity puts the index; far from it, it is refused.
 
-    The nearest expiry's forward is remarked on; one alone may be quoted absurdly, and so none but all are believed.
+    The nearest expiry decides what is said. One expiry may be quoted absurdly: only where all the near ones disagree
+    with spot is it refused.
     """
     forwards = near_forwards(options)
     if not forwards:

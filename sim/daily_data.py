@@ -108,12 +108,10 @@ def read_daily(
 def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
     """Rows of a file of prices that are on sessions of the exchange, and how many are not.
 
-    Errors: `InputError` if those are many, or if prices are not daily.
+    Errors: `InputError` if more than a twentieth are not.
     """
     rows = table.rows
-    first, last = (day.date() for day in (rows.index[0], rows.index[-1]))
-    sessions = pd.DatetimeIndex(trading_calendar(first, last).days.astype("datetime64[D]"))
-    traded = rows.index.isin(sessions)
+    traded = rows.index.isin(_sessions(pd.DatetimeIndex(rows.index)))
     untraded = int(np.count_nonzero(~traded))
     if untraded > MOST_UNTRADED * len(rows):
         day = rows.index[~traded][0].date()
@@ -123,25 +121,28 @@ def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
 
 
 def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
-    """Log returns from each session's close to the next one's, by the later date; and how many span more than one.
+    """Log returns from each session's close to the next one's, and how many span more sessions than one.
 
     Those are left out.
 
-    close : by session.
+    Parameters
+    ----------
+    close : (n,) index points, by session.
+    source : what problems name as their place.
 
-    Errors: `InputError` if many sessions are absent, or if a return is none of an index.
+    Returns
+    -------
+    returns : natural logarithms, by the later session.
+    spanning : number left out.
+
+    Raises
+    ------
+    InputError : more than a twentieth of the sessions are absent, or a return is beyond ±0.25, which is none of an
+        index.
     """
-    sessions = pd.DatetimeIndex(
-        trading_calendar(close.index[0].date(), close.index[-1].date()).days.astype("datetime64[D]")
-    )
-    absent = len(sessions) - len(close)
-    if absent > MOST_ABSENT * len(sessions):
-        why = (
-            f"has {len(close):,} closes of the {len(sessions):,} sessions from {close.index[0].date()} to "
-            f"{close.index[-1].date()}: they are not daily, or some are missing"
-        )
-        raise file_refusal(source, why, "Try a file with every session, or --since after what is missing.")
-    place = sessions.get_indexer(pd.DatetimeIndex(close.index))
+    days = pd.DatetimeIndex(close.index)
+    refuse_absent(days, source, MOST_ABSENT)
+    place = _sessions(days).get_indexer(days)
     returns = np.log(close).diff().iloc[1:]
     single = np.diff(place) == 1
     returns = returns[single]
@@ -152,6 +153,29 @@ def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
         why = f"moves by {move:+.0%} on {day}{more}: a split or a misprint"
         raise InputError([Problem(source, "close", "", why, "Try prices adjusted for splits, or --since after it.")])
     return returns, int(np.count_nonzero(~single))
+
+
+def refuse_absent(days: pd.DatetimeIndex, source: str, most: float) -> None:
+    """Refuse days that are not the sessions of the exchange between the first and the last of them.
+
+    days : sessions, ascending.
+    source : what problems name as their place.
+    most : share of the sessions that may be absent.
+
+    Errors: `InputError`.
+    """
+    sessions = len(_sessions(days))
+    if sessions - len(days) > most * sessions:
+        why = (
+            f"{len(days):,} of the {sessions:,} sessions from {days[0].date()} to {days[-1].date()} are there: rows "
+            "are not daily, or some are missing"
+        )
+        raise file_refusal(source, why, "Try every session, or --since after what is missing.")
+
+
+def _sessions(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Sessions of the exchange from the first of some days to the last."""
+    return pd.DatetimeIndex(trading_calendar(days[0].date(), days[-1].date()).days.astype("datetime64[D]"))
 
 
 def _dates(cells: pd.Series, where: str) -> pd.Series:

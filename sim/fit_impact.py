@@ -26,9 +26,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from sim.black_scholes import FloatArray
-from sim.daily_data import OHLC, DailyTable, on_sessions, read_daily, window
+from sim.daily_data import OHLC, DailyTable, on_sessions, read_daily, refuse_absent, window
 from sim.errors import GammawallError, InputError, Problem
-from sim.timegrid import trading_calendar
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 DEFAULT_SINCE: Final = dt.date(2023, 1, 1)
@@ -199,7 +198,7 @@ def fit_impact(
     lost = int(together.loc[first:last].isna().any(axis=1).sum())
     days = days.loc[:last]
     explained = days.loc[first:]
-    _refuse_gaps(explained, where)
+    refuse_absent(pd.DatetimeIndex(explained.index), where, MOST_ABSENT)
     main = _Regression(days, MAIN, first)
     if main.log_range.size < FEWEST_DAYS:
         span = f"from {first.date()} to {last.date()}"
@@ -253,16 +252,6 @@ def _refuse_other_files(gamma: DailyTable, prices: DailyTable, fear: DailyTable)
             problems.append(Problem(prices.source, "close", "", why, "Try the files in the order DIX, OHLC, VIX."))
     if problems:
         raise InputError(problems)
-
-
-def _refuse_gaps(days: pd.DataFrame, where: str) -> None:
-    sessions = len(trading_calendar(days.index[0].date(), days.index[-1].date()).days)
-    if sessions - len(days) > MOST_ABSENT * sessions:
-        why = (
-            f"have {len(days):,} days in common of the {sessions:,} sessions from {days.index[0].date()} to "
-            f"{days.index[-1].date()}: they are not daily, or some are missing"
-        )
-        raise InputError([Problem(where, "", "", why, "Try files with every session.")])
 
 
 def _refuse_edge(regression: _Regression, where: str) -> None:

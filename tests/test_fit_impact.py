@@ -166,7 +166,7 @@ def test_days_without_a_range_are_counted(tmp_path: Path) -> None:
 def test_files_that_are_not_daily(tmp_path: Path) -> None:
     write_impact_files(tmp_path, 0.04)
     changed(tmp_path, "vix.csv", lambda table: table.iloc[::2])
-    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+    with pytest.raises(InputError, match="rows are not daily, or some are missing"):
         fit_of(tmp_path)
 
 

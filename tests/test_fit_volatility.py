@@ -138,9 +138,9 @@ def test_days_without_trading_are_left_out(closes: pd.DataFrame, tmp_path: Path)
 
 
 def test_rows_that_are_not_daily_are_refused(closes: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+    with pytest.raises(InputError, match="rows are not daily, or some are missing"):
         fit_volatility(write_rows(tmp_path, closes.iloc[::2]), since=FROM_THE_START)
-    with pytest.raises(InputError, match="they are not daily, or some are missing"):
+    with pytest.raises(InputError, match="rows are not daily, or some are missing"):
         fit_volatility(write_rows(tmp_path, closes.drop(index=range(400, 700))), since=FROM_THE_START)
     days = pd.date_range("2010-01-04", periods=1500)
     filled = pd.DataFrame({"Date": days.strftime("%Y-%m-%d"), "Close": closes["Close"].iloc[:1500]})
