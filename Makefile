@@ -18,7 +18,7 @@ CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([
 EXTRAS ?= $(if $(CUDA),$(if $(filter 12,$(CUDA)),cuda12,$(if $(shell [ $(CUDA) -ge 13 ] && echo yes),cuda13)))
 comma := ,
 # The native engine is compiled at installation: again whenever what it is made of has changed.
-COMPILED := setup.py sim/kernel_sources.py sim/kernel_constants.py $(wildcard kernels/*)
+COMPILED := setup.py sim/compiled/kernel_sources.py sim/compiled/kernel_constants.py $(wildcard kernels/*)
 # What option chains and fits need is small enough to come with every installation.
 RUN_EXTRAS := book$(comma)fit$(if $(EXTRAS),$(comma)$(EXTRAS))
 TEST_EXTRAS := test$(comma)bench$(comma)$(RUN_EXTRAS)

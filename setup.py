@@ -19,7 +19,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from sim.kernel_sources import NATIVE_FILES, constant_definitions, native_builds, native_command  # noqa: E402
+from sim.compiled.kernel_sources import NATIVE_FILES, constant_definitions, native_builds, native_command  # noqa: E402
 
 
 def compiler() -> list[str] | None:
@@ -52,7 +52,9 @@ class BuildNative(build_ext):
         except (OSError, subprocess.CalledProcessError) as error:
             output.unlink(missing_ok=True)
             detail = (getattr(error, "stderr", None) or str(error)).strip()
-            warnings.warn(f"{ext.name} is left out, {' '.join(found)} could not compile it:\n{detail}", stacklevel=2)
+            warnings.warn(
+                f"{ext.name} is left out, {' '.join(found)} could not compile it:\n{detail}", stacklevel=2
+            )
 
 
 setup(

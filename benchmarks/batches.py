@@ -30,14 +30,14 @@ from typing import Any
 
 import pandas as pd
 
-from sim.batch import Counter, run_batch
-from sim.batch_counters import choose_counter
-from sim.batch_family import Batch
-from sim.batch_file import batch_from_mapping
-from sim.batch_folder import code_digest
-from sim.batch_opening import open_batch_folder
+from sim.batch.executors import choose_counter
+from sim.batch.family import Batch
+from sim.batch.file import batch_from_mapping
+from sim.batch.opening import open_batch_folder
+from sim.batch.run import Counter, run_batch
+from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import choose
-from sim.timegrid import build_time_grid
+from sim.plan.time_grid import build_time_grid
 
 IMPACTS = 4
 TABLES = ("odds", "first_passage", "distribution", "quantiles", "regimes", "differences")
@@ -68,7 +68,11 @@ class Contestant:
             done = run_batch(self.batch, opened, self.batch.cases, counter)
         self.speeds.append(self.path_steps / (time.perf_counter() - began))
         assert not done.failed
-        tables = {name: (folder / f"{name}.csv").read_bytes() for name in TABLES if (folder / f"{name}.csv").exists()}
+        tables = {
+            name: (folder / f"{name}.csv").read_bytes()
+            for name in TABLES
+            if (folder / f"{name}.csv").exists()
+        }
         assert self.tables in ({}, tables), f"{self.name}: two rounds differ"
         self.tables = tables
 
@@ -115,7 +119,9 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
         Contestant("cases", "one big case", batch_of("big", 1, small * arguments.small_paths), here(most))
     )
     found.append(
-        Contestant("cases", f"{small} small cases", batch_of("small", small, arguments.small_paths), here(most))
+        Contestant(
+            "cases", f"{small} small cases", batch_of("small", small, arguments.small_paths), here(most)
+        )
     )
     return found
 
@@ -133,7 +139,9 @@ def table(found: Sequence[Contestant], engine: Any, arguments: argparse.Namespac
                 "cases": len(one.batch.cases),
                 "paths_a_case": one.batch.paths,
                 "path_steps_per_s": round(statistics.median(one.speeds)),
-                "cases_per_s": round(statistics.median(one.speeds) * len(one.batch.cases) / one.path_steps, 3),
+                "cases_per_s": round(
+                    statistics.median(one.speeds) * len(one.batch.cases) / one.path_steps, 3
+                ),
                 "ratio": round(statistics.median(ratios), 3),
                 "ratio_lowest": round(min(ratios), 3),
                 "ratio_highest": round(max(ratios), 3),

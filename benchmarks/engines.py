@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 from peers import ArrayPaths, NumbaPaths, Peer, QuantLibBarrier
 
-from sim.bench import engine_states
 from sim.engines.choice import choose
 from sim.engines.cuda_engine import CudaEngine
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
-from sim.plan_builder import Prepared, prepare
-from sim.scenario_file import load_scenario
+from sim.plan.builder import Prepared, prepare
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
+from sim.run.bench import engine_states
+from sim.scenario.file import load_scenario
 
 SCENARIO = "siege-of-7000"
 SEED = 1
@@ -165,7 +165,9 @@ def main() -> None:
             one.take_turn()
     table = table_of(contestants, plan.steps)
 
-    print(f"{SCENARIO}: paths of {plan.steps} steps, median of {options.rounds} rounds; speed against QuantLib")
+    print(
+        f"{SCENARIO}: paths of {plan.steps} steps, median of {options.rounds} rounds; speed against QuantLib"
+    )
     ahead = f"{'engine':34} {'workers':>7} {'paths':>9} {'ns a path-step':>15}"
     print(f"{ahead} {'speed':>8} {'from':>6} {'to':>6}  counts")
     for row in table.itertuples(index=False):

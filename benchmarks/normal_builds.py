@@ -20,14 +20,14 @@ from normal_candidates import CANDIDATES, HALF, SEGMENT_SHIFT, low_bits
 from normal_fits import FIRST_SEGMENT, candidate_definitions, cubic_table
 from numpy.typing import NDArray
 
-from sim.engines.kernel_plan import kernel_draws
-from sim.kernel_sources import (
+from sim.compiled.kernel_sources import (
     CUDA_OPTIONS,
     CXX_OPTIONS,
     NATIVE_BUILDS,
     constant_definitions,
     kernel_folder,
 )
+from sim.engines.kernel_plan import kernel_draws
 
 HERE = Path(__file__).resolve().parent
 SEED = 2026
@@ -47,7 +47,7 @@ class CompiledCandidates:
 
     Parameters
     ----------
-    build : one of `sim.kernel_sources.NATIVE_BUILDS`; the processor must have it.
+    build : one of `sim.compiled.kernel_sources.NATIVE_BUILDS`; the processor must have it.
     compiler : C++ compiler.
 
     Raises

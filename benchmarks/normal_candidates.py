@@ -28,12 +28,7 @@ from normal_fits import (
 )
 from scipy.special import ndtri
 
-from sim.kernel_constants import (
-    ANGLE_SPARE_BITS,
-    COSINE_POLYNOMIAL,
-    SQRT_HALF_BITS,
-    UNIFORM_BITS,
-)
+from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, COSINE_POLYNOMIAL, SQRT_HALF_BITS, UNIFORM_BITS
 from sim.kernels_numpy.normal import (
     ANGLE_UNIT,
     EXPONENT_MASK,

@@ -32,7 +32,7 @@ from normal_candidates import CANDIDATES, WORK_ROWS, Candidate
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from sim.kernel_sources import native_builds
+from sim.compiled.kernel_sources import native_builds
 
 NATIVE_PAIRS, NUMPY_PAIRS = 512, 65_536
 NATIVE_REPEATS = 2_000

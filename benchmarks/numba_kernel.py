@@ -16,7 +16,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from sim.kernel_constants import VARIANCE_ATOMS_BITS
+from sim.compiled.kernel_constants import VARIANCE_ATOMS_BITS
 
 CHUNK_PATHS = 1 << 12
 # Words set aside for each path, more than the steps of any plan can use.

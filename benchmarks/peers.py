@@ -4,7 +4,8 @@
     NumbaPaths        one path after another in a loop that Numba compiles: float64, threads
     ArrayPaths        one vectorised step after another, float32, NumPy on the CPU or CuPy on the GPU
 
-The last two simulate the market without dealers, world 1 of `sim.outcomes.Outcomes`, and their counts have its law.
+The last two simulate the market without dealers, world 1 of `sim.plan.outcomes.Outcomes`, and
+their counts have its law.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sim.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
-from sim.plan import EnginePlan
-from sim.plan_builder import Prepared
+from sim.compiled.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
+from sim.plan.builder import Prepared
+from sim.plan.engine_plan import EnginePlan
 
 NO_DEALERS = "dealers, regimes, twin, close histogram"
 WARM_UP_PATHS = 64

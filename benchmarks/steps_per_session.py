@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from sim import load_scenario, simulate
-from sim.outcomes import LOWER, UPPER
+from sim.plan.outcomes import LOWER, UPPER
 
 STEPS = (6, 13, 26, 78)
 

@@ -1,6 +1,6 @@
-// Line tables and barriers of the reaction map, instant by instant: what sim/map_tables.py builds with NumPy, built
+// Line tables and barriers of the reaction map, instant by instant: what sim/plan/map_tables.py builds with NumPy, built
 // with the same operations in the same order, so that both find the same bytes. The names are those of
-// sim/normal_law.py, sim/dealer_book.py, sim/expiry_curves.py, sim/reaction_map.py and sim/line_table.py, where it is all
+// sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and sim/reaction/line_table.py, where it is all
 // explained.
 //
 // Numbers are float64 unless said otherwise; everything comes from Python, constants and the normal law included.
@@ -20,7 +20,7 @@ namespace {
 
 using Reals = std::vector<double>;
 
-// As sim/native_maps.py lays it out.
+// As sim/reaction/native_maps.py lays it out.
 struct MapInputs {
     // The law.
     const double *law, *density;
@@ -54,7 +54,7 @@ struct MapInputs {
     int64_t most_lines;
 };
 
-// As sim/native_maps.py reads it. The pointers lead into what the library holds.
+// As sim/reaction/native_maps.py reads it. The pointers lead into what the library holds.
 struct MapOutputs {
     // Instants done: fewer than were asked for where one is refused, or where its lines find no room.
     int64_t done, events;

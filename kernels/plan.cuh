@@ -1,4 +1,4 @@
-// The engine plan as the kernels see it. Python packs it from sim.plan.EnginePlan, field by field, by reading the
+// The engine plan as the kernels see it. Python packs it from sim.plan.engine_plan.EnginePlan, field by field, by reading the
 // structs below: one `type name;` a line, a pointer for an array, the meaning of each as documented there.
 #pragma once
 

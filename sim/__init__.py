@@ -14,32 +14,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim.batch_family import Batch
-    from sim.batch_file import builtin_batches, load_batch
-    from sim.batch_simulation import simulate_batch
-    from sim.chain_book import BookRules, book_of_chain
-    from sim.chain_files import read_chain
-    from sim.chain_scenario import chain_scenario
-    from sim.check import run_checks
+    from sim.batch.family import Batch
+    from sim.batch.file import builtin_batches, load_batch
+    from sim.batch.simulation import simulate_batch
+    from sim.chain.book import BookRules, book_of_chain
+    from sim.chain.files import read_chain
+    from sim.chain.levels import gamma_levels
+    from sim.chain.scenario import chain_scenario
+    from sim.check.checks import run_checks
     from sim.errors import GammawallError, InputError, Problem
-    from sim.fit_impact import fit_impact
-    from sim.fit_intraday import fit_intraday
-    from sim.fit_volatility import fit_volatility
-    from sim.fragments import read_fragment
-    from sim.gamma_levels import gamma_levels
-    from sim.minute_bars import read_minute_bars
-    from sim.outcomes import OutcomeAxes, Outcomes
-    from sim.results import write_results
-    from sim.run import Result, simulate
-    from sim.scenario import Scenario
-    from sim.scenario_file import (
+    from sim.fit.impact import fit_impact
+    from sim.fit.intraday import fit_intraday
+    from sim.fit.minute_bars import read_minute_bars
+    from sim.fit.volatility import fit_volatility
+    from sim.plan.outcomes import OutcomeAxes, Outcomes
+    from sim.run.results import write_results
+    from sim.run.simulation import Result, simulate
+    from sim.run.trace import trace_path
+    from sim.scenario.file import (
         builtin_scenarios,
         load_scenario,
         scenario_from_mapping,
         scenario_hash,
         scenario_to_toml,
     )
-    from sim.trace import trace_path
+    from sim.scenario.fragments import read_fragment
+    from sim.scenario.model import Scenario
 
     __version__: str
 
@@ -78,36 +78,36 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Batch": "sim.batch_family",
-    "BookRules": "sim.chain_book",
+    "Batch": "sim.batch.family",
+    "BookRules": "sim.chain.book",
     "GammawallError": "sim.errors",
     "InputError": "sim.errors",
-    "OutcomeAxes": "sim.outcomes",
-    "Outcomes": "sim.outcomes",
+    "OutcomeAxes": "sim.plan.outcomes",
+    "Outcomes": "sim.plan.outcomes",
     "Problem": "sim.errors",
-    "Result": "sim.run",
-    "Scenario": "sim.scenario",
-    "book_of_chain": "sim.chain_book",
-    "builtin_batches": "sim.batch_file",
-    "builtin_scenarios": "sim.scenario_file",
-    "chain_scenario": "sim.chain_scenario",
-    "fit_impact": "sim.fit_impact",
-    "fit_intraday": "sim.fit_intraday",
-    "fit_volatility": "sim.fit_volatility",
-    "gamma_levels": "sim.gamma_levels",
-    "load_batch": "sim.batch_file",
-    "load_scenario": "sim.scenario_file",
-    "read_chain": "sim.chain_files",
-    "read_fragment": "sim.fragments",
-    "read_minute_bars": "sim.minute_bars",
-    "run_checks": "sim.check",
-    "scenario_from_mapping": "sim.scenario_file",
-    "scenario_hash": "sim.scenario_file",
-    "scenario_to_toml": "sim.scenario_file",
-    "simulate": "sim.run",
-    "simulate_batch": "sim.batch_simulation",
-    "trace_path": "sim.trace",
-    "write_results": "sim.results",
+    "Result": "sim.run.simulation",
+    "Scenario": "sim.scenario.model",
+    "book_of_chain": "sim.chain.book",
+    "builtin_batches": "sim.batch.file",
+    "builtin_scenarios": "sim.scenario.file",
+    "chain_scenario": "sim.chain.scenario",
+    "fit_impact": "sim.fit.impact",
+    "fit_intraday": "sim.fit.intraday",
+    "fit_volatility": "sim.fit.volatility",
+    "gamma_levels": "sim.chain.levels",
+    "load_batch": "sim.batch.file",
+    "load_scenario": "sim.scenario.file",
+    "read_chain": "sim.chain.files",
+    "read_fragment": "sim.scenario.fragments",
+    "read_minute_bars": "sim.fit.minute_bars",
+    "run_checks": "sim.check.checks",
+    "scenario_from_mapping": "sim.scenario.file",
+    "scenario_hash": "sim.scenario.file",
+    "scenario_to_toml": "sim.scenario.file",
+    "simulate": "sim.run.simulation",
+    "simulate_batch": "sim.batch.simulation",
+    "trace_path": "sim.run.trace",
+    "write_results": "sim.run.results",
 }
 
 

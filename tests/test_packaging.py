@@ -15,11 +15,11 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from compiled_kernels import BUILDS, needs_compiler
+from support.compiled_kernels import BUILDS, needs_compiler
+from support.places import ROOT
 
-from sim.kernel_sources import kernel_files
+from sim.compiled.kernel_sources import kernel_files
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIST_INFO = f"gammawall_sim-{PROJECT['version']}.dist-info"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -136,18 +136,23 @@ def test_metadata(wheel: Path) -> None:
     requires = metadata.get_all("Requires-Dist", [])
     for cuda in ("12", "13"):
         assert any(r.startswith(f"cupy-cuda{cuda}x[ctk]") for r in requires)
-    assert "gammawall = sim.cli:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
+    assert "gammawall = sim.cli.main:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
     assert f"{DIST_INFO}/licenses/LICENSE" in archive.namelist()
 
 
 def test_built_in_batches_are_in_the_wheel(site: Path, tmp_path: Path) -> None:
-    output = run_python("from sim.cli import main; main(['batch', '--list'])", site, tmp_path)
-    assert [line.split()[0] for line in output.splitlines()] == ["horizon", "model-risk", "story", "wall-strength"]
+    output = run_python("from sim.cli.main import main; main(['batch', '--list'])", site, tmp_path)
+    assert [line.split()[0] for line in output.splitlines()] == [
+        "horizon",
+        "model-risk",
+        "story",
+        "wall-strength",
+    ]
 
 
 def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
     program = (
-        "import sim, sys; print(sim.__file__); from sim.cli import main;"
+        "import sim, sys; print(sim.__file__); from sim.cli.main import main;"
         "main(['run', 'siege-of-7000', '--paths', '200', '--out', 'here', '--quiet'])"
     )
     output = run_python(program, site, tmp_path)
@@ -164,11 +169,11 @@ def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> Non
 
 NATIVE_PROGRAM = """
 from sim.engines.native_engine import NativeEngine
-from sim.native_library import library_file, native_problem, usable_builds
+from sim.compiled.native_library import library_file, native_problem, usable_builds
 from sim.engines.numpy_engine import NumpyEngine
-from sim.kernel_sources import kernel_folder
-from sim.plan_builder import prepare
-from sim.scenario_file import load_scenario
+from sim.compiled.kernel_sources import kernel_folder
+from sim.plan.builder import prepare
+from sim.scenario.file import load_scenario
 import json, sim
 from pathlib import Path
 plan = prepare(load_scenario(Path(sim.__file__).parent / "scenarios" / "no-dealers.toml")).plan
@@ -224,7 +229,10 @@ def test_an_engine_that_does_not_compile_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("env false", "env false could not compile it"), ("no-such-g++ -O2", "no no-such-g++ -O2 (CXX) was found")],
+    [
+        ("env false", "env false could not compile it"),
+        ("no-such-g++ -O2", "no no-such-g++ -O2 (CXX) was found"),
+    ],
 )
 def test_cxx_may_have_a_launcher_and_options(tmp_path: Path, words: str, message: str) -> None:
     """Neither compiles here, and what an earlier build left does not stay."""

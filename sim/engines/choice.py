@@ -8,14 +8,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.compiled.native_library import native_problem
 from sim.engines.cuda_engine import CudaEngine, cuda_problem
 from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors
 from sim.errors import InputError, Problem
-from sim.native_library import native_problem
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
 
 ENGINES = ("auto", "cuda", "native", "numpy")
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.compiled.kernel_sources import CUDA_OPTIONS, kernel_digest, translation_unit
 from sim.engines.kernel_plan import (
     MOST_PATHS,
     WORD_MASK,
@@ -24,9 +25,8 @@ from sim.engines.kernel_plan import (
 )
 from sim.engines.path_ranges import WORD, RunRecords, even_size, path_ranges, share_ranges
 from sim.errors import GammawallError
-from sim.kernel_sources import CUDA_OPTIONS, kernel_digest, translation_unit
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
 
 # Path-steps of one launch: long against the launch itself, short enough for a progress bar and an interruption. A
 # launch of fewer paths would leave the device partly idle.
@@ -99,12 +99,16 @@ class CudaEngine:
         GammawallError : a device has too little memory, cannot compile the kernels, or was lost.
         KeyboardInterrupt : after the launches under way.
         """
-        size = self.block_paths or even_size(paths, len(self.devices), SMALLEST_LAUNCH, LAUNCH_STEPS // plan.steps)
+        size = self.block_paths or even_size(
+            paths, len(self.devices), SMALLEST_LAUNCH, LAUNCH_STEPS // plan.steps
+        )
         size = min(size, MOST_PATHS if records is None else MOST_RECORDS)
         kept = RunRecords(records, first_path, paths)
         self.kernel_seconds = 0.0
         with _device_failures():
-            workers = [_DeviceRun(self, device, plan, seed, kept, min(size, paths)) for device in self.devices]
+            workers = [
+                _DeviceRun(self, device, plan, seed, kept, min(size, paths)) for device in self.devices
+            ]
             ranges = path_ranges(first_path, paths, size)
             share_ranges([worker.count_paths for worker in workers], ranges, progress)
         self.kernel_seconds = max(worker.kernel_seconds for worker in workers)

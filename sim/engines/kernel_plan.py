@@ -12,16 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import (
-    BRIDGE_UNIT,
-    PHILOX_KEY_STEPS,
-    PHILOX_ROUNDS,
-    VARIANCE_ATOMS_BITS,
-)
-from sim.kernel_sources import kernel_structs
+from sim.compiled.kernel_constants import BRIDGE_UNIT, PHILOX_KEY_STEPS, PHILOX_ROUNDS, VARIANCE_ATOMS_BITS
+from sim.compiled.kernel_sources import kernel_structs
 from sim.kernels_numpy.path_state import LADDERS
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
 
 SCALARS = {"float": "f4", "int": "i4", "Word": "u4"}
 WORD_MASK = 0xFFFFFFFF

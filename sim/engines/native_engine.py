@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.compiled.native_library import file_of, load_library, native_problem, usable_builds
 from sim.engines.kernel_plan import (
     MOST_PATHS,
     WORD_MASK,
@@ -19,9 +20,8 @@ from sim.engines.kernel_plan import (
 from sim.engines.path_ranges import WORD, RunRecords, even_size, path_ranges, share_ranges
 from sim.engines.processor import processor_name
 from sim.errors import GammawallError
-from sim.native_library import file_of, load_library, native_problem, usable_builds
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
 
 # Path-steps of a range: about a fifth of a second, so that an interruption is heeded soon.
 RANGE_STEPS = 1 << 25

@@ -24,8 +24,8 @@ from sim.engines.processor import processor_name
 from sim.errors import GammawallError
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import record_of, run_block
-from sim.outcomes import Outcomes
-from sim.plan import EnginePlan
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import Outcomes
 
 BLOCK_PATHS = 1 << 16
 # Fewer paths than this take less time than a worker needs to start.

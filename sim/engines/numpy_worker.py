@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import record_of, run_block
-from sim.outcomes import Outcomes
+from sim.plan.outcomes import Outcomes
 
 
 def work(ranges: BinaryIO, counts: BinaryIO) -> None:

@@ -140,7 +140,9 @@ def _start(worker: _Worker, workers: int) -> None:
     try:
         worker.start()
     except RuntimeError as error:
-        raise GammawallError(f"{workers} threads could not be started ({error}). Try fewer --threads.") from error
+        raise GammawallError(
+            f"{workers} threads could not be started ({error}). Try fewer --threads."
+        ) from error
 
 
 def _wait_for(workers: Sequence[_Worker]) -> None:

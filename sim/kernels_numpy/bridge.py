@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import BRIDGE_KNOWN_BITS, BRIDGE_REACH, UNIFORM_BITS
+from sim.compiled.kernel_constants import BRIDGE_KNOWN_BITS, BRIDGE_REACH, UNIFORM_BITS
 from sim.kernels_numpy.normal import Float32Array, minus_two_log
 from sim.kernels_numpy.philox import WordArray
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import (
+from sim.compiled.kernel_constants import (
     ANGLE_SPARE_BITS,
     COSINE_POLYNOMIAL,
     LOG_POLYNOMIAL,

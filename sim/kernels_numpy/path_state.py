@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.philox import PathWords
 from sim.kernels_numpy.reaction import LookUpWork, plan_tables
-from sim.outcomes import NEITHER, Outcomes
-from sim.plan import EnginePlan, Int32Array
+from sim.plan.engine_plan import EnginePlan, Int32Array
+from sim.plan.outcomes import NEITHER, Outcomes
 
 UP, DOWN = 0, 1
 # Ladders of a path: with dealers above and below, then the twin's.

@@ -13,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
+from sim.compiled.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
 from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
 from sim.kernels_numpy.reaction import look_up
-from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.

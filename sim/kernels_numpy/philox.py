@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import PHILOX_KEY_STEPS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS
+from sim.compiled.kernel_constants import PHILOX_KEY_STEPS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS
 
 WORD_MASK = 0xFFFFFFFF
 LOW, HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernels_numpy.normal import Float32Array
-from sim.plan import EnginePlan, Int32Array
+from sim.plan.engine_plan import EnginePlan, Int32Array
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel_constants import (
+from sim.compiled.kernel_constants import (
     CALLS_PER_SESSION,
     CLOSES_ABOVE,
     PURPOSE_MOVES,
@@ -16,8 +16,8 @@ from sim.kernels_numpy.normal import Float32Array, normal_pair
 from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
 from sim.kernels_numpy.philox import WordArray
 from sim.kernels_numpy.reaction import look_up
-from sim.outcomes import WITH, WITHOUT
-from sim.plan import NO_TABLE
+from sim.plan.engine_plan import NO_TABLE
+from sim.plan.outcomes import WITH, WITHOUT
 
 HALF = np.float32(0.5)
 

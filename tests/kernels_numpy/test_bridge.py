@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS, BRIDGE_REACH
+from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS, BRIDGE_REACH
 from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
 
 Floats = NDArray[np.float32]

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.kernel_constants import (
+from sim.compiled.kernel_constants import (
     ANGLE_SPARE_BITS,
     COSINE_POLYNOMIAL,
     LOG_POLYNOMIAL,

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sample_scenario import DELETE, sample
-from scalar_twin import scalar_paths
+from support.sample_scenario import DELETE, sample
+from support.scalar_twin import scalar_paths
 
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
 from sim.kernels_numpy.paths import run_block
 from sim.kernels_numpy.session import close_session, open_session
-from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
-from sim.plan_builder import Prepared, prepare
-from sim.scenario import Scenario
+from sim.plan.builder import Prepared, prepare
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
+from sim.scenario.model import Scenario
 
 SPOT = 7000.0
 PATHS = 20_000

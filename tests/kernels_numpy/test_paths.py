@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sample_scenario import DELETE, sample
-from scalar_twin import ScalarPath, scalar_paths
+from support.sample_scenario import DELETE, sample
+from support.scalar_twin import ScalarPath, scalar_paths
 
-from sim.engines.numpy_engine import NumpyEngine
-from sim.kernel_constants import (
+from sim.compiled.kernel_constants import (
     CLOSES_ABOVE,
     CLOSES_BELOW,
     RECORD_FIRST_BITS,
@@ -20,13 +19,14 @@ from sim.kernel_constants import (
     TOUCHES_ABOVE,
     TOUCHES_BELOW,
 )
+from sim.engines.numpy_engine import NumpyEngine
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
-from sim.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, Outcomes
-from sim.plan import EnginePlan
-from sim.plan_builder import prepare
-from sim.scenario_file import scenario_from_mapping
-from sim.scenario_rules import MAX_LADDER
+from sim.plan.builder import prepare
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, Outcomes
+from sim.scenario.file import scenario_from_mapping
+from sim.scenario.rules import MAX_LADDER
 
 SPOT = 6941.81
 SHORT = {

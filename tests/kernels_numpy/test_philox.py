@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import randomgen
+from support.places import KNOWN_ANSWERS_FILE
 
 from sim.kernels_numpy.philox import PathWords, philox4x32
 
@@ -19,7 +19,7 @@ KNOWN_ANSWERS = """
 10 ffffffff ffffffff ffffffff ffffffff ffffffff ffffffff   408f276d 41c83b0e a20bc7c6 6d5451fd
 10 243f6a88 85a308d3 13198a2e 03707344 a4093822 299f31d0   d16cfe09 94fdcceb 5001e420 24126ea1
 """.strip().splitlines()
-SHARED_ANSWERS = Path(__file__).parents[3] / "shared" / "reference" / "philox_kat.txt"
+SHARED_ANSWERS = KNOWN_ANSWERS_FILE
 MOST = 0xFFFFFFFF
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.special import ndtr
 
 from sim.kernels_numpy.reaction import Lines, LookUpWork, look_up, plan_tables
-from sim.line_table import LineTable, build_line_table
+from sim.reaction.line_table import LineTable, build_line_table
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

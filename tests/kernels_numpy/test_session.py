@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sample_scenario import DELETE, sample
 from scipy import stats
+from support.sample_scenario import DELETE, sample
 
-from sim.kernel_constants import CALLS_PER_SESSION, PURPOSE_BRIDGE, PURPOSE_MOVES
+from sim.compiled.kernel_constants import CALLS_PER_SESSION, PURPOSE_BRIDGE, PURPOSE_MOVES
 from sim.kernels_numpy.normal import normal_pair
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
 from sim.kernels_numpy.paths import run_block
 from sim.kernels_numpy.philox import PathWords, philox4x32
 from sim.kernels_numpy.session import close_session, open_session, settle_open
-from sim.outcomes import WITH, WITHOUT
-from sim.plan_builder import Prepared, prepare
-from sim.scenario import Scenario
+from sim.plan.builder import Prepared, prepare
+from sim.plan.outcomes import WITH, WITHOUT
+from sim.scenario.model import Scenario
 
 SPOT = 6941.81
 DATES = [dt.date(2026, 2, day) for day in (11, 12, 13, 17, 18, 19, 20, 23)]

@@ -1,0 +1,413 @@
+"""Counting a batch on dask workers: worker processes on this machine, one a GPU, or a running cluster.
+
+A unit of work is a case and a range of its paths. Units count integers, which are added as they come, so that neither
+the number of workers nor their order, nor a worker that dies and whose units are counted again, changes a result.
+
+The only module that imports dask.distributed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from multiprocessing import resource_tracker
+from typing import Any
+from urllib.parse import urlsplit
+
+from sim.batch.chunks import (
+    OTHER_VERSION,
+    CaseUnderWay,
+    PackedBaseline,
+    UnfitWorkerError,
+    Unit,
+    count_unit,
+    pack,
+    worker_state,
+)
+from sim.batch.family import Batch, Case
+from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
+from sim.batch.run import Counter
+from sim.compiled.kernel_sources import code_digest
+from sim.errors import GammawallError
+from sim.plan.builder import prepare
+from sim.plan.shared_work import SharedWork
+
+INSTALL = "pip install 'gammawall-sim[cluster]'"
+# Path-steps of a unit: a second or two, and on a GPU a tenth of one.
+UNIT_STEPS = {"cuda": 1 << 34}
+USUAL_UNIT_STEPS = 1 << 28
+SMALLEST_UNIT = 1 << 14
+# Units that wait on the scheduler for each thread of a worker, so that none is idle.
+UNITS_AHEAD = 3
+# Deaths of workers that a unit survives.
+ALLOWED_DEATHS = 5
+JOIN_TIMEOUT_S = 60
+# Seconds between two looks at how many workers there are.
+LOOK_S = 1.0
+# Seconds that a scheduler may take to answer at all.
+LISTEN_S = 10.0
+GO_ON = "Finished cases are filed; go on with --resume."
+
+
+@contextmanager
+def cluster_counter(
+    engine: str,
+    *,
+    devices: Sequence[int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    shared: SharedWork | None = None,
+    waiting: Callable[[str], None] | None = None,
+) -> Iterator[Counter]:
+    """Counter that shares the work among dask workers.
+
+    Parameters
+    ----------
+    engine : name of the engine that workers use.
+    devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
+    workers : worker processes to start here; one a device, or one, if None.
+    scheduler : address of a running cluster to use instead.
+    shared : what cases checked before have built.
+    waiting : told of what has to be waited for.
+
+    Raises
+    ------
+    GammawallError : dask.distributed is not installed, no worker is there, or one cannot do the work.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise GammawallError(f"several workers need dask.distributed ({error}). Try {INSTALL}.") from error
+    if devices is not None:
+        if engine not in ("auto", "cuda"):
+            raise GammawallError(f"the {engine} engine runs on the processor. Leave out --devices.")
+        engine = "cuda"
+    stack = ExitStack()
+    try:
+        stack.enter_context(_quiet_logs())
+        if scheduler is not None:
+            _refuse_deaf_address(scheduler)
+        if waiting is not None:
+            waiting("for workers to start" if scheduler is None else f"for workers at {scheduler}")
+        try:
+            where = scheduler or stack.enter_context(_local_cluster(workers, devices))
+            client = stack.enter_context(
+                distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
+            )
+            client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
+            unit_steps = _unit_steps(client, engine)
+        except GammawallError:
+            raise
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+            why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
+            raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
+        yield _ClusterCounter(client, unit_steps, engine, SharedWork() if shared is None else shared)
+    finally:
+        with _interrupts_held():  # a second Ctrl-C must not leave workers behind
+            stack.close()
+
+
+@contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Keep dask's accounts of workers that come and go off the terminal: what matters is an error of ours."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names])}
+    for log in levels:
+        log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for log, level in levels.items():
+            log.setLevel(level)
+
+
+@contextmanager
+def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterator[Any]:
+    """Worker processes on this machine, one thread each, with a GPU each if devices are given."""
+    import dask
+    import distributed
+
+    chosen = None if devices is None else visible_devices(devices)
+    count = workers or (1 if chosen is None else len(chosen))
+    # Nothing of it is to be seen from other machines.
+    private = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    options: dict[str, Any] = {
+        "nthreads": 1,
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL + 1,
+        **private,
+    }
+    spec = {
+        number: {
+            "cls": distributed.Nanny,
+            "options": {
+                **options,
+                **({"env": {"CUDA_VISIBLE_DEVICES": chosen[number % len(chosen)]}} if chosen else {}),
+            },
+        }
+        for number in range(count)
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
+    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}):
+        with _interrupts_held():
+            cluster = distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1)
+        with cluster:
+            yield cluster
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the context, and never reach the processes and threads that start in it.
+
+    They inherit that it is blocked, and so do workers that are started later in place of dead ones: a terminal sends
+    Ctrl-C to all processes, but only this one knows what to do.
+    """
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let it through, were it started in the context
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _refuse_deaf_address(address: str) -> None:
+    """Raise GammawallError unless something listens at a scheduler's address: dask would try for a minute."""
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    try:
+        host, port = place.hostname, place.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port:
+        raise GammawallError(f"--scheduler {address} is no address such as tcp://node1:8786.")
+    if place.scheme not in ("tcp", "tls"):
+        return
+    try:
+        socket.create_connection((host, port), timeout=LISTEN_S).close()
+    except OSError as error:
+        why = f"no dask workers at {address} ({error.strerror or error})"
+        raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
+
+
+def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES must be for each device, numbered as this process sees them.
+
+    Parameters
+    ----------
+    devices : numbers.
+    mask : CUDA_VISIBLE_DEVICES of this process; read from the environment if None.
+    """
+    mask = os.environ.get("CUDA_VISIBLE_DEVICES", "") if mask is None else mask
+    names = [name.strip() for name in mask.split(",") if name.strip()]
+    if not names:
+        return [str(device) for device in devices]
+    if max(devices) >= len(names):
+        raise GammawallError(
+            f"there is no device {max(devices)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
+        )
+    return [names[device] for device in devices]
+
+
+def _unit_steps(client: Any, engine: str) -> int:
+    """Path-steps of a unit that suit every worker, once all of them are known to be able to do the work."""
+    names = []
+    for address, state in client.run(worker_state, engine, on_error="return").items():
+        if isinstance(state, BaseException):
+            raise GammawallError(f"worker {address} cannot use gammawall ({state}). Try {INSTALL} there.")
+        code, name, problem = state
+        if problem:
+            raise GammawallError(f"worker {address}: {problem}")
+        if code != code_digest():
+            raise GammawallError(f"worker {address} has {OTHER_VERSION}")
+        names.append(name)
+    return min(UNIT_STEPS.get(name, USUAL_UNIT_STEPS) for name in names)
+
+
+class _ClusterCounter:
+    """Shares units among the workers of a client and puts the cases together again."""
+
+    def __init__(self, client: Any, unit_steps: int, asked: str, shared: SharedWork):
+        self.client, self.unit_steps, self.asked, self.shared = client, unit_steps, asked, shared
+        self._threads, self._looked = 1, -math.inf
+
+    def __call__(
+        self,
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ) -> Iterator[CountedCase | FailedCase]:
+        """Cases as they end; see `count_locally`."""
+        return _Sharing(self, batch, cases, baseline, progress).cases_ended()
+
+    @property
+    def threads(self) -> int:
+        """Threads of all workers, which may come and go."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._threads = max(1, sum(int(threads) for threads in self.client.nthreads().values()))
+            self._looked = time.monotonic()
+        return self._threads
+
+
+class _Sharing:
+    """One batch's units, waiting and at work."""
+
+    def __init__(
+        self,
+        counter: _ClusterCounter,
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ):
+        import distributed
+
+        self.counter, self.batch, self.baseline, self.progress = counter, batch, baseline, progress
+        self.client = counter.client
+        self.waiting = list(reversed(cases))
+        self.cases = len(cases)
+        self.units: list[Unit] = []  # the next one last
+        self.under_way: dict[int, CaseUnderWay] = {}
+        self.at_work: dict[Any, Unit] = {}
+        self.completed = distributed.as_completed(loop=self.client.loop)
+        self.sent: dict[tuple[int, int], Any] = {}
+        self.code = code_digest()
+        self.digests: dict[int, str] = {}
+
+    def cases_ended(self) -> Iterator[CountedCase | FailedCase]:
+        """Cases as they end."""
+        try:
+            yield from self._submit()
+            while self.at_work:
+                future = next(self.completed)
+                unit = self.at_work.pop(future)
+                ended = self._take(unit, future)
+                yield from self._submit()
+                if ended is not None:
+                    yield ended
+        except (OSError, TimeoutError) as error:
+            raise GammawallError(
+                f"the connection to the dask scheduler was lost ({error}). {GO_ON}"
+            ) from error
+        finally:
+            self.client.cancel(list(self.at_work), force=True)
+
+    def _submit(self) -> Iterator[FailedCase]:
+        """Keep the scheduler in units; cases that cannot even be planned have failed."""
+        while len(self.at_work) < UNITS_AHEAD * self.counter.threads and (self.units or self.waiting):
+            if not self.units:
+                case = self.waiting.pop()
+                try:
+                    self._plan_case(len(self.under_way), case)
+                except Exception as error:
+                    yield failed_case(case, error)
+                continue
+            unit = self.units.pop()
+            case = self.under_way[unit.case].case
+            future = self.client.submit(
+                count_unit,
+                case.scenario,
+                (case.name, case.hash),
+                self.batch.seed,
+                unit.first,
+                unit.paths,
+                self.counter.asked,
+                (self.code, self.digests[unit.case]),
+                case.name == self.batch.baseline and unit.first < MOST_PAIRED,
+                self._baseline_of(unit),
+                pure=False,
+            )
+            self.at_work[future] = unit
+            self.completed.add(future)
+
+    def _plan_case(self, number: int, case: Case) -> None:
+        assert case.scenario is not None
+        plan = prepare(case.scenario, None, self.counter.shared).plan
+        self.digests[number] = plan.digest
+        self.under_way[number] = CaseUnderWay(case, plan.steps, datetime.now(UTC))
+        self._plan_paths(number, 0, self.batch.paths)
+
+    def _plan_paths(self, number: int, first: int, paths: int) -> None:
+        """Cut paths of a case into units, small enough that all workers have some."""
+        state = self.under_way[number]
+        even = -(-paths * self.cases // self.counter.threads)
+        size = max(SMALLEST_UNIT, min(self.counter.unit_steps // state.steps, even))
+        units = [
+            Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)
+        ]
+        state.planned += paths
+        state.out += len(units)
+        self.units += reversed(units)
+
+    def _baseline_of(self, unit: Unit) -> Any:
+        """The baseline's records of a unit's paths, as a task, so that they outlive the worker that holds them."""
+        if self.baseline is None or unit.first >= self.baseline.records.size:
+            return None
+        key = unit.first, unit.paths
+        if key not in self.sent:
+            records = self.baseline.records[unit.first : unit.first + unit.paths]
+            packed = PackedBaseline(self.baseline.axes, unit.first, pack(records))
+            self.sent[key] = self.client.submit(_same, packed, pure=False)
+        return self.sent[key]
+
+    def _take(self, unit: Unit, future: Any) -> CountedCase | FailedCase | None:
+        """Take a unit's result; return its case if that has ended with it."""
+        state = self.under_way[unit.case]
+        if state.out == 0:
+            return None  # the case has failed already
+        if future.status in ("lost", "pending"):  # its worker died before the result was fetched
+            self.units.append(unit)
+            return None
+        if future.status != "finished":
+            return self._failed(unit.case, future)
+        try:
+            state.add(unit, future.result())
+        except (OSError, TimeoutError, CancelledError, asyncio.CancelledError) as error:
+            raise GammawallError(f"the dask scheduler has lost the work ({error}). {GO_ON}") from error
+        state.out -= 1
+        self.progress(unit.paths, state.steps)
+        if state.out:
+            return None
+        assert state.outcomes is not None
+        more = paths_left(self.batch, state.outcomes, 0)
+        if more:
+            self._plan_paths(unit.case, state.planned, more)
+            return None
+        ended = state.ended(self.counter.threads)
+        state.outcomes = state.pairs = state.counted = None
+        state.records.clear()
+        return ended
+
+    def _failed(self, number: int, future: Any) -> FailedCase:
+        """Account of a case whose unit has failed; its other units are taken back."""
+        import distributed
+
+        state = self.under_way[number]
+        state.out = 0
+        self.units = [unit for unit in self.units if unit.case != number]
+        error = future.exception() if future.status == "error" else None
+        if error is None:
+            raise GammawallError(f"the dask scheduler has lost the work ({future.status}). {GO_ON}")
+        if isinstance(error, UnfitWorkerError):
+            raise GammawallError(f"{error} {GO_ON}") from error
+        if isinstance(error, distributed.KilledWorker):
+            deaths = f"{1 + getattr(error, 'allowed_failures', ALLOWED_DEATHS)} workers died at this case"
+            why = GammawallError(f"{deaths}, for want of memory perhaps. Try fewer workers.")
+            return failed_case(state.case, why)
+        return failed_case(state.case, error.with_traceback(future.traceback()))
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -1,0 +1,60 @@
+"""Who counts a batch: an engine in this process, worker processes on this machine, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sim.batch.family import Batch, Case
+from sim.batch.local_executor import Baseline, CountedCase, FailedCase, count_locally
+from sim.batch.run import Counter
+from sim.engines.choice import choose
+from sim.plan.shared_work import SharedWork
+
+
+@contextmanager
+def choose_counter(
+    engine: str = "auto",
+    devices: Sequence[int] | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    shared: SharedWork | None = None,
+    waiting: Callable[[str], None] | None = None,
+) -> Iterator[Counter]:
+    """What counts the cases of a batch.
+
+    Parameters
+    ----------
+    engine : name of the engine, here or on the workers.
+    devices : GPUs; with several, or with workers, each has a worker of its own.
+    threads : processors to use in this process.
+    workers : worker processes to start on this machine.
+    scheduler : address of a running dask cluster.
+    shared : what cases checked before have built.
+    waiting : told of what has to be waited for.
+
+    Raises
+    ------
+    InputError, GammawallError : the engine is not available, or the workers are not.
+    """
+    pinned = devices is not None and len(devices) > 1
+    if workers is not None or scheduler is not None or pinned:
+        from sim.batch.dask_executor import cluster_counter
+
+        with cluster_counter(
+            engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared, waiting=waiting
+        ) as counter:
+            yield counter
+        return
+    here = choose(engine, threads, devices=devices)
+
+    def count(
+        batch: Batch,
+        cases: Sequence[Case],
+        baseline: Baseline | None,
+        progress: Callable[[int, int], None],
+    ) -> Iterator[CountedCase | FailedCase]:
+        return count_locally(batch, cases, here, baseline, progress, shared)
+
+    yield count

@@ -1,0 +1,103 @@
+"""A batch: a family of scenarios that share their draws, and which of them to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from sim.errors import InputError, Problem
+from sim.problems import shown
+from sim.scenario.model import Scenario
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scenario of a batch.
+
+    Attributes
+    ----------
+    name : its name, the `scenario` column of every table.
+    folder : name of its result folder.
+    hash : of its scenario.
+    scenario : what is simulated; None in a batch known from its results alone.
+    point : grid axis to label of the value there; empty for a case outside the grid.
+    parameters : column of batch.csv to text of the value in this case.
+    """
+
+    name: str
+    folder: str
+    hash: str
+    scenario: Scenario | None
+    point: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A family of scenarios that share their draws.
+
+    Attributes
+    ----------
+    name, description : as the file states them.
+    base : the base scenario's name.
+    baseline : name of the case that the others are compared with.
+    cases : all of them, in the order of the tables; names are unique.
+    axes : grid axis to the labels of its values.
+    paths, seed, target_se, max_paths : of every case; see `sim.simulate`.
+    """
+
+    name: str
+    description: str
+    base: str
+    baseline: str
+    cases: tuple[Case, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    paths: int
+    seed: int
+    target_se: float | None = None
+    max_paths: int | None = None
+
+    @property
+    def baseline_case(self) -> Case:
+        """The case that the others are compared with."""
+        return next(case for case in self.cases if case.name == self.baseline)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Columns of batch.csv that tell the cases apart."""
+        return tuple(dict.fromkeys(name for case in self.cases for name in case.parameters))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that the results depend on, engine and kernels apart."""
+        cases = [[case.name, case.folder, case.hash] for case in self.cases]
+        how = [self.name, self.baseline, self.paths, self.seed, self.target_se, self.max_paths]
+        return hashlib.sha256(json.dumps([how, cases]).encode("utf-8")).hexdigest()
+
+    def selected(self, pattern: str | None, shard: tuple[int, int] | None) -> tuple[Case, ...]:
+        """Cases to run, the baseline first: those whose name matches, of these every n-th from the i-th on.
+
+        Parameters
+        ----------
+        pattern : shell pattern such as "impact*"; all cases if None.
+        shard : (i, n), 0 ≤ i < n; the baseline belongs to every shard.
+
+        Errors: InputError if the pattern matches nothing.
+        """
+        matching = [case for case in self.cases if is_chosen(case.name, pattern)]
+        if not matching:
+            names = ", ".join(case.name for case in self.cases[:4])
+            raise InputError(
+                [Problem("", "--only", shown(pattern), "matches no case", f"Try one of: {names} ...")]
+            )
+        index, shards = shard or (0, 1)
+        others = [case for case in matching if case.name != self.baseline]
+        return self.baseline_case, *others[index::shards]
+
+
+def is_chosen(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a shell pattern, or is the pattern itself, brackets and all; any name does without."""
+    return pattern is None or name == pattern or fnmatchcase(name, pattern)

@@ -1,0 +1,416 @@
+"""Batch files: a family of scenarios, a base varied by a grid and by single cases, in TOML.
+
+    schema = 1
+    name = "impact"
+    base = "siege-of-7000"          # a built-in scenario, or a file beside this one
+    paths = 200_000
+
+    [grid]                          # every combination of the values
+    "dealers.impact_bp_per_bn" = [0.6, 2, 3.5]
+    wall = [
+      { label = "half", set = { "dealers.position[wall].gex_bn*" = 0.5 } },
+      { label = "double", set = { "dealers.position[wall].gex_bn*" = 2 } },
+    ]
+
+    [[case]]
+    name = "no dealers"
+    set = { "dealers.impact_bp_per_bn" = 0 }
+
+The base itself is a case, called "base" unless `baseline` names another one to compare with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from sim.batch.family import Batch, Case
+from sim.errors import InputError, Problem
+from sim.files.toml_file import FileKind, is_path
+from sim.plan.builder import initial_feedback
+from sim.problems import shown, shown_key
+from sim.scenario.file import load_scenario, scenario_hash, validated_scenario
+from sim.scenario.fragments import Fragment
+from sim.scenario.key_problems import key_problem
+from sim.scenario.model import Items, Scenario, ScenarioTable, Title
+from sim.scenario.overrides import apply_settings, contradiction, plain_key, short_key, values_at
+
+BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
+BASE: Final = "base"
+MOST_CASES: Final = 20_000
+DEFAULT_PATHS: Final = 1_000_000
+LONGEST_NAME: Final = 100
+
+Settings = dict[str, Any]
+# Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
+TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
+# What to try where one of these keys is wrong as a whole.
+HINTS: Final = {
+    "set": 'Try set = { "market.spot" = 6900 }.',
+    "grid": 'Try [grid], in single brackets, and under it "market.spot" = [6900, 6950].',
+    "case": "Try [[case]], in double brackets, and under it name and set.",
+}
+# In the order in which they are applied: a key may be multiplied several times.
+SequenceOfSettings = list[tuple[str, Any]]
+
+
+class CaseTable(ScenarioTable):
+    """A single case: `set` states keys of the scenario, with a star behind a key what to multiply it by."""
+
+    name: Annotated[Title, Field(min_length=1)]
+    set: Settings
+
+
+class BatchTable(ScenarioTable):
+    """The keys of a batch file.
+
+    base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
+    baseline : case that the others are compared with.
+    volatility_held : what stays as it is in the base when a case changes the dealers: "observed", from which each
+        case infers its own fundamental volatility, as a run does; or "fundamental", so that only the dealers change.
+    set : settings of every case, the baseline included.
+    grid : scenario key, or any other name with labelled values, to the list of its values.
+    """
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1, le=1)]
+    name: Annotated[Title, Field(min_length=1)]
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    base: Annotated[str, Field(min_length=1)] = "siege-of-7000"
+    baseline: Title = BASE
+    volatility_held: Literal["observed", "fundamental"] = "observed"
+    paths: Annotated[int, Field(ge=1, lt=2**64)] = DEFAULT_PATHS
+    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
+    target_se: Annotated[float, Field(ge=1e-6, lt=0.5)] | None = None
+    max_paths: Annotated[int, Field(ge=1, lt=2**64)] | None = None
+    set: Settings = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    case: Items[CaseTable] = ()
+
+
+def builtin_batches() -> dict[str, str]:
+    """Names of the built-in batches, each with the first line of its description."""
+    return BATCH_FILE.builtin()
+
+
+def load_batch(
+    source: str | os.PathLike[str],
+    *,
+    base: str | None = None,
+    overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
+    **changes: Any,
+) -> Batch:
+    """Batch read from a file or from the built-in ones, every case validated.
+
+    Parameters
+    ----------
+    source : a path, or the name of a built-in batch.
+    base : scenario to use instead of the one the file names, a built-in name or a path.
+    overrides, fragments : see `load_scenario`; applied to the base before the cases are made of it.
+    changes : paths, seed, target_se or max_paths instead of the file's; None leaves them.
+
+    Raises
+    ------
+    InputError : with every problem of the file, the base and all cases.
+    """
+    where, data = BATCH_FILE.read(source)
+    folder = Path(os.fspath(source)).parent if is_path(source) else None
+    return batch_from_mapping(
+        data, where, folder=folder, base=base, overrides=overrides, fragments=fragments, **changes
+    )
+
+
+def batch_from_mapping(
+    data: Mapping[str, Any],
+    where: str,
+    *,
+    folder: Path | None = None,
+    base: str | None = None,
+    overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
+    **changes: Any,
+) -> Batch:
+    """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
+
+    where : what problems name as their place, usually the file.
+    folder : what the path of a base is relative to; the present folder if None.
+    """
+    table = _batch_table(data, where, changes)
+    place = "--base" if base is not None else where
+    if base is None:
+        base = os.fspath((folder or Path()) / table.base) if is_path(table.base) else table.base
+    try:
+        scenario = load_scenario(base, overrides, fragments)
+    except InputError as error:
+        if _is_batch(base):
+            why, hint = (
+                "is a batch; the base of one is a scenario",
+                "Try siege-of-7000, or a scenario's file.",
+            )
+            raise InputError(
+                [Problem(place, "" if place == "--base" else "base", shown(base), why, hint)]
+            ) from error
+        raise
+    if table.volatility_held == "fundamental":
+        scenario = with_fundamental_volatility(scenario)
+    return _Maker(table, scenario, where).batch()
+
+
+def _is_batch(source: str) -> bool:
+    """Whether a name or a file is a batch rather than a scenario."""
+    try:
+        data = BATCH_FILE.read(source)[1]
+    except InputError:
+        return False
+    return "market" not in data and any(key in data for key in ("base", "baseline", "grid", "case"))
+
+
+def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:
+    """Batch of a scenario at hand; `base` and `volatility_held` of the data do not matter."""
+    return _Maker(_batch_table(data, where, {}), scenario, where).batch()
+
+
+def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]) -> BatchTable:
+    data = {**data, **{key: value for key, value in changes.items() if value is not None}}
+    grid = data.get("grid")
+    unquoted = (
+        [key for key, values in grid.items() if isinstance(values, dict)] if isinstance(grid, dict) else []
+    )
+    if unquoted:
+        why, hint = "a list of values is expected", "Try the whole key in quotes, dots and all."
+        raise InputError([Problem(where, f"grid.{shown_key(key)}", "", why, hint) for key in unquoted])
+    try:
+        table = BatchTable.model_validate(data)
+    except ValidationError as failure:
+        problems = [key_problem(error, BatchTable) for error in failure.errors(include_url=False)]
+        raise InputError(
+            [replace(problem, where=where, hint=HINTS.get(problem.key, problem.hint)) for problem in problems]
+        ) from failure
+    if table.max_paths is not None and (table.target_se is None or table.max_paths < table.paths):
+        why = "limits target_se, which is not given" if table.target_se is None else "is less than paths"
+        raise InputError([Problem(where, "max_paths", str(table.max_paths), why, "Try leaving it out.")])
+    return table
+
+
+class _Maker:
+    """A batch in the making, and what is wrong with it."""
+
+    def __init__(self, table: BatchTable, base: Scenario, where: str):
+        self.table, self.base, self.where = table, base, where
+        self.problems: dict[Problem, list[str]] = {}
+        self.labelled: dict[str, list[Settings]] = {}
+
+    def batch(self) -> Batch:
+        """Return the batch, or raise every problem."""
+        stated = [(name, self._settings(name, chosen), point) for name, chosen, point in self._stated()]
+        names = [name for name, _, _ in stated]
+        for name in sorted(name for name, count in Counter(names).items() if count > 1):
+            self._refuse(
+                "", Problem("", "name", shown(name), "two cases have this name", "Try another name.")
+            )
+        if self.table.baseline not in names:
+            hint = "Try leaving it out" + (f", or one of: {', '.join(names[:5])}." if names else ".")
+            why = "is no case"
+            self._refuse("", Problem("", "baseline", shown(self.table.baseline), why, hint))
+        settings = [settings for _, settings, _ in stated]
+        columns = list(dict.fromkeys(plain_key(key) for chosen in settings for key, _ in chosen))
+        axes = {
+            axis: tuple(dict.fromkeys(point[axis] for _, _, point in stated if axis in point))
+            for axis in self.table.grid
+        }
+        cases = []
+        for name, chosen, point in stated:
+            made = self._case(name, chosen, point, columns)
+            if made is not None:
+                cases.append(made)
+        if self.problems:
+            raise InputError([self._placed(problem, found) for problem, found in self.problems.items()])
+        table = self.table
+        return Batch(
+            table.name,
+            table.description.strip(),
+            self.base.name,
+            table.baseline,
+            tuple(cases),
+            axes,
+            table.paths,
+            table.seed,
+            table.target_se,
+            table.max_paths,
+        )
+
+    def _stated(self) -> Iterator[tuple[str, SequenceOfSettings, dict[str, str]]]:
+        """Name, settings and grid point of every case: the base, the single cases, the grid."""
+        common = list(self.table.set.items())
+        singles = [(case.name, [*common, *case.set.items()]) for case in self.table.case]
+        if self.table.baseline == BASE and all(name != BASE for name, _ in singles):
+            yield BASE, common, {}
+        for name, settings in singles:
+            yield name, settings, {}
+        axes = [list(self._axis(name, values)) for name, values in self.table.grid.items()]
+        size = 1
+        for axis in axes:
+            size *= len(axis)
+        if size > MOST_CASES:
+            why = f"makes {size:,} cases, at most {MOST_CASES:,} are possible"
+            raise InputError([Problem(self.where, "grid", "", why, "Try fewer values.")])
+        for index, corner in enumerate(itertools.product(*axes) if axes else ()):
+            name = " ".join(part for part, _, _ in corner)
+            settings = [*common, *(pair for _, _, chosen in corner for pair in chosen.items())]
+            point = dict(zip(self.table.grid, (label for _, label, _ in corner), strict=True))
+            yield name if len(name) <= LONGEST_NAME else f"grid {index:05d}", settings, point
+
+    def _axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
+        """Part of the case's name, label and settings of every value of an axis."""
+        labelled = [isinstance(value, dict) and "label" in value for value in values]
+        if any(labelled):
+            yield from self._labelled_axis(name, values)
+            return
+        short = short_key(name, self.table.grid)
+        sign = "=" if plain_key(name) == name.strip() else "*"
+        known: dict[
+            tuple[bool, Any], Any
+        ] = {}  # 6900 and 6900.0 are the same to a scenario, 1 and true are not
+        for index, value in enumerate(values):
+            key = isinstance(value, bool), repr(value) if isinstance(value, (list, dict)) else value
+            if known.setdefault(key, index) != index:
+                why = f"is the same value as {shown(values[known[key]])} before it"
+                hint = "Try leaving one of them out."
+                self._refuse("", Problem("", f"grid.{shown_key(name)}[{index}]", shown(value), why, hint))
+                continue
+            label = value if isinstance(value, str) else shown(value)
+            yield _part(f"{short}{sign}{label}"), label, {name: value}
+
+    def _labelled_axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
+        for index, value in enumerate(values):
+            keys = set(value) if isinstance(value, dict) else set()
+            if keys != {"label", "set"} or not isinstance(value["set"], dict):
+                why = "a value with a label is { label = ..., set = { key = value } }, and so are all of its axis"
+                key = f"grid.{shown_key(name)}[{index}]"
+                self._refuse("", Problem("", key, shown(value), why, "Try completing it."))
+                continue
+            label = value["label"] if isinstance(value["label"], str) else shown(value["label"])
+            if isinstance(value["label"], (dict, list)):
+                key = f"grid.{shown_key(name)}[{index}].label"
+                why, hint = "a short text is expected", 'Try label = "half".'
+                self._refuse("", Problem("", key, shown(value["label"]), why, hint))
+                continue
+            yield _part(f"{name}={label}"), label, value["set"]
+
+    def _settings(self, name: str, stated: SequenceOfSettings) -> SequenceOfSettings:
+        """Settings with tables taken apart into their keys, so that the other keys of a table stay as they are."""
+        found: SequenceOfSettings = []
+        for key, value in stated:
+            if key in TABLES and isinstance(value, dict):
+                found += [(f"{key}.{inner}", item) for inner, item in value.items()]
+            elif plain_key(key) == "name":
+                why, hint = "a case's name is the key beside set", "Try leaving it out of set."
+                self._refuse(name, Problem("", "set.name", shown(value), why, hint))
+            else:
+                found.append((key, value))
+        return found
+
+    def _case(
+        self, name: str, settings: SequenceOfSettings, point: dict[str, str], columns: Sequence[str]
+    ) -> Case | None:
+        own = [key for key, _ in settings if key not in self.table.set]  # what all share, a case may overrule
+        contrary = contradiction(own)
+        if contrary is not None:
+            why, hint = f"contradicts {contrary[1]}, which the same case states", "Try only one of them."
+            self._refuse(name, Problem("", contrary[0], "", why, hint))
+            return None
+        data = scenario_data(self.base)
+        _, problems = apply_settings(data, settings, "")
+        data["name"] = name
+        try:
+            scenario = validated_scenario(data, "", {}, problems)
+        except InputError as failure:
+            for problem in failure.problems:
+                self._refuse(name, problem)
+            return None
+        resolved = scenario_data(scenario)
+        parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
+        parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
+        return Case(name, _folder(name), scenario_hash(scenario), scenario, point, parameters)
+
+    def _is_labelled(self, axis: str) -> bool:
+        first = self.table.grid[axis][0]
+        return isinstance(first, dict) and "label" in first
+
+    def _refuse(self, case: str, problem: Problem) -> None:
+        self.problems.setdefault(problem, []).append(case)
+
+    def _placed(self, problem: Problem, cases: list[str]) -> Problem:
+        """Problem with the file and the cases that have it as its place."""
+        named = [case for case in cases if case]
+        more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
+        return replace(problem, where=f"{self.where}, case {shown(named[0])}{more}" if named else self.where)
+
+
+def with_fundamental_volatility(scenario: Scenario) -> Scenario:
+    """Scenario whose volatilities are stated as the fundamental's, as its own dealers make it out of the observed."""
+    stated = scenario.volatility
+    if stated.quoted == "fundamental":
+        return scenario
+    feedback = initial_feedback(scenario)
+    long_run = None if stated.long_run_annual is None else stated.long_run_annual * feedback
+    changes = {"quoted": "fundamental", "annual": stated.annual * feedback, "long_run_annual": long_run}
+    return scenario.model_copy(update={"volatility": stated.model_copy(update=changes)})
+
+
+def scenario_data(scenario: Scenario) -> dict[str, Any]:
+    """Nested tables of a scenario with every default, as a file would state them.
+
+    Left out are keys without a value and those that a regime's kind of trigger does not have.
+    """
+    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
+    book = scenario.dealers.book
+    if book is not None:
+        # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
+        weights = {**dict.fromkeys(book.groups, 1.0), **scenario.dealers.book_weights}
+        data["dealers"] |= {"book": book, "book_weights": weights}
+    for regime in data["regime"]:
+        if not regime["when"].startswith("closes_"):
+            regime.pop("closes", None)
+    assert isinstance(data, dict)
+    return data
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _folder(name: str) -> str:
+    """Name of a case's folder: the case's own where every file system takes it, else as much of it, and a digest.
+
+    It does not tell the case's place, so that a batch with more cases finds those of before.
+    """
+    plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
+    return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _part(text: str) -> str:
+    """Part of a case's name that an axis and the label of its value make."""
+    kept = "".join("-" if c in "/\\" or not c.isprintable() else c for c in text)
+    return kept.strip()
+
+
+def _text(value: Any) -> str:
+    """Text of a value as a cell of a table, whole however long; empty where a scenario has none."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, default=str)
+    if isinstance(value, float):
+        value = float(f"{value:.12g}")  # what a product was rounded to shows in no table
+    return value if isinstance(value, str) else "" if value is None else shown(value)

@@ -1,0 +1,319 @@
+"""The result folder of a batch: cases as they finish, each whole or not at all, and the tables of all of them.
+
+    batch.json                 what was asked for, and how far it is
+    batch.csv                  a row a case
+    odds.csv …                 the tables of a run, for all finished cases
+    differences.csv            every case minus the baseline
+    cases/<case>/manifest.json how the case came about
+    cases/<case>/counts.npz    its counts, from which every table can be made again
+    cases/<baseline>/records.npz  what each path of the baseline did, for cases still to come
+    cases/<case>/traceback.txt of a case that failed
+
+A lock keeps a second process out. What a kill leaves behind is hidden, and removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from sim.batch.case_counts import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.batch.family import Batch, Case
+from sim.batch.tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row
+from sim.compiled.kernel_sources import code_digest
+from sim.errors import GammawallError
+from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
+from sim.files.json_text import manifest_json
+from sim.files.table_files import TableFile, table_file_names
+from sim.odds.pairs import Records
+from sim.odds.tables import TABLES
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pandas as pd
+
+FORMAT = "gammawall-batch/1"
+BATCH = "batch.json"
+ROWS, DIFFERENCES = "batch", "differences"
+CASES, LOCK = "cases", ".lock"
+MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
+OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, "sensitivity", *TABLES)}
+# Seconds between two looks at a batch under way that its folder offers.
+REFRESH_S = 5.0
+
+
+@dataclass
+class BatchFolder:
+    """A batch's folder, locked by this process until `close`.
+
+    Attributes
+    ----------
+    path : the folder.
+    batch : what it holds the results of.
+    lock : keeps other processes out; None if the folder is only read.
+    parquet : whether tables are written as .parquet too.
+    """
+
+    path: Path
+    batch: Batch
+    lock: FileLock | None
+    parquet: bool = False
+    _states: dict[str, CaseState] = field(default_factory=dict)
+    _rows: dict[str, Row] = field(default_factory=dict)
+    _refreshed: float = field(default_factory=time.monotonic)
+
+    def close(self) -> None:
+        """Let other processes in."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def __enter__(self) -> BatchFolder:
+        """Return the folder."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let other processes in."""
+        self.close()
+
+    def case_path(self, case: Case) -> Path:
+        """Folder of a case."""
+        return self.path / CASES / case.folder
+
+    def status(self, case: Case) -> str:
+        """Whether a case is finished, failed or not run."""
+        return self._state(case).status
+
+    def _state(self, case: Case) -> CaseState:
+        """Status and manifest of a case."""
+        if case.name not in self._states:
+            manifest = read_json(self.case_path(case) / MANIFEST) or {}
+            if manifest.get("case_key") != case_key(self.batch, case):
+                self._states[case.name] = CaseState(NOT_RUN, {})
+            else:
+                self._states[case.name] = CaseState(FAILED if "error" in manifest else FINISHED, manifest)
+        return self._states[case.name]
+
+    def plan_digest(self, case: Case) -> str:
+        """Digest of the plan that a finished case was counted with."""
+        return str(self._state(case).manifest.get("plan_digest"))
+
+    def is_paired(self, case: Case) -> bool:
+        """Whether a finished case was counted path by path with the baseline."""
+        return bool(self._state(case).manifest.get("paired"))
+
+    def counts(self, case: Case) -> CaseCounts | None:
+        """Counts of a case; None if it is not finished."""
+        if self.status(case) != FINISHED:
+            return None
+        file = self.case_path(case) / COUNTS
+        counts = read_counts(file)
+        if _sha256(file.read_bytes()) != self._state(case).manifest.get("counts_sha256"):
+            why = "is not the file that belongs to the manifest beside it"
+            raise GammawallError(
+                f"{file}: {why}. Try removing the folder {file.parent} and running with --resume."
+            )
+        return counts
+
+    def baseline_records(self) -> Records | None:
+        """Records of the finished baseline; None if it is not."""
+        case = self.batch.baseline_case
+        file = self.case_path(case) / RECORDS
+        return read_records(file) if self.status(case) == FINISHED and file.exists() else None
+
+    def save_case(
+        self, case: Case, counts: CaseCounts, manifest: Mapping[str, Any], records: Records | None = None
+    ) -> None:
+        """File a finished case, whole or not at all.
+
+        Errors: GammawallError if it cannot be written.
+        """
+        files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
+        if records is not None:
+            files[RECORDS] = records_bytes(records)
+        known = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
+        self._place(case, FINISHED, files, {**manifest, **known})
+        self._rows.pop(case.name, None)
+        self.add_row(case, counts)
+        self._refresh()
+
+    def save_failure(self, case: Case, error: str, trace: str) -> None:
+        """File why a case failed."""
+        assert case.scenario is not None
+        manifest = {"error": error, "scenario": case.scenario.model_dump(mode="json", by_alias=True)}
+        self._place(case, FAILED, {TRACEBACK: trace}, manifest)
+        self._refresh()
+
+    def _place(
+        self, case: Case, status: str, files: dict[str, str | bytes], manifest: Mapping[str, Any]
+    ) -> None:
+        """Put a case's files into its folder in one step."""
+        identity = {
+            "batch": self.batch.name,
+            "case": case.name,
+            "baseline": self.batch.baseline,
+            "parameters": dict(case.parameters),
+            "case_key": case_key(self.batch, case),
+        }
+        files[MANIFEST] = manifest_json({**manifest, **identity})
+        target = self.case_path(case)
+        hidden = hidden_name(target.parent, "partial")
+        try:
+            os.makedirs(target.parent, exist_ok=True)
+            os.mkdir(hidden)
+            for name, content in files.items():
+                write_file(hidden / name, content)
+            flush_folder(hidden)
+            if target.exists():
+                shutil.rmtree(target)
+            os.rename(hidden, target)
+            flush_folder(target.parent)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+        self._states[case.name] = CaseState(status, {**manifest, **identity})
+
+    def forget(self, cases: Sequence[Case]) -> None:
+        """Remove what is filed of cases, so that they run again."""
+        for case in cases:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.case_path(case))
+            self.forget_state(case)
+
+    def forget_state(self, case: Case) -> None:
+        """Look at a case's folder again before it is next spoken of."""
+        self._states.pop(case.name, None)
+        self._rows.pop(case.name, None)
+
+    def _refresh(self) -> None:
+        """Bring batch.csv and batch.json up to date now and then."""
+        if time.monotonic() - self._refreshed > REFRESH_S:
+            self.save_table(ROWS, self.rows_table(self.rows()))
+            self.save_state()
+            self._refreshed = time.monotonic()
+
+    def rows(self) -> list[Row]:
+        """Rows of batch.csv, the cases in their order."""
+        for case in self.batch.cases:
+            if case.name not in self._rows:
+                state = self._state(case)
+                row = case_row(case, state, self.counts(case))
+                if state.status == NOT_RUN:
+                    continue
+                self._rows[case.name] = row
+        unknown = CaseState(NOT_RUN, {})
+        return [self._rows.get(case.name) or case_row(case, unknown, None) for case in self.batch.cases]
+
+    def add_row(self, case: Case, counts: CaseCounts) -> None:
+        """Make the row of batch.csv of a finished case, if there is none yet."""
+        if case.name not in self._rows:
+            self._rows[case.name] = case_row(case, self._state(case), counts)
+
+    def rows_table(self, rows: Sequence[Row]) -> pd.DataFrame:
+        """Rows of batch.csv as a table."""
+        import pandas as pd
+
+        frame = pd.DataFrame(rows)
+        return frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters})
+
+    def save_state(self) -> None:
+        """Write batch.json: what was asked for, and how far it is."""
+        with self.errors():
+            replace_file(self.path / BATCH, manifest_json(self.document(), FORMAT))
+
+    def document(self) -> dict[str, Any]:
+        """What batch.json says."""
+        batch = self.batch
+        states = [self._state(case) for case in batch.cases]
+        seconds = [state.manifest.get("timings", {}).get("simulate_s", 0.0) for state in states]
+        cases = [
+            {
+                "name": case.name,
+                "folder": case.folder,
+                "scenario_hash": case.hash,
+                "status": state.status,
+                "point": dict(case.point),
+                "parameters": dict(case.parameters),
+            }
+            for case, state in zip(batch.cases, states, strict=True)
+        ]
+        return {
+            "name": batch.name,
+            "description": batch.description,
+            "base": batch.base,
+            "baseline": batch.baseline,
+            # lists keep their order
+            "axes": [{"axis": axis, "labels": list(labels)} for axis, labels in batch.axes.items()],
+            "parameters": list(batch.parameters),
+            "paths": batch.paths,
+            "seed": batch.seed,
+            "target_se": batch.target_se,
+            "max_paths": batch.max_paths,
+            "digest": batch.digest,
+            "code": code_digest(),
+            "cases": cases,
+            "timings": {"simulate_s": round(sum(seconds), 4)},
+        }
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table beside the others."""
+        with self.errors(), TableFile(self.path, name, self.parquet) as file:
+            file.add(table)
+
+    @contextlib.contextmanager
+    def errors(self) -> Any:
+        """Context in which what goes wrong with the disk is an error of ours."""
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+
+def case_key(batch: Batch, case: Case) -> str:
+    """SHA-256 (hex) of all that a case's counts and its pairs depend on."""
+    baseline = batch.baseline_case.hash
+    how = [
+        case.name,
+        case.hash,
+        baseline,
+        batch.paths,
+        batch.seed,
+        batch.target_se,
+        batch.max_paths,
+        code_digest(),
+    ]
+    return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
+
+
+def _sha256(content: str | bytes) -> str:
+    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """JSON object of a file; None if there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _numbers(column: Any) -> Any:
+    """Column as numbers if all its texts are."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.where(column != ""), errors="coerce")
+    return column if bool((numbers.isna() & (column != "")).any()) else numbers

@@ -1,0 +1,193 @@
+"""Counting the cases of a batch: in this process here, on dask workers in `sim.batch.dask_executor`."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.batch.case_counts import CaseCounts
+from sim.batch.family import Batch, Case
+from sim.engines.choice import Engine
+from sim.errors import GammawallError
+from sim.odds.pairs import PairCounts, Records
+from sim.plan.builder import Prepared, prepare
+from sim.plan.outcomes import OutcomeAxes, Outcomes
+from sim.plan.shared_work import SharedWork
+from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_timings
+from sim.run.stopping import paths_wanting
+
+# Most paths whose records are held at once, the baseline's apart.
+MOST_RECORDS = 1 << 24
+# Paths of the baseline that cases are paired with, at two bytes each: enough for intervals of a hundredth of a point.
+MOST_PAIRED = 1 << 27
+# Plans made ahead of the one that is running.
+PLANS_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class CountedCase:
+    """A case that has been counted.
+
+    Attributes
+    ----------
+    case : which one.
+    counts : its counts and, path by path with the baseline, its pairs.
+    records : (paths,) of the baseline; None for other cases.
+    plan, engine, timings : for its manifest.
+    """
+
+    case: Case
+    counts: CaseCounts
+    records: Records | None
+    plan: PlanFacts
+    engine: EngineFacts
+    timings: dict[str, Any]
+
+
+class FailedCase(NamedTuple):
+    """A case that could not be counted: why, in a sentence, and where, as a traceback."""
+
+    case: Case
+    error: str
+    trace: str
+
+
+class Baseline(NamedTuple):
+    """What cases are paired with: the baseline's labels and its records, path by path."""
+
+    axes: OutcomeAxes
+    records: Records
+
+
+def failed_case(case: Case, error: BaseException) -> FailedCase:
+    """Account of an exception that ended a case."""
+    reason = str(error) or ("out of memory" if isinstance(error, MemoryError) else "")
+    if not isinstance(error, GammawallError):
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return FailedCase(case, reason, "".join(traceback.format_exception(error)))
+
+
+def levels_by_side(axes: OutcomeAxes) -> tuple[int, int]:
+    """Number of levels above and below the start."""
+    above = sum(level > axes.spot for level in axes.levels)
+    return above, len(axes.levels) - above
+
+
+def new_pairs(axes: OutcomeAxes, baseline: Baseline | None) -> PairCounts | None:
+    """Pairs of a case with the baseline, none counted yet."""
+    return None if baseline is None else PairCounts.zeros(levels_by_side(axes), levels_by_side(baseline.axes))
+
+
+def count_pairs(pairs: PairCounts | None, baseline: Baseline | None, first: int, records: Records) -> None:
+    """Count the pairs of paths from `first` on, as far as the baseline goes."""
+    if pairs is not None and baseline is not None:
+        theirs = baseline.records[first : first + records.size]
+        pairs.count(records[: theirs.size], theirs)
+
+
+def count_locally(
+    batch: Batch,
+    cases: Sequence[Case],
+    engine: Engine,
+    baseline: Baseline | None,
+    progress: Callable[[int, int], None],
+    shared: SharedWork | None = None,
+) -> Iterator[CountedCase | FailedCase]:
+    """Count cases one after another on one engine, while the plans of the next are made.
+
+    Parameters
+    ----------
+    batch : how many paths, which seed.
+    cases : what to count; the baseline, if it is among them, keeps its records.
+    engine : what computes.
+    baseline : what the cases are paired with; None for no pairs.
+    progress : called with (paths done, their steps) now and then.
+    shared : what plans made before have in common with these.
+    """
+    shared = SharedWork() if shared is None else shared
+    with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
+        waiting = list(cases)
+        plans: list[tuple[Case, Future[_Planned]]] = []
+        try:
+            while waiting or plans:
+                while waiting and len(plans) < PLANS_AHEAD:
+                    case = waiting.pop(0)
+                    plans.append((case, planner.submit(_timed_plan, case, shared)))
+                case, plan = plans.pop(0)
+                try:
+                    yield _count_case(batch, case, plan.result(), engine, baseline, progress)
+                except (Exception, MemoryError) as error:
+                    yield failed_case(case, error)
+        finally:
+            for _, plan in plans:
+                plan.cancel()
+
+
+class _Planned(NamedTuple):
+    """A plan, what a manifest tells of it, and the seconds both took."""
+
+    prepared: Prepared
+    facts: PlanFacts
+    seconds: float
+
+
+def _timed_plan(case: Case, shared: SharedWork) -> _Planned:
+    began = time.perf_counter()
+    assert case.scenario is not None
+    prepared = prepare(case.scenario, None, shared)
+    facts = plan_facts(prepared)
+    return _Planned(prepared, facts, time.perf_counter() - began)
+
+
+def _count_case(
+    batch: Batch,
+    case: Case,
+    planned: _Planned,
+    engine: Engine,
+    baseline: Baseline | None,
+    progress: Callable[[int, int], None],
+) -> CountedCase:
+    prepared = planned.prepared
+    plan, started, began = prepared.plan, datetime.now(UTC), time.perf_counter()
+    outcomes = Outcomes.zeros(plan.outcome_shape)
+    pairs = new_pairs(prepared.axes, baseline)
+    is_baseline = case.name == batch.baseline
+    kept: list[Records] = []
+    more = batch.paths
+    while more > 0:
+        records = None
+        if outcomes.paths < MOST_PAIRED and (pairs is not None or is_baseline):
+            records = np.empty(min(more, MOST_RECORDS, MOST_PAIRED - outcomes.paths), dtype=np.uint16)
+        count = more if records is None else records.size
+        first = outcomes.paths
+        outcomes.add(
+            engine.run(plan, batch.seed, first, count, lambda paths: progress(paths, plan.steps), records)
+        )
+        if records is not None:
+            count_pairs(pairs, baseline, first, records)
+            if is_baseline:
+                kept.append(records)
+        more = paths_left(batch, outcomes, more - count)
+    seconds = time.perf_counter() - began
+    return CountedCase(
+        case,
+        CaseCounts(prepared.axes, outcomes, pairs),
+        np.concatenate(kept) if kept else None,
+        planned.facts,
+        EngineFacts(engine.name, engine.device, engine.threads),
+        run_timings(outcomes.paths * plan.steps, started, planned.seconds, seconds),
+    )
+
+
+def paths_left(batch: Batch, outcomes: Outcomes, planned: int) -> int:
+    """Paths still to count: those planned, then what the target standard error asks for."""
+    if planned > 0 or batch.target_se is None:
+        return planned
+    return paths_wanting(outcomes, batch.target_se, batch.max_paths)

@@ -1,0 +1,143 @@
+"""Shares of a batch, run apart, joined into the whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sim.batch.family import Batch, Case
+from sim.batch.folder import BATCH, COUNTS, BatchFolder
+from sim.batch.opening import batch_document, is_batch_folder, lock_share, open_batch_folder
+from sim.batch.run import BatchRun
+from sim.batch.table_writer import save_tables
+from sim.batch.tables import FAILED, FINISHED, NOT_RUN
+from sim.compiled.kernel_sources import code_digest
+from sim.errors import GammawallError, InputError, Problem
+from sim.files.atomic_files import cannot_write, hidden_name
+
+
+def merge_folders(
+    folders: Sequence[Path], out: Path, *, overwrite: bool = False, parquet: bool = False
+) -> tuple[Batch, BatchRun]:
+    """Join the folders of a batch's shares into a new one; they stay as they are.
+
+    Parameters
+    ----------
+    folders : results of the shares.
+    out : folder to make.
+    overwrite : replace a former batch there.
+    parquet : write tables as .parquet too.
+
+    Raises
+    ------
+    InputError : a folder holds no batch, or another one than the first.
+    GammawallError : a share is still running, two shares differ in a case, or the result cannot be written.
+    """
+    batch = _same_batch(folders)
+    if os.path.realpath(out) in {os.path.realpath(folder) for folder in folders}:
+        raise InputError([Problem("", "--out", str(out), "is one of the shares", "Choose another --out.")])
+    with ExitStack() as stack:
+        shares = [
+            stack.enter_context(BatchFolder(folder, batch, lock_share(folder)))
+            for folder in dict.fromkeys(folders)
+        ]
+        whole = stack.enter_context(
+            open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet, may_resume=False)
+        )
+        run = BatchRun(whole.path)
+        for case in batch.cases:
+            status = _join(batch, case, shares, whole)
+            if status == FINISHED:
+                run.finished.append(case.name)
+            elif status == FAILED:
+                run.failed.append(case.name)
+        run.rows = save_tables(whole)
+    return batch, run
+
+
+def _same_batch(folders: Sequence[Path]) -> Batch:
+    """The batch that all folders hold."""
+    problems, first = [], None
+    for folder in folders:
+        document = batch_document(folder)
+        if document is None:
+            why, hint = "holds no batch's results", ""
+            if is_batch_folder(folder):
+                why, hint = f"its {BATCH} is missing or damaged", "Try running that share with --resume."
+            problems.append(Problem("", "folder", str(folder), why, hint))
+            continue
+        if document["code"] != code_digest():
+            why = "is of another version of gammawall or its kernels"
+            problems.append(Problem("", "folder", str(folder), why, "Merge with that version."))
+        first = first or document
+        if document["digest"] != first["digest"]:
+            why = f"holds another batch than {folders[0]}"
+            hint = "Shares of one batch have the same file, base, paths and seed."
+            problems.append(Problem("", "folder", str(folder), why, hint))
+    if problems:
+        raise InputError(problems)
+    assert first is not None
+    return batch_from_document(first)
+
+
+def batch_from_document(document: dict[str, Any]) -> Batch:
+    """Batch as its batch.json tells of it, without the scenarios."""
+    cases = tuple(
+        Case(
+            case["name"],
+            case["folder"],
+            case["scenario_hash"],
+            None,
+            case["point"],
+            {name: case["parameters"][name] for name in document["parameters"]},
+        )
+        for case in document["cases"]
+    )
+    return Batch(
+        document["name"],
+        document["description"],
+        document["base"],
+        document["baseline"],
+        cases,
+        {axis["axis"]: tuple(axis["labels"]) for axis in document["axes"]},
+        document["paths"],
+        document["seed"],
+        document["target_se"],
+        document["max_paths"],
+    )
+
+
+def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
+    """Copy a case from the share that finished it; return its status."""
+    statuses = [share.status(case) for share in shares]
+    finished = [share for share, status in zip(shares, statuses, strict=True) if status == FINISHED]
+    failed = [share for share, status in zip(shares, statuses, strict=True) if status == FAILED]
+    if case.name != batch.baseline and any(share.status(batch.baseline_case) == FINISHED for share in shares):
+        # Where a share had no baseline, its cases lack their differences.
+        finished = [share for share in finished if share.is_paired(case)]
+    for share in finished[1:]:
+        mine, theirs = ((s.case_path(case) / COUNTS).read_bytes() for s in (finished[0], share))
+        if mine != theirs:
+            raise GammawallError(
+                f"{case.name}: {finished[0].path} and {share.path} counted it differently, which must not be. Please "
+                "report this with both folders."
+            )
+    if not (finished or failed):
+        return NOT_RUN
+    source = (finished or failed)[0].case_path(case)
+    target = whole.case_path(case)
+    hidden = hidden_name(target.parent, "partial")
+    try:
+        os.makedirs(target.parent, exist_ok=True)
+        shutil.copytree(source, hidden)
+        os.rename(hidden, target)
+    except OSError as error:
+        raise cannot_write(whole.path, error) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    whole.forget_state(case)
+    return FINISHED if finished else FAILED

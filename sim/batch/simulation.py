@@ -1,0 +1,99 @@
+"""A batch from check to tables in one call: what `gammawall batch` does, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from sim.batch.executors import choose_counter
+from sim.batch.family import Batch, Case
+from sim.batch.folder import BatchFolder
+from sim.batch.opening import check_batch_folder, open_batch_folder
+from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
+from sim.errors import InputError, Problem
+from sim.files.table_files import refuse_parquet_without_pyarrow
+from sim.plan.shared_work import SharedWork
+
+# What cases have in common is kept from checking to running them.
+MOST_SHARED_BYTES = 1 << 30
+
+
+def simulate_batch(
+    batch: Batch,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    cases: Sequence[Case] | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    devices: Sequence[int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    overwrite: bool = False,
+    parquet: bool = False,
+    progress: BatchProgress | None = None,
+    opened: Callable[[BatchFolder], None] | None = None,
+    finish: Callable[[BatchFolder, BatchRun], None] | None = None,
+) -> BatchRun:
+    """Simulate a family of scenarios into a folder; see README, Batches.
+
+    The results depend on the batch alone: not on engine, threads, devices, workers, or what was finished before. With
+    workers, call it under ``if __name__ == "__main__":``, since they import the calling script.
+
+    Parameters
+    ----------
+    batch : what `load_batch` returned.
+    out : the folder; ``results/<name>`` if None.
+    cases : those of `batch.selected`; all if None.
+    engine, threads, devices : as in `simulate`; with several devices each has a worker of its own.
+    workers, scheduler : dask workers to start here, or the address of a running cluster.
+    resume, accept_changes, overwrite : what may be done with a folder that is there; see `open_batch_folder`.
+    retry_failed, fail_fast : see `run_batch`.
+    parquet : write each table as .parquet too.
+    progress : told of cases and paths as they are done.
+    opened, finish : called with the open folder before the first case, and after the last table.
+
+    Raises
+    ------
+    InputError : with the problems of all cases, before any runs; or the folder may not be used.
+    GammawallError : the engine or the workers are not available, or the results cannot be written.
+    KeyboardInterrupt : finished cases are filed.
+    """
+    chosen = batch.selected(None, None) if cases is None else cases
+    if parquet:
+        refuse_parquet_without_pyarrow()
+    check_batch_folder(batch, out, resume=resume, overwrite=overwrite)
+    shared = SharedWork(MOST_SHARED_BYTES)
+    check_cases(chosen, shared, progress)
+    with (
+        choose_counter(
+            engine, devices, threads, workers, scheduler, shared, (progress or BatchProgress()).waiting
+        ) as counter,
+        open_batch_folder(
+            batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
+        ) as folder,
+    ):
+        others = cases_of_other_plans(batch, folder, chosen, shared) if resume else []
+        if others and not accept_changes:
+            why = f"{len(others)} finished cases, {others[0].name} for one, were counted with other tables"
+            hint = "Try the libraries they were counted with, or --accept-changes to count them again."
+            raise InputError([Problem("", "--resume", str(folder.path), why, hint)])
+        folder.forget(others)
+        if opened is not None:
+            opened(folder)
+        run = run_batch(
+            batch,
+            folder,
+            chosen,
+            counter,
+            asked=engine,
+            retry_failed=retry_failed,
+            fail_fast=fail_fast,
+            progress=progress,
+        )
+        if finish is not None:
+            finish(folder, run)
+    return run

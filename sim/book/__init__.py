@@ -1,0 +1,1 @@
+"""Option positions as columns, and dealers' hedge of them."""

@@ -1,0 +1,187 @@
+"""Book files, CSV or Parquet: read and checked as a whole, and the text of new ones."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sim.book.rows import COLUMNS, OPTIONAL, BookRows
+from sim.errors import InputError, Problem
+from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
+from sim.files.table_text import table_csv
+from sim.problems import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS: Final = 200_000
+MOST_GROUPS: Final = 64
+_GROUP: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_KIND: Final = InputKind(
+    "book file",
+    100_000_000,
+    "Try gammawall book CHAIN, which writes such a file.",
+    "Try the book.csv inside it.",
+    "Try gammawall book CHAIN, which writes such a file.",
+)
+_RANGES: Final = {
+    "strike": (0.0, 1e7, "a strike is above 0, at most 1e7"),
+    "iv": (0.01, 5.0, "a volatility lies between 0.01 and 5"),
+    "contracts": (-1e9, 1e9, "contracts lie between -1e9 and 1e9"),
+    "carry": (-1.0, 1.0, "a carry lies between -1 and 1"),
+}
+
+
+def read_book(path: Path, stated: str) -> BookRows:
+    """Positions of a book file.
+
+    Parameters
+    ----------
+    path : the file; Parquet if its name ends so, else CSV.
+    stated : the file as the user names it.
+
+    Raises
+    ------
+    InputError : with every kind of problem of the file; its place is the file.
+    """
+    where = place_name(stated)
+    table = _table(path, where)
+    problems = list(_column_problems(table, where))
+    if problems:
+        raise InputError(problems)
+    return _Checked(table, where).rows(stated)
+
+
+def book_table(rows: BookRows) -> pd.DataFrame:
+    """Table of a book file."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "strike": rows.strike,
+            "expiry": np.datetime_as_string(rows.expiry, unit="D"),
+            "type": np.where(rows.is_call, "call", "put"),
+            "settlement": np.where(rows.at_open, "AM", "PM"),
+            "iv": rows.iv,
+            "contracts": rows.contracts,
+            "carry": rows.carry,
+            "group": np.array(rows.groups, dtype=object)[rows.group],
+        }
+    )
+
+
+def book_csv(rows: BookRows) -> bytes:
+    """Book file as CSV, every number as the shortest text that is read back as the same number."""
+    table = book_table(rows)
+    for name in ("strike", "iv", "contracts", "carry"):
+        table[name] = [repr(number).removesuffix(".0") for number in table[name].tolist()]
+    return table_csv(table)
+
+
+def _table(path: Path, where: str) -> pd.DataFrame:
+    """Cells of the file as text, one row a position; the index is the line of a CSV file, the row of another."""
+    is_parquet = path.suffix.lower() in (".parquet", ".pq")
+    table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
+    if not len(table):
+        raise file_refusal(where, "has no positions", _KIND.hint)
+    if len(table) > MOST_ROWS:
+        why = f"has {len(table):,} positions, at most {MOST_ROWS:,} are possible"
+        raise file_refusal(where, why, "Try fewer rows.")
+    return table
+
+
+def _parquet(path: Path, where: str) -> pd.DataFrame:
+    import pandas as pd
+
+    content = io.BytesIO(file_bytes(path, where, _KIND))
+    try:
+        table = pd.read_parquet(content)
+    except ImportError as error:
+        hint = "Try pip install 'gammawall-sim[parquet]', or a CSV file."
+        raise file_refusal(where, "needs pyarrow to be read", hint) from error
+    except Exception as error:  # pyarrow has many
+        raise file_refusal(where, "is no Parquet file", "Try the right file, or CSV.") from error
+    for name in table:
+        if pd.api.types.is_datetime64_any_dtype(table[name]):
+            table[name] = table[name].dt.strftime("%Y-%m-%d")
+    table.index = pd.RangeIndex(1, len(table) + 1)
+    return table.astype(str).mask(table.isna(), "")
+
+
+def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
+    names = [str(name) for name in table.columns]
+    missing = [name for name in COLUMNS if name not in names]
+    unknown = [name for name in names if name not in (*COLUMNS, *OPTIONAL)]
+    if missing:
+        why = f"is missing, like every other of {', '.join(missing[1:])}" if missing[1:] else "is missing"
+        yield Problem(where, f"column {missing[0]}", "", why, _KIND.hint)
+    if unknown:
+        known = ", ".join((*COLUMNS, *OPTIONAL))
+        yield Problem(
+            where, f"column {shown(unknown[0])}", "", "is no column of a book", f"Columns are {known}."
+        )
+
+
+class _Checked:
+    """Columns of a book file and what is wrong with them."""
+
+    def __init__(self, table: pd.DataFrame, where: str):
+        self.table, self.where = table, where
+        self.problems: list[Problem] = []
+
+    def rows(self, stated: str) -> BookRows:
+        """Return the positions, or raise every problem."""
+        strike, iv, contracts = (self._numbers(name) for name in ("strike", "iv", "contracts"))
+        carry = self._numbers("carry") if "carry" in self.table else np.zeros(len(self.table))
+        expiry = self._dates()
+        is_call = self._choice("type", ("call", "put"))
+        at_open = self._choice("settlement", ("AM", "PM"))
+        groups, group = self._groups()
+        if self.problems:
+            raise InputError(self.problems)
+        return BookRows(stated, groups, group, is_call, strike, expiry, at_open, iv, contracts, carry)
+
+    def _numbers(self, name: str) -> Any:
+        import pandas as pd
+
+        numbers = pd.to_numeric(self.table[name], errors="coerce").to_numpy(dtype=np.float64)
+        low, high, why = _RANGES[name]
+        above = numbers > low if name == "strike" else numbers >= low
+        self._refuse(name, ~np.isfinite(numbers), "is no number", "Try a plain number such as 0.14.")
+        self._refuse(
+            name, np.isfinite(numbers) & ~(above & (numbers <= high)), why, "Try leaving the row out."
+        )
+        return numbers
+
+    def _dates(self) -> Any:
+        import pandas as pd
+
+        dates = pd.to_datetime(self.table["expiry"], format="%Y-%m-%d", errors="coerce")
+        self._refuse("expiry", dates.isna().to_numpy(), "is no date", "Try it as 2026-03-20.")
+        return dates.to_numpy().astype("datetime64[D]")
+
+    def _choice(self, name: str, allowed: tuple[str, str]) -> Any:
+        cells = self.table[name]
+        wrong = ~cells.isin(allowed).to_numpy()
+        self._refuse(
+            name, wrong, f"is neither {allowed[0]} nor {allowed[1]}", f"Try {allowed[0]} or {allowed[1]}."
+        )
+        return (cells == allowed[0]).to_numpy()
+
+    def _groups(self) -> tuple[tuple[str, ...], Any]:
+        codes, names = self.table["group"].factorize(sort=True)
+        bad = [i for i, name in enumerate(names) if not _GROUP.fullmatch(name)]
+        why = "must begin with a letter and have only letters, digits, _ and -"
+        self._refuse("group", np.isin(codes, bad), why, "Try a name such as wall.")
+        if len(names) > MOST_GROUPS:
+            why = f"there are {len(names)} groups, at most {MOST_GROUPS} are possible"
+            self.problems.append(Problem(self.where, "column group", "", why, "Try fewer names."))
+        return tuple(names), codes.astype(np.int32)
+
+    def _refuse(self, name: str, wrong: Any, why: str, hint: str) -> None:
+        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, "row")

@@ -1,0 +1,135 @@
+"""Rows of a dealers' book file: positions by the thousand, as columns.
+
+A book file is CSV or Parquet with one row a position and the columns
+
+    strike, expiry, type, settlement, iv, contracts, group      and, if wanted, carry (0 where there is none)
+
+each as the key of the same name of `[[dealers.position]]`; contracts are signed from the dealers' side.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+COLUMNS: Final = ("strike", "expiry", "type", "settlement", "iv", "contracts", "group")
+OPTIONAL: Final = ("carry",)
+
+
+class BookRow(NamedTuple):
+    """One position, with the names of `sim.scenario.model.Position`."""
+
+    group: str
+    type: str
+    strike: float
+    expiry: dt.date
+    settlement: str
+    iv: float
+    contracts: float
+    carry: float
+    gex_bn: None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BookRows:
+    """Positions of a book file; two are equal if their positions are, in the same order.
+
+    Attributes
+    ----------
+    file : the file as the scenario names it.
+    groups : names; books that are read and made here have them in alphabetical order.
+    group : (n,) int32 index into them.
+    is_call : (n,) bool.
+    strike : (n,) index points.
+    expiry : (n,) datetime64[D].
+    at_open : (n,) bool, settled at 09:30 New York rather than at the close.
+    iv : (n,) annual Black–Scholes volatility.
+    contracts : (n,) of 100 index units, signed from the dealers' side.
+    carry : (n,) annual carry of the forward.
+    """
+
+    file: str
+    groups: tuple[str, ...]
+    group: NDArray[np.int32]
+    is_call: NDArray[np.bool_]
+    strike: NDArray[np.float64]
+    expiry: NDArray[np.datetime64]
+    at_open: NDArray[np.bool_]
+    iv: NDArray[np.float64]
+    contracts: NDArray[np.float64]
+    carry: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for array in self._arrays:
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return self.strike.size
+
+    def __iter__(self) -> Iterator[BookRow]:
+        groups = [self.groups[i] for i in self.group]
+        types = np.where(self.is_call, "call", "put").tolist()
+        settlements = np.where(self.at_open, "AM", "PM").tolist()
+        numbers = (self.iv.tolist(), self.contracts.tolist(), self.carry.tolist())
+        rows = zip(
+            groups, types, self.strike.tolist(), self.expiry.tolist(), settlements, *numbers, strict=True
+        )
+        return (BookRow(*row) for row in rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BookRows) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __deepcopy__(self, _memo: Any) -> BookRows:
+        return self  # nothing in it can change
+
+    @property
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return (
+            self.group,
+            self.is_call,
+            self.strike,
+            self.expiry,
+            self.at_open,
+            self.iv,
+            self.contracts,
+            self.carry,
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the positions, whatever the file's name and format and the order of the groups' names."""
+        names = sorted(self.groups)
+        number = np.array([names.index(name) for name in self.groups], dtype=np.int32)[self.group]
+        found = hashlib.sha256(repr(tuple(names)).encode())
+        kinds = ("<i4", "?", "<f8", "<M8[D]", "?", "<f8", "<f8", "<f8")
+        for array, kind in zip((number, *self._arrays[1:]), kinds, strict=True):
+            found.update(np.ascontiguousarray(array + 0.0 if kind == "<f8" else array, dtype=kind).tobytes())
+        return found.hexdigest()
+
+    def after(self, day: dt.date) -> BookRows:
+        """Those that expire later than a day."""
+        later = self.expiry > np.datetime64(day, "D")
+        if later.all():
+            return self
+        group, is_call, strike, expiry, at_open, iv, contracts, carry = (a[later] for a in self._arrays)
+        return replace(
+            self,
+            group=group,
+            is_call=is_call,
+            strike=strike,
+            expiry=expiry,
+            at_open=at_open,
+            iv=iv,
+            contracts=contracts,
+            carry=carry,
+        )

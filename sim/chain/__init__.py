@@ -1,0 +1,1 @@
+"""Option chain to book, levels and scenario."""

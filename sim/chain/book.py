@@ -1,0 +1,415 @@
+"""Dealers' book of an option chain: which options count, on whose side the dealers are, and how large it is.
+
+    contracts = open interest × share        share: 1 dealers long every option, −1 short every option
+
+Nobody outside the dealers knows the shares. "naive" is the convention of published gamma exposure: customers sell
+calls and buy puts, so that dealers are long calls (1) and short puts (−1).
+
+Each option of the chain is used or dropped for one reason, and all are counted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.book.rows import BookRows
+from sim.chain.option_chain import OptionChain
+from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
+from sim.errors import InputError, Problem
+from sim.market.black_scholes import FloatArray, years_to_settlement
+from sim.market.calendar import TradingCalendar, trading_calendar
+from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+
+# When options of a root settle: at the open of their expiry day, or at its close.
+SETTLEMENT_OF_ROOT: Final = {
+    **dict.fromkeys(("SPX", "RUT", "NDX", "DJX"), "AM"),
+    **dict.fromkeys(("SPXW", "RUTW", "NDXP", "XSP", "SPY", "QQQ", "IWM", "DIA"), "PM"),
+}
+SMALLEST_IV: Final = 0.01
+LARGEST_IV: Final = 5.0
+# Shares of calls and of puts.
+SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
+NAIVE: Final = SIGNS["naive"]
+LARGEST_CONTRACTS: Final = 1e9
+# Groups besides calls and puts; a scenario has 64 at most.
+MOST_GROUPS: Final = 62
+# |ln| of a forward over spot, and that much more a year: what is not remarked on, and what is believed.
+UNREMARKED: Final = (0.003, 0.1)
+CREDIBLE: Final = (0.03, 0.1)
+WHAT_IF: Final = "To ask what if the index moved, try run with --set market.spot=PRICE."
+
+UNKNOWN_ROOT: Final = "root without a known settlement"
+NO_SESSION: Final = "expiry is no trading day"
+EXPIRED: Final = "expired"
+NO_INTEREST: Final = "no open interest"
+NO_IV: Final = "no implied volatility"
+ABSURD_IV: Final = "implied volatility outside 1% to 500%"
+MATCHED: Final = "matched call and put interest"
+NO_SHARE: Final = "dealers' share is zero"
+
+
+@dataclass(frozen=True)
+class StrikeGroup:
+    """Options between two strikes, both included, that make a group of their own."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BookRules:
+    """How a chain becomes a book.
+
+    Attributes
+    ----------
+    sign : "naive", "all-long", "all-short" or "custom".
+    calls, puts : dealers' share of the open interest, −1 to 1.
+    net_matched : take away what calls and puts of a strike and an expiry have in common: a box spread's two halves,
+        which have no gamma together.
+    scale_to_gex : net gamma exposure at spot, $bn per 1% move, that all contracts are scaled to; None: as they are.
+    carry : annual carry of every expiry; None: each one's own, from put–call parity.
+    groups : groups of strikes; the others are "calls" and "puts".
+    """
+
+    sign: str = "naive"
+    calls: float = 1.0
+    puts: float = -1.0
+    net_matched: bool = False
+    scale_to_gex: float | None = None
+    carry: float | None = None
+    groups: tuple[StrikeGroup, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The rules in words."""
+        parts = [
+            f"{self.sign} sign: dealers hold {self.calls:+g} of the calls and {self.puts:+g} of the puts"
+        ]
+        if self.net_matched:
+            parts.append("calls and puts of equal open interest at a strike taken away")
+        if self.scale_to_gex is not None:
+            parts.append(f"scaled to a net gamma exposure of {self.scale_to_gex:g} $bn")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class NetGex:
+    """Net gamma exposure of a book at spot by three ways of working it out, $bn per 1% move.
+
+    own_gamma : from the file's own gammas, all unexpired options; zero_carry : from implied volatilities, as if every
+    forward stood at spot; carry : with each expiry's carry.
+    """
+
+    own_gamma: float
+    zero_carry: float
+    carry: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChainBook:
+    """Book of a chain.
+
+    Attributes
+    ----------
+    chain : what it was made of.
+    rules : how.
+    rows : the positions, contracts signed from the dealers' side.
+    options : the options used, in the order of `rows`: line, root, expiry, type, strike, iv, open_interest (less what
+        is matched, where `net_matched`), years, carry, contracts, gex_bn (gamma exposure at spot, $bn per 1% move).
+    smiles : unexpired options with an implied volatility, whatever their open interest: expiry, strike, iv, years,
+        carry.
+    dropped : options not used, by reason; with the options used they are all of the chain.
+    interest_used : share of the unexpired open interest that the options used have.
+    carries : carry of each expiry, by (expiry, settlement).
+    naive, signed : net gamma exposure under the naive sign with all open interest, and of this book before it is
+        scaled.
+    scale : factor that contracts were scaled by.
+    notes : what a reader should know of the chain itself.
+    """
+
+    chain: OptionChain
+    rules: BookRules
+    rows: BookRows
+    options: pd.DataFrame
+    smiles: pd.DataFrame
+    dropped: dict[str, int]
+    interest_used: float
+    carries: dict[tuple[dt.date, str], ExpiryCarry]
+    naive: NetGex
+    signed: NetGex
+    scale: float
+    notes: tuple[str, ...]
+
+    @property
+    def quoted_minute(self) -> float:
+        """Instant of the quotes, minutes since 1970-01-01 UTC."""
+        return self.chain.quoted.timestamp() / 60.0
+
+
+def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBook:
+    """Dealers' book of a chain.
+
+    Errors: `InputError` if no option is left, if the index is not where its options put it, or if the net gamma
+    exposure cannot be scaled as asked.
+    """
+    rules = rules or BookRules()
+    _refuse_bad_rules(rules)
+    options = _with_settlement(chain, trading_calendar())
+    reason = _reasons(options)
+    alive = options["minutes"].to_numpy() > 0
+    # Of other roots and days nobody knows when, nor at what price, they settle.
+    understood = alive & (options["settlement"] != "").to_numpy() & options["is_session"].to_numpy()
+    notes = _spot_notes(options[understood], chain)
+    carries = _carries(options[understood], chain.spot, rules.carry)
+    by_years = options["years"].map({years: found.carry for years, found in carries.items()})
+    options["carry"] = by_years.fillna(0.0)
+    usable = reason == ""
+    interest = options["open_interest"].to_numpy(dtype=np.float64)
+    is_call = (options["type"] == "call").to_numpy()
+    if rules.net_matched:
+        interest = _without_matched(options, interest, usable)
+        reason[usable & (interest == 0)] = MATCHED
+    share = np.where(is_call, rules.calls, rules.puts)
+    reason[(reason == "") & (share == 0)] = NO_SHARE
+    used = reason == ""
+    if not used.any():
+        why = f"no option is left of {chain.total:,}: {_listed(_counts(chain, reason))}"
+        raise InputError([Problem(chain.source, "", "", why, "Try another --as-of, or a whole chain.")])
+    naive_contracts = options["open_interest"].to_numpy() * np.where(is_call, *NAIVE)
+    naive = _net_gex(options, naive_contracts, alive, usable, chain.spot)
+    contracts = interest * share
+    signed = _net_gex(options, contracts, alive, used, chain.spot)
+    scale = _scale(signed.carry, rules.scale_to_gex, chain)
+    kept = options[used].assign(contracts=contracts[used] * scale, open_interest=interest[used])
+    kept["gex_bn"] = option_gex(kept, chain.spot)
+    if np.abs(kept["contracts"]).max() > LARGEST_CONTRACTS:
+        why = f"makes positions of more than {LARGEST_CONTRACTS:g} contracts"
+        raise InputError(
+            [Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try a smaller figure.")]
+        )
+    columns = ["line", "root", "expiry", "type", "strike", "iv", "open_interest", "years", "carry"]
+    credible = understood & options["iv"].between(SMALLEST_IV, LARGEST_IV).to_numpy()
+    stated = options["open_interest"].to_numpy(dtype=np.float64)
+    return ChainBook(
+        chain,
+        rules,
+        _rows(kept, rules, chain.source),
+        kept[[*columns, "contracts", "gex_bn"]].reset_index(drop=True),
+        options.loc[credible, ["expiry", "strike", "iv", "years", "carry"]].reset_index(drop=True),
+        _counts(chain, reason),
+        float(stated[used].sum() / stated[alive].sum()),
+        _by_expiry(options[understood], carries),
+        naive,
+        signed,
+        scale,
+        tuple(notes),
+    )
+
+
+def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -> FloatArray:
+    """Gamma exposure of each option, $bn of hedge trading per 1% move, G·S²·0.01/1e9 with n = 100 × contracts.
+
+    Parameters
+    ----------
+    options : columns strike, iv, years, carry, contracts.
+    spot : index points.
+    price : where the index stands, index points; at spot if None.
+    """
+    strike, iv, years, carry, contracts = (
+        options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
+    )
+    return dollar_gex(spot if price is None else price, contracts, strike, iv, years, carry)
+
+
+def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
+    """Groups of strikes as a user states them, "wall=7000:7020" each.
+
+    Errors: `InputError`.
+    """
+    groups: list[StrikeGroup] = []
+    problems = []
+    for text in texts:
+        match = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]{0,63})=([0-9.]+)(?::([0-9.]+))?", text.strip())
+        try:
+            low, high = (float(match[2]), float(match[3] or match[2])) if match else (1.0, 0.0)
+        except ValueError:
+            low, high = 1.0, 0.0
+        if match is None or low > high:
+            problems.append(Problem("--group", "", text, "is no NAME=LOW:HIGH", "Try wall=7000:7020."))
+        elif match[1] in [group.name for group in groups]:
+            problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))
+        else:
+            groups.append(StrikeGroup(match[1], low, high))
+    if len(groups) > MOST_GROUPS:
+        why = f"there are {len(groups)} groups besides calls and puts, at most {MOST_GROUPS} are possible"
+        problems.append(Problem("--group", "", "", why, "Try wider ones."))
+    if problems:
+        raise InputError(problems)
+    return tuple(groups)
+
+
+def _refuse_bad_rules(rules: BookRules) -> None:
+    problems = [
+        Problem("--shares", name, f"{share:g}", "a share lies between -1 and 1", "Try calls=1,puts=-0.5.")
+        for name, share in (("calls", rules.calls), ("puts", rules.puts))
+        if not -1 <= share <= 1
+    ]
+    if rules.carry is not None and not -1 <= rules.carry <= 1:
+        problems.append(
+            Problem("--carry", "", f"{rules.carry:g}", "a carry lies between -1 and 1", "Try 0.04.")
+        )
+    if rules.scale_to_gex is not None and not (math.isfinite(rules.scale_to_gex) and rules.scale_to_gex != 0):
+        why = "a gamma exposure other than zero is expected, in $bn per 1% move"
+        problems.append(Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try 6.7."))
+    if problems:
+        raise InputError(problems)
+
+
+def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFrame:
+    """Options with their settlement ("AM", "PM" or ""), whether it is on a session, minutes and years to it."""
+    options = chain.options.copy()
+    settlement = options["root"].map(SETTLEMENT_OF_ROOT).fillna("")
+    days = options["expiry"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    place = np.minimum(np.searchsorted(calendar.days, days), calendar.days.size - 1)
+    at_open = (settlement == "AM").to_numpy()
+    settles = np.where(at_open, calendar.open_minute[place], calendar.close_minute[place]).astype(np.float64)
+    options["settlement"], options["is_session"] = settlement, calendar.days[place] == days
+    options["minutes"] = settles - chain.quoted.timestamp() / 60.0
+    options["years"] = years_to_settlement(options["minutes"].to_numpy())
+    return options
+
+
+def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
+    """Why each option is dropped; "" if it is not. The first reason that holds is the one that counts."""
+    reason = np.full(len(options), "", dtype=object)
+    iv = options["iv"].to_numpy()
+    tests = (
+        (UNKNOWN_ROOT, (options["settlement"] == "").to_numpy()),
+        (NO_SESSION, ~options["is_session"].to_numpy()),
+        (EXPIRED, options["minutes"].to_numpy() <= 0),
+        (NO_INTEREST, options["open_interest"].to_numpy() == 0),
+        (NO_IV, np.isnan(iv)),
+        (ABSURD_IV, ~((iv >= SMALLEST_IV) & (iv <= LARGEST_IV))),
+    )
+    for text, holds in tests:
+        reason[(reason == "") & holds] = text
+    return reason
+
+
+def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
+    """What is to be said of a spot that is not where put–call parity puts the index; far from it, it is refused.
+
+    The nearest expiry decides what is said. One expiry may be quoted absurdly: only where all the near ones disagree
+    with spot is it refused.
+    """
+    forwards = near_forwards(options)
+    if not forwards:
+        return []
+    years, price = forwards[0]
+    why = f"put–call parity of its options puts the index near {price:,.2f}"
+    if all(_distance(forward, chain.spot) > CREDIBLE[0] + CREDIBLE[1] * life for life, forward in forwards):
+        hint = f"Try --spot {price:.2f}. {WHAT_IF}"
+        raise InputError([Problem(chain.source, "spot", f"{chain.spot:.10g}", why, hint)])
+    if _distance(price, chain.spot) <= UNREMARKED[0] + UNREMARKED[1] * years:
+        return []
+    return [
+        f"the index is given as {chain.spot:,.2f}, and {why} ({price / chain.spot - 1:+.2%}): forwards, gammas and "
+        f"levels mix the two. Was it quoted at another time? Try --spot {price:.2f}"
+    ]
+
+
+def _distance(forward: float, spot: float) -> float:
+    return abs(math.log(forward / spot)) if forward > 0 else math.inf
+
+
+def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[float, ExpiryCarry]:
+    if carry is not None:
+        return given_carries(options["years"].to_numpy(), spot, carry)
+    return parity_carries(options, spot)
+
+
+def _without_matched(options: pd.DataFrame, interest: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:
+    """Open interest less what the other side has at the same strike, expiry and root."""
+    keyed = options.loc[usable, ["root", "expiry", "strike", "type"]].assign(interest=interest[usable])
+    sides = keyed.pivot_table(
+        index=["root", "expiry", "strike"], columns="type", values="interest", aggfunc="sum"
+    )
+    both = sides.reindex(columns=["call", "put"]).min(axis=1, skipna=False).fillna(0.0)
+    keys = pd.MultiIndex.from_frame(options[["root", "expiry", "strike"]])
+    matched = both.reindex(keys).fillna(0.0).to_numpy()
+    return np.where(usable, interest - matched, interest)
+
+
+def _net_gex(
+    options: pd.DataFrame,
+    contracts: FloatArray,
+    alive: NDArray[np.bool_],
+    used: NDArray[np.bool_],
+    spot: float,
+) -> NetGex:
+    gamma = options["gamma"].fillna(0.0).to_numpy()
+    own = float((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive].sum())
+    held = options[used].assign(contracts=contracts[used])
+    flat = option_gex(held.assign(carry=0.0), spot).sum()
+    return NetGex(own, float(flat), float(option_gex(held, spot).sum()))
+
+
+def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:
+    if wanted is None:
+        return 1.0
+    if net == 0 or net * wanted < 0:
+        why = f"the book's own net gamma exposure is {net:.4g} $bn: scaling it would turn the dealers' side round"
+        raise InputError([Problem(chain.source, "--scale-to-gex", f"{wanted:g}", why, "Try another --sign.")])
+    return wanted / net
+
+
+def _rows(kept: pd.DataFrame, rules: BookRules, source: str) -> BookRows:
+    names = ("calls", "puts", *(group.name for group in rules.groups if group.name not in ("calls", "puts")))
+    strike = kept["strike"].to_numpy(dtype=np.float64)
+    is_call = (kept["type"] == "call").to_numpy()
+    number = np.where(is_call, 0, 1)
+    for group in reversed(rules.groups):
+        number = np.where((strike >= group.low) & (strike <= group.high), names.index(group.name), number)
+    held = sorted({names[i] for i in np.unique(number)})
+    place = np.array([held.index(name) if name in held else -1 for name in names], dtype=np.int32)
+    return BookRows(
+        source,
+        tuple(held),
+        place[number],
+        is_call,
+        strike,
+        kept["expiry"].to_numpy().astype("datetime64[D]"),
+        (kept["settlement"] == "AM").to_numpy(),
+        kept["iv"].to_numpy(dtype=np.float64),
+        kept["contracts"].to_numpy(dtype=np.float64),
+        kept["carry"].to_numpy(dtype=np.float64),
+    )
+
+
+def _counts(chain: OptionChain, reason: NDArray[np.object_]) -> dict[str, int]:
+    found = pd.Series(reason[reason != ""], dtype=object).value_counts()
+    return {**{str(text): int(count) for text, count in found.items()}, **chain.refused}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return "; ".join(f"{count:,} {text}" for text, count in counts.items())
+
+
+def _by_expiry(
+    options: pd.DataFrame, carries: dict[float, ExpiryCarry]
+) -> dict[tuple[dt.date, str], ExpiryCarry]:
+    known: Any = options[["expiry", "settlement", "years"]].drop_duplicates().sort_values("years")
+    return {
+        (expiry.date(), settlement): carries[years]
+        for expiry, settlement, years in known.itertuples(index=False)
+    }

@@ -1,0 +1,278 @@
+"""Levels of a dealers' book: walls, zero-gamma crossings, gamma exposure by strike, by expiry and over the index.
+
+    call wall   the strike whose calls have the largest gamma exposure at spot, dealers long or short
+    put wall    likewise of the puts
+    zero gamma  every price at which the net gamma exposure changes its sign
+
+Volatilities stay with their strikes (sticky strike), time stands still at the quotes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+
+from sim.book.expiry_curves import ExpiryCurves
+from sim.book.hedge import BookPosition, DealerBook
+from sim.chain.book import ChainBook, option_gex
+from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
+from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.reaction.clearing_map import base_nodes
+
+# Crossings are looked for, and the profile is drawn, within this share of spot to both sides.
+REACH: Final = 0.25
+# Spacing of the profile, a share of spot.
+PROFILE_STEP: Final = 5e-4
+CROSSING_TOLERANCE: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class Wall:
+    """A strike with the largest gamma exposure of its side.
+
+    Attributes
+    ----------
+    side : "call" or "put".
+    strike : index points.
+    gex_bn : dealers' gamma exposure of that side there, $bn per 1% move.
+    share : of the side's gross gamma exposure.
+    as_expected : whether it lies where walls are said to lie, a call wall at or above spot, a put wall at or below.
+    """
+
+    side: str
+    strike: float
+    gex_bn: float
+    share: float
+    as_expected: bool
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A price at which the net gamma exposure changes its sign.
+
+    Attributes
+    ----------
+    price : index points.
+    rising : whether dealers are short gamma below and long above.
+    nearest : whether it is the nearest to spot.
+    """
+
+    price: float
+    rising: bool
+    nearest: bool
+
+
+@dataclass(frozen=True, eq=False)
+class GammaLevels:
+    """Levels of a book.
+
+    Attributes
+    ----------
+    spot : index points.
+    net_gex_bn, gross_gex_bn : sum over all options at spot, and of the absolute values, $bn per 1% move.
+    call_wall, put_wall : None where there is no such option.
+    crossings : zero-gamma prices, ascending; empty where there is none within `reach` of spot.
+    reach : share of spot to both sides within which they were looked for.
+    by_strike : strike, call_gex_bn, put_gex_bn, net_gex_bn, gross_gex_bn, call_interest, put_interest.
+    by_expiry : expiry, settlement, days, net_gex_bn, gross_gex_bn, share (of gross), options, carry.
+    profile : price, net_gex_bn, call_gex_bn, put_gex_bn.
+    """
+
+    spot: float
+    net_gex_bn: float
+    gross_gex_bn: float
+    call_wall: Wall | None
+    put_wall: Wall | None
+    crossings: tuple[Crossing, ...]
+    reach: float
+    by_strike: pd.DataFrame
+    by_expiry: pd.DataFrame
+    profile: pd.DataFrame
+
+    @property
+    def zero_gamma(self) -> float | None:
+        """The crossing nearest to spot."""
+        return next((crossing.price for crossing in self.crossings if crossing.nearest), None)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a level: level, price, gex_bn, note."""
+        rows: list[tuple[str, float | None, float | None, str]] = [
+            ("spot", self.spot, self.net_gex_bn, "net gamma exposure"),
+            ("gross", self.spot, self.gross_gex_bn, "gross gamma exposure"),
+        ]
+        for name, wall in (("call_wall", self.call_wall), ("put_wall", self.put_wall)):
+            if wall is None:
+                rows.append((name, None, None, "none"))
+            else:
+                rows.append((name, wall.strike, wall.gex_bn, wall_note(wall)))
+        rows += [("zero_gamma", crossing.price, 0.0, crossing_note(crossing)) for crossing in self.crossings]
+        if not self.crossings:
+            rows.append(("zero_gamma", None, None, f"none within {self.reach:.0%} of spot"))
+        return pd.DataFrame(rows, columns=["level", "price", "gex_bn", "note"])
+
+
+def wall_note(wall: Wall) -> str:
+    """Where a wall lies, and how much of its side it holds."""
+    expected = "" if wall.as_expected else f"on the wrong side of spot for a {wall.side} wall; "
+    return f"{expected}{wall.share:.1%} of all {wall.side} gamma"
+
+
+def crossing_note(crossing: Crossing) -> str:
+    """What changes at a crossing."""
+    sides = "short gamma below, long above" if crossing.rising else "long gamma below, short above"
+    return f"{sides}{', nearest to spot' if crossing.nearest else ''}"
+
+
+def gamma_levels(book: ChainBook, reach: float = REACH) -> GammaLevels:
+    """Levels of a chain's book at the instant of its quotes.
+
+    Parameters
+    ----------
+    book : see `sim.chain.book`.
+    reach : share of spot to both sides within which crossings are looked for, in (0, 1).
+    """
+    options, spot = book.options, book.chain.spot
+    gex = options["gex_bn"].to_numpy()
+    by_strike = _by_strike(options)
+    profile = _profile(options, spot, reach)
+    return GammaLevels(
+        spot,
+        float(gex.sum()),
+        float(np.abs(gex).sum()),
+        _wall(by_strike, "call", spot),
+        _wall(by_strike, "put", spot),
+        _crossings(book, reach),
+        reach,
+        by_strike,
+        _by_expiry(book),
+        profile,
+    )
+
+
+def net_gex(options: pd.DataFrame, price: float, spot: float) -> float:
+    """Net gamma exposure if the index stood at a price: the sum over all options, $bn per 1% move."""
+    return float(option_gex(options, spot, price).sum())
+
+
+def _by_strike(options: pd.DataFrame) -> pd.DataFrame:
+    values = ["gex_bn", "open_interest", "gross"]
+    parts = options[["strike", "type", "gex_bn", "open_interest"]].assign(gross=options["gex_bn"].abs())
+    sums = parts.pivot_table(index="strike", columns="type", values=values, aggfunc="sum")
+    wanted = pd.MultiIndex.from_product([values, ["call", "put"]])
+    sums = sums.reindex(columns=wanted).fillna(0.0)
+    call, put = sums["gex_bn", "call"], sums["gex_bn", "put"]
+    return pd.DataFrame(
+        {
+            "strike": sums.index.to_numpy(dtype=np.float64),
+            "call_gex_bn": call.to_numpy(),
+            "put_gex_bn": put.to_numpy(),
+            "net_gex_bn": (call + put).to_numpy(),
+            "gross_gex_bn": (sums["gross", "call"] + sums["gross", "put"]).to_numpy(),
+            "call_interest": sums["open_interest", "call"].to_numpy(),
+            "put_interest": sums["open_interest", "put"].to_numpy(),
+        }
+    )
+
+
+def _by_expiry(book: ChainBook) -> pd.DataFrame:
+    settlement = np.where(book.rows.at_open, "AM", "PM")
+    parts = book.options[["expiry", "years", "gex_bn", "carry"]].assign(settlement=settlement)
+    parts["gross"] = parts["gex_bn"].abs()
+    sums = parts.groupby(["expiry", "settlement"], sort=False).agg(
+        years=("years", "first"),
+        net=("gex_bn", "sum"),
+        gross=("gross", "sum"),
+        options=("gex_bn", "size"),
+        carry=("carry", "first"),
+    )
+    sums = sums.sort_values("years").reset_index()
+    total = sums["gross"].sum()
+    return pd.DataFrame(
+        {
+            "expiry": sums["expiry"].dt.strftime("%Y-%m-%d"),
+            "settlement": sums["settlement"],
+            "days": sums["years"] * 365.0,
+            "net_gex_bn": sums["net"],
+            "gross_gex_bn": sums["gross"],
+            "share": sums["gross"] / total if total > 0 else 0.0,
+            "options": sums["options"],
+            "carry": sums["carry"],
+        }
+    )
+
+
+def _wall(by_strike: pd.DataFrame, side: str, spot: float) -> Wall | None:
+    gex = by_strike[f"{side}_gex_bn"].to_numpy()
+    size = np.abs(gex)
+    if not size.size or size.max() == 0:
+        return None
+    most = int(size.argmax())
+    strike = float(by_strike["strike"].iloc[most])
+    expected = strike >= spot if side == "call" else strike <= spot
+    return Wall(side, strike, float(gex[most]), float(size[most] / size.sum()), expected)
+
+
+def _profile(options: pd.DataFrame, spot: float, reach: float) -> pd.DataFrame:
+    prices = spot * np.linspace(1 - reach, 1 + reach, 2 * round(reach / PROFILE_STEP) + 1)
+    is_call = (options["type"] == "call").to_numpy()
+    columns: list[Any] = [
+        options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")
+    ]
+    sides = []
+    for own in (is_call, ~is_call):
+        of_side = [column[own] for column in columns]
+        sides.append(np.array([dollar_gex(price, *of_side).sum() for price in prices]))
+    return pd.DataFrame(
+        {"price": prices, "net_gex_bn": sides[0] + sides[1], "call_gex_bn": sides[0], "put_gex_bn": sides[1]}
+    )
+
+
+def _crossings(book: ChainBook, reach: float) -> tuple[Crossing, ...]:
+    """Zero-gamma prices: bracketed on the curves of the expiries, found in the sum over all options."""
+    spot = book.chain.spot
+    columns: list[Any] = [
+        book.options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")
+    ]
+
+    def net(price: float) -> float:
+        return float(dollar_gex(price, *columns).sum())
+
+    prices, signs = _signs(book, reach)
+    found: list[tuple[float, bool]] = []
+    for i in np.flatnonzero(signs[:-1] != signs[1:]).tolist():
+        # The curves are good to a hundred-thousandth: a crossing beside a node may be on its other side.
+        for low, high in (
+            (prices[i], prices[i + 1]),
+            (prices[max(i - 1, 0)], prices[min(i + 2, prices.size - 1)]),
+        ):
+            if net(low) * net(high) < 0:
+                found.append((float(brentq(net, low, high, xtol=CROSSING_TOLERANCE)), bool(signs[i] < 0)))
+                break
+    nearest = min((price for price, _ in found), key=lambda price: abs(price - spot), default=None)
+    return tuple(Crossing(price, rising, price == nearest) for price, rising in found)
+
+
+def _signs(book: ChainBook, reach: float) -> tuple[FloatArray, FloatArray]:
+    """Prices close enough together that no gamma fits between two of them, and the sign of the net gamma there."""
+    rows, options = book.rows, book.options
+    settles = np.rint(book.quoted_minute + options["years"].to_numpy() * MINUTES_PER_YEAR)
+    units = UNITS_PER_CONTRACT * rows.contracts
+    columns = (rows.is_call, rows.strike, rows.iv, rows.carry, units, settles.astype(np.int64))
+    positions = tuple(
+        BookPosition(0, *row) for row in zip(*(column.tolist() for column in columns), strict=True)
+    )
+    dealers, spot, log_reach = DealerBook(("all",), positions), book.chain.spot, -float(np.log1p(-reach))
+    live = dealers.live_at(book.quoted_minute, after_settlement=True, spot=spot)
+    curves = ExpiryCurves(dealers, spot, log_reach).at(book.quoted_minute, after_settlement=True)
+    s = base_nodes(live, curves, log_reach)
+    hedge, slope = replace(live, smiles=()).hedge_by_group(s, 1)
+    for curve in curves:
+        curve.add(s, hedge, slope)
+    # Where it is exactly zero there are no options near: no crossing, unless the sign differs on the other side.
+    kept = (slope[0] != 0) & (s <= np.log1p(reach))
+    return spot * np.exp(s[kept]), np.sign(slope[0, kept])

@@ -1,0 +1,165 @@
+"""Carry of each expiry, inferred from put–call parity.
+
+    C − P = e^(−rτ)·(F − K)        b = ln(F/S)/τ
+
+The forward F and the discount factor are fitted to the mid quotes of near strikes at which both sides are bid,
+weighted by their spreads; quotes that are out of line count little (soft L1). Where an expiry has too few of them, or
+they say what no market says, its carry is read off between its neighbours. Options of another root at the same strike
+are other contracts, and no pair.
+
+Source: Stoll (1969) for the parity; Black (1976) for the forward's carry.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import least_squares
+
+from sim.market.black_scholes import FloatArray
+
+FEWEST_PAIRS = 5
+# Strikes used lie within this share of spot, or are the nearest few.
+NEAR = 0.1
+NARROWEST_SPREAD = 0.05
+# What a market may say: |ln F/S| up to a jump after the close and this carry; rates between these.
+LARGEST_GAP = 0.02
+LARGEST_CARRY = 0.25
+LARGEST_RATE = 0.25
+LARGEST_ANNUAL = 1.0
+LARGEST_CONDITION = 1e14
+# Expiries that say where the index stands, and strikes of each.
+NEAREST_EXPIRIES = 3
+NEAREST_STRIKES = 5
+
+
+@dataclass(frozen=True)
+class ExpiryCarry:
+    """Carry of one expiry.
+
+    Attributes
+    ----------
+    forward : F, index points.
+    std_error : of the forward, from the fit, index points; NaN where there was none.
+    carry : b = ln(F/S)/τ, a year.
+    rate : discount rate r, a year; NaN where there was no fit.
+    pairs : strikes with a call and a put that the fit used.
+    source : "parity"; "limited", where parity says more than 100% a year; "neighbours"; "none" (carry zero); "given".
+    """
+
+    forward: float
+    std_error: float
+    carry: float
+    rate: float
+    pairs: int
+    source: str
+
+
+def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarry]:
+    """Carry of each expiry, by years to settlement.
+
+    Parameters
+    ----------
+    options : columns years, root, type ("call", "put"), strike, bid, ask; one row an option.
+    spot : index points.
+    """
+    lives = options["years"].unique().tolist()
+    fitted = {years: _fit(options[options["years"] == years], spot, years) for years in lives}
+    known = {years: found.carry for years, found in fitted.items() if found.source == "parity"}
+    return {
+        t: _from_neighbours(found, t, known, spot) if found.source == "none" else found
+        for t, found in fitted.items()
+    }
+
+
+def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
+    """Life in years and forward, index points, of the three nearest expiries with five pairs, whatever spot is.
+
+    A forward is the median of K + C − P over the five strikes with the least |C − P|.
+
+    options : as in `parity_carries`.
+    """
+    found: list[tuple[float, float]] = []
+    for years in np.sort(options["years"].unique()).tolist():
+        pairs = _pairs(options[options["years"] == years])
+        if len(pairs) >= FEWEST_PAIRS:
+            difference, strike = _difference(pairs), pairs["strike"].to_numpy(dtype=np.float64)
+            nearest = np.argsort(np.abs(difference), kind="stable")[:NEAREST_STRIKES]
+            found.append((years, float(np.median(strike[nearest] + difference[nearest]))))
+        if len(found) == NEAREST_EXPIRIES:
+            break
+    return found
+
+
+def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, ExpiryCarry]:
+    """The same carry for all expiries."""
+    lives = np.unique(years).tolist()
+    return {t: ExpiryCarry(spot * math.exp(carry * t), math.nan, carry, math.nan, 0, "given") for t in lives}
+
+
+def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
+    pairs = _pairs(options)
+    distance = np.abs(np.log(pairs["strike"].to_numpy(dtype=np.float64) / spot))
+    near = pairs[(distance <= max(NEAR, np.sort(distance)[: 2 * FEWEST_PAIRS].max(initial=0.0)))]
+    nothing = ExpiryCarry(spot, math.nan, 0.0, math.nan, len(near), "none")
+    if len(near) < FEWEST_PAIRS:
+        return nothing
+    strike = near["strike"].to_numpy(dtype=np.float64)
+    difference = _difference(near)
+    width = sum(near[f"ask_{side}"] - near[f"bid_{side}"] for side in ("call", "put"))
+    spread = np.maximum(0.5 * np.asarray(width), NARROWEST_SPREAD)
+
+    def misfit(x: FloatArray) -> FloatArray:
+        return np.asarray((difference - x[0] * (spot * x[1] - strike)) / spread)
+
+    start = np.array([1.0, 1.0 + float(np.median(difference + strike - spot)) / spot])
+    fit = least_squares(misfit, start, loss="soft_l1", x_scale=(0.01, 0.001))
+    discount, ratio = (float(x) for x in fit.x)
+    if not (fit.success and discount > 0 and ratio > 0):
+        return nothing
+    rate, gap = -math.log(discount) / years, math.log(ratio)
+    # A day's discount is too near one to tell its rate: a hundredth is allowed besides.
+    if (
+        abs(gap) > LARGEST_GAP + LARGEST_CARRY * years
+        or abs(math.log(discount)) > 0.01 + LARGEST_RATE * years
+    ):
+        return nothing
+    jacobian = np.asarray(fit.jac, dtype=np.float64)
+    information = jacobian.T @ jacobian
+    if not np.linalg.cond(information) < LARGEST_CONDITION:
+        return nothing  # all at one strike: forward and discount cannot be told apart
+    covariance = np.linalg.inv(information) * max(1.0, 2.0 * fit.cost / max(1, strike.size - 2))
+    carry = gap / years
+    if abs(carry) > LARGEST_ANNUAL:
+        carry = math.copysign(LARGEST_ANNUAL, carry)
+        return ExpiryCarry(spot * math.exp(carry * years), math.nan, carry, rate, len(near), "limited")
+    std_error = spot * math.sqrt(float(covariance[1, 1]))
+    return ExpiryCarry(spot * ratio, std_error, carry, rate, len(near), "parity")
+
+
+def _pairs(options: pd.DataFrame) -> pd.DataFrame:
+    """Strikes at which a root's call and put are both bid: root, strike, bid_call, ask_call, bid_put, ask_put."""
+    quoted = options[(options["bid"] > 0) & (options["ask"] >= options["bid"])]
+    sides = [quoted.loc[quoted["type"] == side, ["root", "strike", "bid", "ask"]] for side in ("call", "put")]
+    return sides[0].merge(sides[1], on=["root", "strike"], suffixes=("_call", "_put"))
+
+
+def _difference(pairs: pd.DataFrame) -> FloatArray:
+    """C − P of mid quotes (n,)."""
+    call, put = (0.5 * (pairs[f"bid_{side}"] + pairs[f"ask_{side}"]) for side in ("call", "put"))
+    return (call - put).to_numpy(dtype=np.float64)
+
+
+def _from_neighbours(found: ExpiryCarry, years: float, known: dict[float, float], spot: float) -> ExpiryCarry:
+    if not known:
+        return found
+    lives = sorted(known)
+    # ln F/S is what neighbours tell; the last carry goes on beyond them.
+    if years <= lives[0] or years >= lives[-1]:
+        carry = known[lives[0] if years <= lives[0] else lives[-1]]
+    else:
+        carry = float(np.interp(years, lives, [known[t] * t for t in lives])) / years
+    return replace(found, forward=spot * math.exp(carry * years), carry=carry, source="neighbours")

@@ -1,0 +1,250 @@
+"""Scenario of an option chain: the chain's book, its index and its own volatility, up to a horizon.
+
+What a chain does not tell is assumed, and said: how hard hedging pushes the price and how fast that fades.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from sim.chain.book import ChainBook
+from sim.chain.levels import GammaLevels
+from sim.errors import InputError, Problem
+from sim.market.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR
+from sim.market.calendar import TradingCalendar, trading_calendar
+from sim.scenario.file import scenario_from_mapping
+from sim.scenario.fragments import Fragment
+from sim.scenario.model import Scenario
+
+DEFAULT_SESSIONS: Final = 21
+# Assumptions: order-flow studies say 0.6 to 2 basis points per $bn, and that pressure fades within one to three days.
+IMPACT_BP_PER_BN: Final = 1.0
+IMPACT_HALF_LIFE: Final = 2.0
+# Distance of default targets, as a share of spot, before it is rounded.
+TARGET_STEP: Final = 0.02
+# Levels further away than this share of spot are no rungs of the ladder.
+FURTHEST_RUNG: Final = 0.15
+SMALLEST_ANNUAL: Final = 0.01
+LARGEST_ANNUAL: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What a user asks of a chain.
+
+    Attributes
+    ----------
+    until : last session; None: 21 sessions.
+    upper, lower : targets, index points; None: round levels on both sides of spot.
+    """
+
+    until: dt.date | None = None
+    upper: float | None = None
+    lower: float | None = None
+
+
+@dataclass(frozen=True)
+class ChainScenario:
+    """Scenario data of a chain.
+
+    Attributes
+    ----------
+    data : nested tables as of a scenario file, the rows of the book in it.
+    notes : what a reader of the odds should know of the chain.
+    """
+
+    data: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None = None) -> ChainScenario:
+    """Scenario of a chain's book.
+
+    Errors: `InputError` if the horizon is no later session.
+    """
+    horizon = horizon or Horizon()
+    calendar = trading_calendar()
+    as_of, notes = start_session(book, calendar)
+    notes = [*book.notes, *notes]
+    notes.append(f"whose side dealers are on is an assumption: {book.rules.text}")
+    until = horizon.until or _session_after(calendar, as_of, DEFAULT_SESSIONS)
+    sessions = calendar.sessions_after(as_of, until)
+    if not sessions or not calendar.is_session(until):
+        near = " or ".join(str(day) for day in calendar.nearest(until) if day > as_of)
+        why = "is no later trading day" if sessions else f"is not after the start, the close of {as_of}"
+        raise InputError(
+            [Problem("--until", "", str(until), why, f"Try {near}." if near else "Try a later one.")]
+        )
+    upper, lower = round_targets(book.chain.spot)
+    # To the cent: more would be the file's float and not a price.
+    rungs = [round(price, 2) for price in _rungs(levels) if round(price, 2) != book.chain.spot]
+    annual = chain_volatility(book, calendar, as_of, sessions[-1], len(sessions))
+    root = min(book.options["root"].unique(), key=len)
+    data: dict[str, Any] = {
+        "schema": 1,
+        "name": f"{root} {as_of}",
+        "description": (
+            f"{book.chain.title or root} from {book.chain.source}, quoted {book.chain.quoted:%Y-%m-%d %H:%M} New "
+            f"York. Dealers' book: {book.rules.text}; net gamma exposure at spot {levels.net_gex_bn:+.4g} $bn. "
+            "Unless stated, volatility is the chain's at the money, impact and its half-life are assumptions."
+        ),
+        "levels": sorted(set(rungs)),
+        "market": {"as_of": as_of, "spot": book.chain.spot, "until": until},
+        "volatility": {"annual": round(annual, 6), "quoted": "observed"},
+        "dealers": {
+            "impact_bp_per_bn": IMPACT_BP_PER_BN,
+            "impact_half_life": IMPACT_HALF_LIFE,
+            "book": book.rows,
+        },
+        "targets": {"upper": horizon.upper or upper, "lower": horizon.lower or lower},
+    }
+    return ChainScenario(data, tuple(notes))
+
+
+def scenario_of_chain(
+    book: ChainBook,
+    levels: GammaLevels,
+    horizon: Horizon | None,
+    where: str,
+    overrides: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
+) -> tuple[Scenario, tuple[str, ...]]:
+    """Validated scenario of a chain's book, some keys overridden, and the notes of `ChainScenario`.
+
+    The volatility is the chain's up to the horizon that the overrides leave.
+
+    where : what problems name as their place.
+    overrides, fragments : see `load_scenario`.
+
+    Errors: `InputError`.
+    """
+    found = chain_scenario(book, levels, horizon)
+    scenario = scenario_from_mapping(found.data, where, overrides, fragments)
+    last = last_session(scenario)
+    if last != found.data["market"]["until"]:
+        found = chain_scenario(book, levels, replace(horizon or Horizon(), until=last))
+        scenario = scenario_from_mapping(found.data, where, overrides, fragments)
+    return scenario, found.notes
+
+
+def last_session(scenario: Scenario) -> dt.date:
+    """Session at whose close paths end."""
+    market = scenario.market
+    if market.until is not None:
+        return market.until
+    assert market.sessions is not None
+    return _session_after(trading_calendar(), market.as_of, market.sessions)
+
+
+def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, list[str]]:
+    """Session at whose close paths start: the last one that had opened when the chain was quoted."""
+    opened = int(np.searchsorted(calendar.open_minute, book.quoted_minute, side="right")) - 1
+    if opened < 0:
+        why = f"lies before the first session of the calendar, {calendar.session(0)}"
+        raise InputError(
+            [Problem("--as-of", "", f"{book.chain.quoted:%Y-%m-%d %H:%M}", why, "Try a later one.")]
+        )
+    session = calendar.session(opened)
+    notes = []
+    if book.quoted_minute < calendar.close_minute[opened]:
+        leaving = (book.options["expiry"] == np.datetime64(session, "s")).to_numpy()
+        gex = book.options["gex_bn"].to_numpy()
+        notes.append(
+            f"the chain was quoted at {book.chain.quoted:%H:%M} New York, before the close: paths start at the close "
+            f"of {session} from the price quoted. What expires that day has left the book then: "
+            f"{np.count_nonzero(leaving):,} options, {gex[leaving].sum():+.4g} of {gex.sum():+.4g} $bn; "
+            f"{gex[~leaving].sum():+.4g} $bn stay"
+        )
+    return session, notes
+
+
+def round_targets(spot: float) -> tuple[float, float]:
+    """Round levels about 2% of spot apart from each other, the first at least one step above and below spot."""
+    wanted = TARGET_STEP * spot
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = max(size * power for size in (1.0, 2.0, 5.0) if size * power <= wanted * (1 + 1e-12))
+    upper = math.ceil(spot / step + 1) * step
+    lower = math.floor(spot / step - 1) * step
+    return round(upper, 8), round(lower, 8)
+
+
+def chain_volatility(
+    book: ChainBook, calendar: TradingCalendar, start: dt.date, last: dt.date, sessions: int
+) -> float:
+    """Volatility per √252 sessions from one session's close to another's, from options at the money.
+
+    The total variance iv²·τ from the quotes on, at each expiry's forward, is read off between expiries. Its rate up
+    to the last close is that of the whole way, which may begin some hours before the quotes or after them.
+    """
+    began, ended = (float(calendar.close_minute[calendar.position(day)]) for day in (start, last))
+    years = (ended - book.quoted_minute) / MINUTES_PER_YEAR
+    smiles, spot = book.smiles, book.chain.spot
+    lives, variances = [0.0], [0.0]
+    for life in np.sort(smiles["years"].unique()).tolist():
+        own = smiles[smiles["years"] == life]
+        forward = spot * math.exp(float(own["carry"].iloc[0]) * life)
+        by_strike = own.groupby("strike")["iv"].mean().sort_index()
+        if by_strike.index[0] <= forward <= by_strike.index[-1]:
+            lives.append(life)
+            variances.append(
+                float(np.interp(forward, by_strike.index.to_numpy(), by_strike.to_numpy())) ** 2 * life
+            )
+    if len(lives) == 1:
+        nearest = smiles.iloc[int((smiles["strike"] - spot).abs().to_numpy().argmin())]
+        lives.append(float(nearest["years"]))
+        variances.append(float(nearest["iv"]) ** 2 * lives[-1])
+    # The last expiry's volatility goes on beyond it.
+    within = float(np.interp(years, lives, variances))
+    variance = max(within, variances[-1] * years / lives[-1]) if years > lives[-1] else within
+    whole_way = (ended - began) / MINUTES_PER_YEAR
+    annual = math.sqrt(variance / years * whole_way * SESSIONS_PER_YEAR / sessions)
+    return min(max(annual, SMALLEST_ANNUAL), LARGEST_ANNUAL)
+
+
+def impact_notes(book: ChainBook, scenario: Scenario, fragments: Sequence[Fragment]) -> list[str]:
+    """What is to be said of a scenario's impact beside the book it moves with."""
+    fits = [fragment for fragment in fragments if fragment.fit.get("kind") == "impact"]
+    impact = scenario.dealers.impact_bp_per_bn
+    if not fits and impact == IMPACT_BP_PER_BN:
+        return [
+            f"dealers.impact_bp_per_bn = {impact:g} is an assumption: order-flow studies say 0.6 to 2, gammawall fit "
+            "impact an upper bound"
+        ]
+    published = next(
+        (fit.fit["gex_bn"] for fit in reversed(fits) if isinstance(fit.fit.get("gex_bn"), float)), None
+    )
+    if fits and book.rules.scale_to_gex is None:
+        figure = "the published figure" if published is None else f"the published one, {published:.4g} $bn"
+        hint = "" if published is None else f": try --scale-to-gex {published:.4g}"
+        return [
+            f"{fits[-1].where}: the impact was fitted to a published gamma exposure, and this book's, "
+            f"{book.signed.carry:.4g} $bn, is another one than {figure}{hint}"
+        ]
+    return []
+
+
+def with_book_file(data: dict[str, Any], file: str) -> dict[str, Any]:
+    """Scenario data whose book goes by the name of a file."""
+    dealers = data["dealers"]
+    return {**data, "dealers": {**dealers, "book": replace(dealers["book"], file=file)}}
+
+
+def _rungs(levels: GammaLevels) -> list[float]:
+    """Walls and the zero-gamma price, as far as they are near."""
+    walls = [wall.strike for wall in (levels.call_wall, levels.put_wall) if wall is not None]
+    found = walls + ([levels.zero_gamma] if levels.zero_gamma is not None else [])
+    return [price for price in found if abs(price / levels.spot - 1) <= FURTHEST_RUNG]
+
+
+def _session_after(calendar: TradingCalendar, day: dt.date, count: int) -> dt.date:
+    index = calendar.position(day) + count
+    if index >= len(calendar.days):
+        why = "has too few sessions after it in the calendar"
+        raise InputError([Problem("--as-of", "", str(day), why, "Try an earlier --as-of.")])
+    return calendar.session(index)

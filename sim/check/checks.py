@@ -1,0 +1,190 @@
+"""The simulation against answers found another way, for the part of a scenario that has such answers.
+
+A scenario's checkable form has permanent impact, constant variance and no regimes; its gaps, catalysts, jumps,
+dealers and expiries stay. Its first-target odds solve a backward PDE (`sim.check.pde`). Without dealers and gaps they
+have closed forms (`sim.market.closed_forms`). The PDE's reaction map is a second one (`sim.check.integrated_map`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.check.integrated_map import IntegratedMap
+from sim.check.pde import CorridorProblem, first_hit_odds
+from sim.engines.choice import choose
+from sim.market.black_scholes import SESSIONS_PER_YEAR
+from sim.market.closed_forms import corridor, touch_probability
+from sim.plan.builder import prepare
+from sim.plan.gaps import gap_outcomes
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, Outcomes
+from sim.plan.time_grid import build_time_grid
+from sim.run.simulation import check_arguments
+from sim.scenario.model import Dealers, Jumps, Scenario
+
+LARGEST_Z = 4.5
+PDE_POINTS = 1601
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes
+    ----------
+    name : what is compared.
+    expected : probability by the oracle.
+    simulated : share of simulated paths.
+    std_error : sqrt(p·(1−p)/n) at the expected probability, at least one path's worth.
+    """
+
+    name: str
+    expected: float
+    simulated: float
+    std_error: float
+
+    @property
+    def z(self) -> float:
+        """Difference in standard errors."""
+        return (self.simulated - self.expected) / self.std_error
+
+    @property
+    def ok(self) -> bool:
+        """Whether the difference is within 4.5 standard errors."""
+        return abs(self.z) <= LARGEST_Z
+
+
+def checkable_form(scenario: Scenario) -> Scenario:
+    """Scenario with permanent impact, constant variance and no regimes; all else as given."""
+    volatility = scenario.volatility.model_copy(
+        update={"alpha": 0.0, "gamma": 0.0, "beta": 1.0, "tail_dof": None, "long_run_annual": None}
+    )
+    return scenario.model_copy(
+        update={
+            "regime": (),
+            "levels": (),
+            "volatility": volatility,
+            "dealers": scenario.dealers.model_copy(update={"impact_half_life": 0.0}),
+        }
+    )
+
+
+def flat_form(scenario: Scenario) -> Scenario:
+    """Checkable form without dealers, gaps, catalysts and jumps, its ladder kept: closed forms exist."""
+    plain = checkable_form(scenario)
+    volatility = plain.volatility.model_copy(update={"overnight_share": 0.0, "quoted": "fundamental"})
+    return plain.model_copy(
+        update={
+            "levels": scenario.ladder,
+            "volatility": volatility,
+            "dealers": Dealers(),
+            "jumps": Jumps(),
+            "catalyst": (),
+        }
+    )
+
+
+def run_checks(
+    scenario: Scenario,
+    *,
+    paths: int = 1_000_000,
+    seed: int = 1,
+    threads: int | None = None,
+    devices: Sequence[int] | None = None,
+    engine: str = "auto",
+    where: str | None = None,
+) -> list[Check]:
+    """Comparisons of the simulation with PDE and closed forms.
+
+    Parameters
+    ----------
+    scenario : any scenario; its checkable and flat forms are simulated.
+    paths : paths of each simulation.
+    seed : 64-bit seed.
+    threads : processors to use; all if None.
+    devices : GPUs to use; device 0 if None.
+    engine : "auto" or an engine's name.
+    where : what to call the scenario in an error; its name if None.
+
+    Raises
+    ------
+    InputError : the reaction map is not increasing and has no floor.
+    """
+    check_arguments(paths, 0, seed, threads, None, None, None)
+    worker = choose(engine, threads, devices=devices)
+    hedged, flat = checkable_form(scenario), flat_form(scenario)
+    with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)
+    closed = worker.run(prepare(flat, where).plan, seed, 0, paths)
+    return [*_pde_checks(hedged, with_dealers), *_flat_checks(flat, closed)]
+
+
+def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
+    grid = build_time_grid(scenario)
+    reaction_map = IntegratedMap(scenario, grid)
+    start = float(grid.start_minute)
+    variance = scenario.volatility.annual**2 / SESSIONS_PER_YEAR
+    if scenario.volatility.quoted == "observed":
+        m0 = 1.0 + float(reaction_map.feedback_less_one(np.zeros(1), start, True)[0])
+        variance *= max(m0, reaction_map.floor) ** 2
+    share = np.tile(grid.share, grid.n_sessions)
+    drift = scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
+
+    def problem(phi: object) -> tuple[float, float, float]:
+        return first_hit_odds(
+            CorridorProblem(
+                step_minute=np.concatenate(([start], grid.step_end_minute)),
+                is_gap=np.arange(grid.n_steps) % (grid.steps_per_session + 1) == 0,
+                variance=variance * share,
+                mean=drift * share,
+                phi=phi,  # type: ignore[arg-type]
+                upper=float(np.log(scenario.targets.upper / scenario.market.spot)),
+                lower=float(np.log(scenario.targets.lower / scenario.market.spot)),
+                gap_mixture=tuple(gap_outcomes(scenario, grid)),
+            ),
+            points=PDE_POINTS,
+        )
+
+    checks = []
+    for dealers, phi, counts in (
+        ("with dealers", reaction_map, outcomes.joint.sum(axis=1)),
+        ("without dealers", lambda s, _minute, _after: s, outcomes.joint.sum(axis=0)),
+    ):
+        expected = problem(phi)
+        order = (("first upper", UPPER, 0), ("first lower", LOWER, 1), ("neither", NEITHER, 2))
+        checks += [
+            _check(f"{name}, {dealers} (PDE)", expected[i], counts[j], outcomes) for name, j, i in order
+        ]
+    return checks
+
+
+def _flat_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
+    grid = build_time_grid(scenario)
+    spot, sessions = scenario.market.spot, grid.n_sessions
+    variance = scenario.volatility.annual**2 / SESSIONS_PER_YEAR * sessions
+    mean = scenario.drift.annual / SESSIONS_PER_YEAR * sessions - variance / 2
+    upper, lower = np.log(scenario.targets.upper / spot), np.log(scenario.targets.lower / spot)
+    odds = corridor(upper, lower, mean, variance)
+    counts = outcomes.joint.sum(axis=1)
+    checks = [
+        _check(
+            "first upper, flat volatility (closed form)", float(odds.first_upper), counts[UPPER], outcomes
+        ),
+        _check(
+            "first lower, flat volatility (closed form)", float(odds.first_lower), counts[LOWER], outcomes
+        ),
+    ]
+    touches = outcomes.touch[0].sum(axis=1)
+    for level, count in zip(scenario.ladder, touches, strict=True):
+        expected = float(touch_probability(np.log(level / spot), mean, variance))
+        checks.append(
+            _check(f"touch {level:,.10g}, flat volatility (closed form)", expected, count, outcomes)
+        )
+    return checks
+
+
+def _check(name: str, expected: float, count: int, outcomes: Outcomes) -> Check:
+    n = outcomes.paths
+    spread = max(expected * (1.0 - expected), 1.0 / n)
+    return Check(name, expected, int(count) / n, float(np.sqrt(spread / n)))

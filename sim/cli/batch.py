@@ -1,0 +1,444 @@
+"""The commands on families of scenarios: batch, merge and sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim.cli.options import (
+    DEVICES,
+    ENGINE,
+    JSON,
+    KEPT,
+    SCENARIO,
+    SET,
+    THREADS,
+    WITH,
+    count_from,
+    print_json,
+    read_standard_error,
+    tell,
+)
+from sim.errors import PartlyFailedError
+
+if TYPE_CHECKING:
+    from sim.batch.family import Batch, Case
+    from sim.batch.folder import BatchFolder
+    from sim.batch.run import BatchRun
+
+DEFAULT_SENSITIVITY_PATHS = 200_000
+TO_RUN = "to run"
+NUMBERS = ("paths", "seed", "target_se", "max_paths")
+
+Command = Callable[..., Any]
+
+
+def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Reader of a share of a batch, i/n."""
+    if value is None:
+        return None
+    index, slash, count = value.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
+    return int(index), int(count)
+
+
+RUN_OPTIONS = (
+    click.option(
+        "--paths", metavar="N", callback=count_from(1), help="Paths of every case.  [default: as stated]"
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of every case.  [default: as stated]"
+    ),
+    click.option(
+        "--target-se",
+        metavar="SE",
+        callback=read_standard_error,
+        help="Go on past --paths until both first-target odds of a case have this standard error.",
+    ),
+    click.option(
+        "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+    ),
+    ENGINE,
+    DEVICES,
+    THREADS,
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Worker processes, started here by dask.distributed."
+    ),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a running dask cluster."),
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
+    ),
+    click.option("--resume", is_flag=True, help="Go on with what is in the folder, if anything is."),
+    click.option(
+        "--accept-changes", is_flag=True, help="Resume a changed batch; cases still the same are kept."
+    ),
+    click.option("--retry-failed", is_flag=True, help="Try cases again that failed before."),
+    click.option("--fail-fast", is_flag=True, help="End after the first case that fails."),
+    click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder."),
+    click.option("--parquet", is_flag=True, help="Write each table as .parquet too."),
+    JSON,
+    click.option("--quiet", is_flag=True, help="Print only where the results are."),
+)
+
+
+def run_options(command: Command) -> Command:
+    """Add the options of commands that run a family of scenarios."""
+    for option in reversed(RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--list", "as_list", is_flag=True, help="List the built-in batches.")
+@click.option("--show", is_flag=True, help="Print the batch FILE, to start an own one from.")
+@click.option("--base", metavar="SCENARIO", help="Scenario to vary instead of the one that FILE names.")
+@WITH
+@SET
+@click.option("--only", metavar="GLOB", help="Run only the cases whose names match; the baseline always.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=read_shard,
+    help="Run one share of N, I from 0 to N-1; see gammawall merge.",
+)
+@click.option("--dry-run", is_flag=True, help="Check every case and list them; simulate nothing.")
+@run_options
+@click.pass_context
+def batch(
+    ctx: click.Context,
+    /,
+    file: str | None,
+    *,
+    as_list: bool,
+    show: bool,
+    base: str | None,
+    fragments: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    only: str | None,
+    shard: tuple[int, int] | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Simulate a family of scenarios: the batch FILE, or a built-in batch.
+
+    Every case is checked before any runs. Finished cases are filed at once, so that --resume can go on after a kill.
+    Exits 3 if some cases failed.
+    """
+    from sim.batch.file import BATCH_FILE, builtin_batches, load_batch
+    from sim.scenario.fragments import read_fragments
+
+    if as_list:
+        found = builtin_batches()
+        width = max(map(len, found))
+        for name, description in found.items():
+            click.echo(f"{name:<{width}}  {description}")
+        return
+    if file is None:
+        raise click.UsageError(
+            "Which batch? Name a file or a built-in batch; gammawall batch --list shows those."
+        )
+    if show:
+        click.echo(BATCH_FILE.text(file), nl=False)
+        return
+    numbers = {name: options.pop(name) for name in NUMBERS}
+    loaded = load_batch(file, base=base, overrides=overrides, fragments=read_fragments(fragments), **numbers)
+    run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
+
+
+def run_family(
+    ctx: click.Context,
+    loaded: Batch,
+    cases: Sequence[Case],
+    *,
+    dry_run: bool = False,
+    finish: Callable[[BatchFolder, BatchRun], None] | None = None,
+    report: Callable[[BatchRun], None] | None = None,
+    document: Callable[[BatchRun], dict[str, Any]] | None = None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **how: Any,
+) -> None:
+    """Run the cases of a batch as the options say, file and print the results.
+
+    how : arguments of `simulate_batch`.
+    finish : what else to write into the folder.
+    report, document : how to print the results instead of a batch's own way, and with --json.
+    """
+    _refuse_contradictions(**how)
+    from sim.batch.run import check_cases
+    from sim.batch.simulation import simulate_batch
+    from sim.report.batch import batch_progress, print_batch
+    from sim.report.terminal import Terminal
+
+    if dry_run:
+        with batch_progress(shown=not quiet) as progress:
+            check_cases(cases, None, progress)
+        _print_dry_run(loaded, cases, _statuses(loaded, cases, out, **how), as_json)
+        if not quiet:
+            _tell_of_folder(loaded, out, **how)
+        return
+
+    def opened(folder: BatchFolder) -> None:
+        ctx.meta[KEPT] = lambda: _kept_cases(folder)
+
+    with batch_progress(shown=not quiet) as progress:
+        run = simulate_batch(loaded, out, cases=cases, progress=progress, opened=opened, finish=finish, **how)
+    ctx.meta[KEPT] = f"the results are in {run.folder}"
+    if as_json:
+        made = _document(loaded, run) if document is None else document(run)
+        print_json({**made, "results": str(run.folder)})
+    elif quiet:
+        click.echo(str(run.folder))
+    elif report is not None:
+        report(run)
+    else:
+        print_batch(loaded, run, Terminal())
+    if not quiet:
+        tell(_summary(run, run.folder))
+    failed = len(run.failed) + len(run.failed_before)
+    if failed:
+        raise PartlyFailedError(
+            f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
+            "Try --resume --retry-failed."
+        )
+
+
+def _kept_cases(folder: BatchFolder) -> str:
+    """What a batch that was cut short leaves, for the message of an interruption."""
+    from sim.batch.tables import FINISHED
+
+    finished = sum(folder.status(case) == FINISHED for case in folder.batch.cases)
+    if not finished:
+        return f"no case had finished; start again with --resume --out {folder.path}"
+    noun = "1 finished case is" if finished == 1 else f"{finished:,} finished cases are"
+    return f"{noun} in {folder.path}; go on with --resume"
+
+
+def _refuse_contradictions(
+    *,
+    resume: bool,
+    accept_changes: bool,
+    retry_failed: bool,
+    overwrite: bool,
+    threads: int | None,
+    devices: tuple[int, ...] | None,
+    workers: int | None,
+    scheduler: str | None,
+    **_: Any,
+) -> None:
+    if accept_changes and not resume:
+        raise click.UsageError("--accept-changes goes with --resume.")
+    if retry_failed and not resume:
+        raise click.UsageError("--retry-failed goes with --resume.")
+    if resume and overwrite:
+        raise click.UsageError("--resume contradicts --overwrite.")
+    if scheduler is not None and (workers is not None or devices is not None):
+        raise click.UsageError("--scheduler brings its own workers: leave out --workers and --devices.")
+    if threads is not None and (workers is not None or scheduler is not None or len(devices or ()) > 1):
+        raise click.UsageError("--threads is for one process. Workers have one thread each.")
+
+
+def _summary(run: BatchRun, folder: Path) -> str:
+    parts = [f"{len(run.finished)} cases finished"]
+    if run.kept:
+        parts.append(f"{len(run.kept)} were finished before")
+    if run.failed_before:
+        parts.append(f"{len(run.failed_before)} had failed before (--retry-failed tries them again)")
+    return f"{', '.join(parts)}; results: {folder}"
+
+
+def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
+    """Batch as one JSON document."""
+    from dataclasses import asdict
+
+    from sim.batch.tables import FIRST_TARGETS, bands, drivers
+
+    found = [driver for event in FIRST_TARGETS for driver in drivers(loaded, run.rows, event)]
+    return {
+        "batch": loaded.name,
+        "baseline": loaded.baseline,
+        "cases": run.rows,
+        "bands": [asdict(band) for band in bands(run.rows)],
+        "drivers": [asdict(driver) for driver in found],
+    }
+
+
+def _statuses(
+    loaded: Batch, cases: Sequence[Case], out: Path | None, *, resume: bool, retry_failed: bool, **_: Any
+) -> dict[str, str]:
+    """What would become of the chosen cases, by name."""
+    from sim.batch.opening import filed_statuses
+    from sim.batch.tables import FAILED, FINISHED
+
+    filed = filed_statuses(loaded, out) if resume else {}
+    kept = {FINISHED} if retry_failed else {FINISHED, FAILED}
+    statuses = {case.name: filed.get(case.name, "") for case in cases}
+    return {name: status if status in kept else TO_RUN for name, status in statuses.items()}
+
+
+def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {
+                "scenario": case.name,
+                "parameters": dict(case.parameters),
+                "runs": statuses.get(case.name) == TO_RUN,
+                "status": statuses.get(case.name, "left out"),
+            }
+            for case in loaded.cases
+        ]
+        print_json({"batch": loaded.name, "baseline": loaded.baseline, "paths": loaded.paths, "cases": rows})
+        return
+    from sim.plan.time_grid import build_time_grid
+    from sim.report.batch import dry_run_views
+    from sim.report.terminal import Terminal, plural, print_view, short_number
+
+    for view in dry_run_views(loaded, statuses):
+        print_view(view, Terminal())
+        click.echo()
+    todo = [case.scenario for case in cases if statuses[case.name] == TO_RUN]
+    steps = loaded.paths * sum(build_time_grid(scenario).n_steps for scenario in todo if scenario)
+    least = "at least " if loaded.target_se is not None else ""
+    click.echo(
+        f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order."
+    )
+    click.echo(
+        f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does a second."
+    )
+
+
+def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
+    """Say what would be wrong with the folder."""
+    from sim.batch.opening import check_batch_folder
+    from sim.errors import GammawallError
+
+    try:
+        check_batch_folder(loaded, out, resume=resume, overwrite=overwrite)
+    except GammawallError as error:
+        tell(f"note: {error}")
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the whole batch.")
+@click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder.")
+@click.option("--parquet", is_flag=True, help="Write each table as .parquet too.")
+@JSON
+@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.pass_context
+def merge(
+    ctx: click.Context,
+    folders: tuple[Path, ...],
+    *,
+    out: Path,
+    overwrite: bool,
+    parquet: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Join the shares of a batch that were run with --shard, FOLDERS, into one.
+
+    The result is what one run of the whole batch gives. Exits 3 if cases failed or are missing.
+    """
+    from sim.batch.merge import merge_folders
+    from sim.files.table_files import refuse_parquet_without_pyarrow
+
+    if parquet:
+        refuse_parquet_without_pyarrow()
+    loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
+    ctx.meta[KEPT] = f"the results are in {out}"
+    if as_json:
+        print_json({**_document(loaded, run), "results": str(out)})
+    elif quiet:
+        click.echo(str(out))
+    else:
+        from sim.report.batch import print_batch
+        from sim.report.terminal import Terminal
+
+        print_batch(loaded, run, Terminal())
+        tell(f"{len(run.finished)} cases joined; results: {out}")
+    finished = set(run.finished)
+    missing = [case.name for case in loaded.cases if case.name not in finished]
+    if missing:
+        named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise PartlyFailedError(
+            f"{len(missing)} of {len(loaded.cases)} cases failed or have not run in any share, or not with the "
+            f"baseline: {named}. Add the shares that are missing, or run the others again with --resume "
+            "--retry-failed."
+        )
+
+
+def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a relative bump, 0.1 or 10%."""
+    try:
+        number = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1:
+        raise click.BadParameter(f"{value!r} is no share between 0 and 1, such as 0.1 or 10%.")
+    return number
+
+
+@click.command()
+@SCENARIO
+@WITH
+@SET
+@click.option(
+    "--bump", metavar="SHARE", callback=read_bump, default="10%", show_default=True, help="Size of the bumps."
+)
+@click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
+@click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
+@run_options
+@click.pass_context
+def sensitivity(
+    ctx: click.Context,
+    /,
+    scenario: str,
+    *,
+    fragments: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    bump: float,
+    only: str | None,
+    top: int,
+    **options: Any,
+) -> None:
+    """Bump each input of SCENARIO down and up, and say what that does to the odds.
+
+    All cases share their draws, so that changes far below the odds' own error show. The results are those of a batch,
+    and sensitivity.csv.
+    """
+    from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
+    from sim.scenario.file import load_scenario
+    from sim.scenario.fragments import read_fragments
+
+    loaded = load_scenario(scenario, overrides, read_fragments(fragments))
+    numbers = {name: options.pop(name) for name in NUMBERS}
+    numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
+    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
+    tables: list[Any] = []
+
+    def finish(folder: BatchFolder, _run: BatchRun) -> None:
+        tables.append(sensitivity_table(folder, bumps))
+        folder.save_table("sensitivity", tables[0])
+
+    def report(_run: BatchRun) -> None:
+        from sim.report.batch import event_names, print_sensitivity
+        from sim.report.terminal import Terminal
+
+        print_sensitivity(loaded.name, tables[0], event_names([loaded]), top, Terminal())
+
+    def document(_run: BatchRun) -> dict[str, Any]:
+        from sim.files.json_text import json_rows
+
+        return {"scenario": loaded.name, "bump": bump, "sensitivity": json_rows(tables[0])}
+
+    run_family(ctx, family, family.cases, finish=finish, report=report, document=document, **options)
+
+
+BATCH_COMMANDS = (batch, merge, sensitivity)

@@ -1,0 +1,125 @@
+"""The command that makes a dealers' book of an option chain."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sim.cli.chain_options import chain_options, read_book, refuse_contradictory_signs
+from sim.cli.options import JSON, KEPT, print_json, tell
+from sim.errors import GammawallError
+
+SMALLEST_REACH, LARGEST_REACH = 0.01, 0.9
+
+
+def read_reach(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a share of spot, 0.01 to 0.9."""
+    try:
+        reach = float(value)
+    except ValueError:
+        reach = math.nan
+    if not SMALLEST_REACH <= reach <= LARGEST_REACH:  # nor NaN, which click's own ranges let through
+        raise click.BadParameter(f"{value!r} is no share of spot from {SMALLEST_REACH} to {LARGEST_REACH}.")
+    return reach
+
+
+@click.command()
+@click.argument("chain", type=click.Path(path_type=Path))
+@chain_options
+@click.option(
+    "--range",
+    "reach",
+    metavar="SHARE",
+    callback=read_reach,
+    default="0.25",
+    show_default=True,
+    help="Share of spot to both sides within which zero-gamma prices are looked for.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the book.  [default: results/book-<chain>]"
+)
+@click.option("--no-save", is_flag=True, help="Write no files.")
+@click.option("--overwrite", is_flag=True, help="Replace a former book's folder.")
+@click.option("--parquet", is_flag=True, help="Write the book file as Parquet rather than CSV.")
+@click.option(
+    "--verbose", is_flag=True, help="Print every expiry, its carry, and the exposure by three ways."
+)
+@JSON
+@click.option("--quiet", is_flag=True, help="Print only where the book is.")
+@click.pass_context
+def book(
+    ctx: click.Context,
+    /,
+    chain: Path,
+    *,
+    reach: float,
+    out: Path | None,
+    no_save: bool,
+    overwrite: bool,
+    parquet: bool,
+    verbose: bool,
+    as_json: bool,
+    quiet: bool,
+    **of_chain: Any,
+) -> None:
+    """Read an option CHAIN and say where the dealers' walls are.
+
+    CHAIN is Cboe's quotedata CSV or delayed-quotes JSON. Prints walls, zero-gamma prices and gamma exposure, and
+    writes a book file that a scenario names as dealers.book, beside tables, a picture and a scenario to start from.
+    """
+    if no_save and (out is not None or overwrite or parquet):
+        raise click.UsageError("--no-save contradicts --out, --overwrite and --parquet.")
+    refuse_contradictory_signs(of_chain)
+
+    from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_contents, book_document
+    from sim.chain.levels import gamma_levels
+    from sim.chain.scenario import chain_scenario, with_book_file
+    from sim.files.output_folder import prepare_output, save_folder
+    from sim.files.table_files import refuse_parquet_without_pyarrow
+    from sim.scenario.file import scenario_from_mapping
+
+    if parquet:
+        refuse_parquet_without_pyarrow()
+    found = read_book(chain, of_chain)
+    place = None
+    if not no_save:
+        place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
+    levels = gamma_levels(found, reach)
+    folder: Path | None = None
+    failures: tuple[str, ...] = ()
+    if place is not None:
+        data = with_book_file(chain_scenario(found, levels).data, PARQUET if parquet else BOOK)
+        scenario = scenario_from_mapping(data, str(chain))
+        picture = _picture(found, levels)
+        folder, failures = save_folder(
+            place, lambda: book_contents(found, levels, scenario, picture, parquet=parquet)
+        )
+    if folder is not None:
+        ctx.meta[KEPT] = f"the book is in {folder}"
+    if as_json:
+        print_json({**book_document(found, levels), "results": None if folder is None else str(folder)})
+    elif not quiet or (failures and folder is None):
+        from sim.report.book import print_book
+        from sim.report.terminal import Terminal
+
+        print_book(found, levels, Terminal(), verbose=verbose)
+    elif folder is not None:
+        click.echo(str(folder))
+    if folder is not None and not quiet:
+        tell(f"book: {folder}")
+    if failures:
+        raise GammawallError("\n".join(failures))
+
+
+def _picture(found: Any, levels: Any) -> bytes | None:
+    """PNG of the book; without matplotlib none, and a word about it."""
+    from sim.report.pictures import gamma_picture
+
+    try:
+        return gamma_picture(found, levels)
+    except GammawallError as error:
+        tell(f"warning: {error}")
+        return None

@@ -1,0 +1,122 @@
+"""Options by which an option chain becomes a dealers' book, shared by the commands that read one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sim.chain.book import ChainBook
+
+Command = Callable[..., Any]
+# Shares by sign; kept equal to `sim.chain.book.SIGNS`, which would cost the loading of pandas to look up.
+SIGN_NAMES = ("naive", "all-long", "all-short", "custom")
+CHAIN_NAMES = ("as_of", "spot", "sign", "shares", "net_matched", "scale_to_gex", "carry", "groups")
+_SHARES = re.compile(r"calls=([^,=]+),puts=([^,=]+)|puts=([^,=]+),calls=([^,=]+)")
+
+
+def read_shares(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """Reader of dealers' shares of calls and puts, calls=0.7,puts=-0.4."""
+    if value is None:
+        return None
+    match = _SHARES.fullmatch(value.replace(" ", ""))
+    try:
+        if match is None:
+            raise ValueError
+        calls, puts = (match[1], match[2]) if match[1] is not None else (match[4], match[3])
+        shares = float(calls), float(puts)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no pair of shares such as calls=0.7,puts=-0.4.") from error
+    if not all(-1 <= share <= 1 for share in shares):
+        raise click.BadParameter(
+            f"{value!r}: a share lies between -1, short all of them, and 1, long all of them."
+        )
+    return shares
+
+
+CHAIN_OPTIONS = (
+    click.option(
+        "--as-of",
+        metavar="TIME",
+        help='When the chain was quoted, instead of what it says: "2025-09-03 16:18" New York, or a date\'s close.',
+    ),
+    click.option("--spot", type=float, metavar="PRICE", help="The index, instead of what the chain says."),
+    click.option(
+        "--sign",
+        type=click.Choice(SIGN_NAMES),
+        help="On whose side dealers are: long calls and short puts, long or short all, or as --shares says.  "
+        "[default: naive]",
+    ),
+    click.option(
+        "--shares",
+        metavar="calls=A,puts=B",
+        callback=read_shares,
+        help="Dealers' shares of the open interest for --sign custom, -1 to 1.",
+    ),
+    click.option(
+        "--net-matched",
+        is_flag=True,
+        help="Take away what calls and puts of a strike have in common: box spreads have no gamma.",
+    ),
+    click.option(
+        "--scale-to-gex",
+        type=float,
+        metavar="BN",
+        help="Scale all contracts to this net gamma exposure, $bn per 1% move.",
+    ),
+    click.option(
+        "--carry",
+        type=float,
+        metavar="RATE",
+        help="Annual carry of all expiries, instead of put-call parity's.",
+    ),
+    click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME=LOW:HIGH",
+        help="Strikes that make a group of their own, for regimes to weigh. Repeatable.",
+    ),
+)
+
+
+def chain_options(command: Command) -> Command:
+    """Add the options to a command."""
+    for option in reversed(CHAIN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def refuse_contradictory_signs(given: Mapping[str, Any]) -> None:
+    """Refuse shares without the sign that they are for, and the sign without shares."""
+    if given["shares"] is not None and given["sign"] not in (None, "custom"):
+        raise click.UsageError(f"--shares is for --sign custom, not for --sign {given['sign']}.")
+    if given["sign"] == "custom" and given["shares"] is None:
+        raise click.UsageError("--sign custom needs --shares calls=A,puts=B.")
+
+
+def read_book(chain: Path, given: Mapping[str, Any]) -> ChainBook:
+    """Book of a chain's file as the options say.
+
+    given : values of the options by name.
+    """
+    refuse_contradictory_signs(given)
+
+    from sim.chain.book import SIGNS, BookRules, book_of_chain, read_groups
+    from sim.chain.files import read_chain
+    from sim.chain.quote_time import read_as_of
+
+    shares = given["shares"]
+    sign = "custom" if shares is not None else given["sign"] or "naive"
+    calls, puts = shares if shares is not None else SIGNS[sign]
+    groups = read_groups(given["groups"])
+    as_of: dt.datetime | None = None if given["as_of"] is None else read_as_of(given["as_of"])
+    rules = BookRules(sign, calls, puts, given["net_matched"], given["scale_to_gex"], given["carry"], groups)
+    return book_of_chain(read_chain(chain, as_of=as_of, spot=given["spot"]), rules)

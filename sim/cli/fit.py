@@ -1,0 +1,258 @@
+"""The commands that fit what a scenario needs to market data."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sim.cli.options import JSON, print_json, tell
+from sim.errors import GammawallError
+
+Command = Callable[..., Any]
+DATE = click.DateTime(["%Y-%m-%d"])
+FILE = click.Path(path_type=Path)
+
+
+def fit_options(command: Command) -> Command:
+    """Add the options of every fit."""
+    for option in reversed(
+        (
+            click.option(
+                "--as-of", type=DATE, metavar="DATE", help="Last day to use.  [default: the data's last]"
+            ),
+            click.option(
+                "--out", type=FILE, help="TOML file for the fragment, for run --with.  [default: printed]"
+            ),
+            click.option("--overwrite", is_flag=True, help="Replace a former file of --out."),
+            JSON,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def fit() -> None:
+    """Fit volatility, its intraday shape or the dealers' impact to market data.
+
+    Each prints what it found and gives a TOML fragment that run --with takes.
+    """
+
+
+@fit.command()
+@click.argument("ohlc", type=FILE)
+@click.option(
+    "--since", type=DATE, metavar="DATE", help="First day of returns.  [default: 1 January, ten years before]"
+)
+@fit_options
+def volatility(
+    ohlc: Path,
+    *,
+    since: dt.datetime | None,
+    as_of: dt.datetime | None,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """GJR-GARCH with Student-t shocks from daily closes.
+
+    OHLC is a CSV file with the columns date and close.
+    """
+    _prepare(out, overwrite)
+    from sim.fit.volatility import fit_volatility
+
+    found = fit_volatility(ohlc, since=_date(since), as_of=_date(as_of))
+    estimates = {n: f"{e.value:.4g} ({e.std_error:.2g})" for n, e in found.estimates.items()}
+    comments = [
+        f"GJR-GARCH with Student-t shocks: {found.returns} returns of {found.source}, {found.first} to {found.last}.",
+        "With standard errors in brackets:",
+        f"{', '.join(f'{n} {text}' for n, text in estimates.items())}.",
+        f"annual is the volatility of the session after {found.last}.",
+    ]
+    document = {**found.metadata(), "persistence": found.persistence, "warnings": list(found.warnings)}
+    text = _fragment(comments, found.scenario_keys(), found.metadata())
+
+    def show() -> None:
+        from sim.report.fit import print_volatility
+        from sim.report.terminal import Terminal
+
+        print_volatility(found, Terminal())
+
+    _answer(document, found.scenario_keys(), text, out, as_json, show)
+
+
+@fit.command()
+@click.argument("minutes", type=FILE)
+@click.option(
+    "--resamples", type=click.IntRange(20, 100_000), default=200, show_default=True, help="For the errors."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the resamples."
+)
+@fit_options
+def intraday(
+    minutes: Path,
+    *,
+    resamples: int,
+    seed: int,
+    as_of: dt.datetime | None,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Overnight share and U-shape of a session's variance from minute bars.
+
+    MINUTES is a CSV file with the columns datetime (New York), open, high, low and close.
+    """
+    _prepare(out, overwrite)
+    from sim.fit.intraday import fit_intraday
+    from sim.fit.minute_bars import read_minute_bars, until
+
+    bars = read_minute_bars(minutes)
+    found = fit_intraday(bars if as_of is None else until(bars, as_of.date()), resamples=resamples, seed=seed)
+    error = f"standard error {found.overnight_share_error:.2g}"
+    comments = [
+        f"Variance within sessions: {found.sessions} sessions of {found.source}, {found.first} to {found.last}.",
+        f"overnight_share {found.overnight_share:.3f}, {error}. The shape's integral over the day is 1.",
+    ]
+    metadata = {"kind": "intraday", **found.metadata()}
+    text = _fragment(comments, found.scenario_keys(), metadata)
+
+    def show() -> None:
+        from sim.report.fit import print_intraday
+        from sim.report.terminal import Terminal
+
+        print_intraday(found, Terminal())
+
+    document = {**metadata, "warnings": list(found.warnings)}
+    _answer(document, found.scenario_keys(), text, out, as_json, show)
+
+
+@fit.command()
+@click.argument("dix", type=FILE)
+@click.argument("ohlc", type=FILE)
+@click.argument("vix", type=FILE)
+@click.option(
+    "--since", type=DATE, default="2023-01-01", metavar="DATE", show_default=True, help="First day."
+)
+@click.option(
+    "--repeats", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Of the bootstrap."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the bootstrap."
+)
+@fit_options
+def impact(
+    dix: Path,
+    ohlc: Path,
+    vix: Path,
+    *,
+    since: dt.datetime,
+    repeats: int,
+    seed: int,
+    as_of: dt.datetime | None,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """An upper bound of the dealers' impact from volatility against gamma exposure.
+
+    DIX has the columns date and gex (USD per 1% move), OHLC date, open, high, low and close, VIX date and close.
+    """
+    _prepare(out, overwrite)
+    from sim.fit.impact import fit_impact
+
+    found = fit_impact(dix, ohlc, vix, since=since.date(), as_of=_date(as_of), repeats=repeats, seed=seed)
+    comments = [
+        f"Volatility against gamma exposure: {found.days} days, {found.first} to {found.last}, of",
+        f"{', '.join(found.sources)}.",
+        f"k = {found.main.k:.4f} per $bn, std error {found.std_error:.4f}, 95% {found.low:.4f} to {found.high:.4f}.",
+        "An association and an upper bound. It belongs to gamma exposure as published: scale a book of a full chain",
+        f"to it, --scale-to-gex {found.gex_bn:.4g} for that of {found.last}.",
+    ]
+    others = {other.specification.name: other.k for other in found.others}
+    lost = {"lost_days": found.lost, "unmoved_days": found.unmoved}
+    document = {**found.metadata(), "block_days": found.block_days, **lost, "k_of_others": others}
+
+    def show() -> None:
+        from sim.report.fit import print_impact
+        from sim.report.terminal import Terminal
+
+        print_impact(found, Terminal())
+
+    try:
+        keys = found.scenario_keys()
+    except GammawallError as error:  # what was found is printed all the same
+        _print(document, None, None, as_json, show)
+        raise error
+    _answer(document, keys, _fragment(comments, keys, found.metadata()), out, as_json, show)
+
+
+def _date(value: dt.datetime | None) -> dt.date | None:
+    return None if value is None else value.date()
+
+
+def _prepare(out: Path | None, overwrite: bool) -> None:
+    """Refuse what cannot be written before any time is spent."""
+    if out is None:
+        if overwrite:
+            raise click.UsageError("--overwrite is about --out, which is not given.")
+        return
+    from sim.scenario.fragment_files import refuse_fragment_file
+
+    refuse_fragment_file(out, overwrite=overwrite)
+
+
+def _fragment(comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    from sim.scenario.fragment_files import fragment_text
+
+    return fragment_text(comments, keys, metadata)
+
+
+def _answer(
+    document: Mapping[str, Any],
+    keys: Mapping[str, Any],
+    text: str,
+    out: Path | None,
+    as_json: bool,
+    show: Callable[[], None],
+) -> None:
+    """Write the fragment, print what was found and, where it is not written, the fragment."""
+    failure = None
+    if out is not None:
+        from sim.scenario.fragment_files import write_fragment
+
+        try:
+            write_fragment(out, text)
+        except GammawallError as error:
+            failure, out = error, None  # what was found is printed all the same
+    _print(document, keys, out, as_json, show)
+    if not as_json:
+        if out is None:
+            click.echo(f"\n{text}", nl=False)
+        else:
+            tell(f"fragment: {out}")
+    if failure is not None:
+        raise failure
+
+
+def _print(
+    document: Mapping[str, Any],
+    keys: Mapping[str, Any] | None,
+    out: Path | None,
+    as_json: bool,
+    show: Callable[[], None],
+) -> None:
+    if not as_json:
+        show()
+        return
+    from sim.files.json_text import plain_json
+
+    place = None if out is None else str(out)
+    print_json(
+        plain_json({**document, "scenario_keys": None if keys is None else dict(keys), "fragment": place})
+    )

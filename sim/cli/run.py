@@ -1,0 +1,266 @@
+"""The command that simulates a scenario, or an option chain, and prints its odds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+from click.core import ParameterSource
+
+from sim.cli.chain_options import CHAIN_NAMES, chain_options, read_book
+from sim.cli.options import (
+    ADDRESSES,
+    DEVICES,
+    ENGINE,
+    JSON,
+    KEPT,
+    SCENARIO,
+    SEED,
+    SET,
+    THREADS,
+    WITH,
+    count_from,
+    print_json,
+    read_standard_error,
+    tell,
+)
+from sim.errors import GammawallError
+
+if TYPE_CHECKING:
+    from sim.scenario.fragments import Fragment
+    from sim.scenario.model import Scenario
+
+DEFAULT_PATHS = "1_000_000"
+
+
+class _Loaded(NamedTuple):
+    """A scenario, what messages call it, and what a reader of its odds should know."""
+
+    scenario: Scenario
+    where: str
+    notes: tuple[str, ...]
+    fragments: tuple[Fragment, ...]
+
+
+@click.command()
+@SCENARIO
+@click.option(
+    "--chain",
+    type=click.Path(path_type=Path),
+    help="Option chain to simulate instead of SCENARIO: Cboe's quotedata CSV or delayed-quotes JSON.",
+)
+@click.option(
+    "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Last session of the horizon."
+)
+@click.option("--upper", type=float, metavar="LEVEL", help="Target above the index.")
+@click.option("--lower", type=float, metavar="LEVEL", help="Target below the index.")
+@WITH
+@chain_options
+@click.option(
+    "--paths",
+    metavar="N",
+    callback=count_from(1),
+    default=DEFAULT_PATHS,
+    show_default=True,
+    help="Paths to simulate.",
+)
+@click.option(
+    "--first-path",
+    metavar="N",
+    callback=count_from(0),
+    default="0",
+    show_default=True,
+    help="Number of the first path, so that a run can be split.",
+)
+@SEED
+@ENGINE
+@DEVICES
+@THREADS
+@click.option(
+    "--target-se",
+    metavar="SE",
+    callback=read_standard_error,
+    help="Go on past --paths until both first-target odds have this standard error.",
+)
+@click.option(
+    "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+)
+@SET
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
+)
+@click.option("--no-save", is_flag=True, help="Write no files.")
+@click.option("--overwrite", is_flag=True, help="Replace a former result folder.")
+@JSON
+@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    scenario: str,
+    *,
+    chain: Path | None,
+    until: dt.datetime | None,
+    upper: float | None,
+    lower: float | None,
+    fragments: tuple[Path, ...],
+    paths: int,
+    first_path: int,
+    seed: int,
+    engine: str,
+    devices: tuple[int, ...] | None,
+    threads: int | None,
+    target_se: float | None,
+    max_paths: int | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    no_save: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **of_chain: Any,
+) -> None:
+    """Simulate SCENARIO, or an option chain, and print the odds.
+
+    SCENARIO is a built-in name or a TOML file. With --chain the dealers' book, the start and the volatility are the
+    chain's; targets are round levels unless --upper and --lower say otherwise. The results are written to a new
+    folder, whole or not at all.
+    """
+    _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
+    _refuse_chain_options(ctx, chain)
+
+    from sim.files.output_folder import prepare_output
+    from sim.run.results import RUN_FOLDER, run_document, save_results
+    from sim.run.simulation import simulate
+
+    asked = _Asked(None if until is None else until.date(), upper, lower)
+    if chain is None:
+        loaded = _load(scenario, fragments, asked, overrides)
+    else:
+        loaded = _load_chain(chain, of_chain, fragments, asked, overrides)
+    place = None if no_save else prepare_output(loaded.scenario.name, RUN_FOLDER, out, overwrite=overwrite)
+
+    from sim.plan.time_grid import build_time_grid
+    from sim.report.run import print_report, progress_bar
+    from sim.report.terminal import Terminal
+
+    with progress_bar(build_time_grid(loaded.scenario).n_steps, shown=not quiet) as progress:
+        if progress is not None:
+            progress(0, paths)
+        result = simulate(
+            loaded.scenario,
+            paths=paths,
+            first_path=first_path,
+            seed=seed,
+            engine=engine,
+            threads=threads,
+            devices=devices,
+            target_se=target_se,
+            max_paths=max_paths,
+            progress=progress,
+            where=loaded.where,
+            notes=loaded.notes,
+            fragments=loaded.fragments,
+        )
+    folder, failures = (None, ()) if place is None else save_results(result, place)
+    if folder is not None:
+        ctx.meta[KEPT] = f"the results are in {folder}"
+
+    if as_json:
+        print_json(run_document(result, folder))
+    elif not quiet or (failures and folder is None):  # the numbers must not be lost
+        print_report(result, Terminal())
+    elif folder is not None:
+        click.echo(str(folder))
+    if folder is not None and not quiet:
+        tell(f"results: {folder}")
+    if failures:
+        raise GammawallError("\n".join(failures))
+
+
+class _Asked(NamedTuple):
+    """Horizon and targets that the command line states."""
+
+    until: dt.date | None
+    upper: float | None
+    lower: float | None
+
+    @property
+    def fragments(self) -> list[Fragment]:
+        """The same as keys of a scenario."""
+        from sim.scenario.fragments import Fragment
+
+        stated = (
+            ("--until", "market", "until", self.until),
+            ("--upper", "targets", "upper", self.upper),
+            ("--lower", "targets", "lower", self.lower),
+        )
+        return [
+            Fragment(name, {table: {key: value}}, {})
+            for name, table, key, value in stated
+            if value is not None
+        ]
+
+
+def _load(scenario: str, fragments: tuple[Path, ...], asked: _Asked, overrides: tuple[str, ...]) -> _Loaded:
+    from sim.scenario.file import load_scenario
+    from sim.scenario.fragments import read_fragments
+
+    read = read_fragments(fragments)
+    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, (), tuple(read))
+
+
+def _load_chain(
+    chain: Path,
+    of_chain: Mapping[str, Any],
+    fragments: tuple[Path, ...],
+    asked: _Asked,
+    overrides: tuple[str, ...],
+) -> _Loaded:
+    from sim.chain.levels import gamma_levels
+    from sim.chain.scenario import Horizon, impact_notes, scenario_of_chain
+    from sim.scenario.fragments import read_fragments
+
+    read = read_fragments(fragments)
+    book = read_book(chain, of_chain)
+    horizon = Horizon(asked.until, asked.upper, asked.lower)
+    scenario, notes = scenario_of_chain(
+        book, gamma_levels(book), horizon, str(chain), overrides, [*read, *asked.fragments]
+    )
+    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)), tuple(read))
+
+
+def _refuse_chain_options(ctx: click.Context, chain: Path | None) -> None:
+    if chain is None:
+        stray = [
+            name for name in CHAIN_NAMES if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
+        if stray:
+            option = next(p.opts[0] for p in ctx.command.params if p.name == stray[0])
+            raise click.UsageError(f"{option} is about an option chain, and there is no --chain.")
+    elif ctx.get_parameter_source("scenario") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            "--chain takes the place of SCENARIO; to change its keys, try --with or --set."
+        )
+
+
+def _refuse_contradictions(
+    end: int,
+    paths: int,
+    target_se: float | None,
+    max_paths: int | None,
+    no_save: bool,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    if end > ADDRESSES:
+        raise click.UsageError("--first-path and --paths together go beyond path 2^64 - 1.")
+    if max_paths is not None and target_se is None:
+        raise click.UsageError("--max-paths limits --target-se, which is not given.")
+    if max_paths is not None and max_paths < paths:
+        raise click.UsageError(f"--max-paths {max_paths} is less than --paths {paths}.")
+    if no_save and (out is not None or overwrite):
+        raise click.UsageError("--no-save contradicts --out and --overwrite.")

@@ -1,0 +1,1 @@
+"""Kernels' numbers and sources, and the native library."""

@@ -1,0 +1,1 @@
+"""Bytes, tables and folders in and out, whole or not at all."""

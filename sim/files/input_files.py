@@ -1,0 +1,163 @@
+"""Files that users bring: their bytes and, of CSV tables, their cells, with one clear error for whatever is wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sim.errors import InputError, Problem
+from sim.problems import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Lines named for each thing wrong with a column.
+LINES_NAMED: Final = 3
+_RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
+# "<TICKER>,<DATE>" is the header of a table.
+_WEB_PAGE: Final = re.compile(r"\s*<(?![A-Za-z]+>[,;\t])")
+_BINARY: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF")
+
+
+@dataclass(frozen=True)
+class InputKind:
+    """A kind of file.
+
+    Attributes
+    ----------
+    noun : what such a file is called, "option chain" for instance.
+    most_bytes : larger files are refused.
+    hint : what to try where a file is of another kind.
+    inside : what to try where it is a directory.
+    missing : what to try where there is none.
+    """
+
+    noun: str
+    most_bytes: int
+    hint: str
+    inside: str = "Try a file inside it."
+    missing: str = "Try a path that exists."
+
+
+def place_name(path: str | os.PathLike[str]) -> str:
+    """What messages call a file: its path on one line."""
+    name = os.fspath(path)
+    return name if name.isprintable() and name else shown(name)
+
+
+def file_refusal(where: str, why: str, hint: str) -> InputError:
+    """Error about a file as a whole."""
+    return InputError([Problem(where, "", "", why, hint)])
+
+
+def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> bytes:
+    """Content of a file.
+
+    where : what messages call it.
+
+    Errors: `InputError`.
+    """
+    try:
+        if Path(path).is_dir():
+            raise file_refusal(where, f"is a directory, not {_a(kind.noun)}", kind.inside)
+        with open(path, "rb") as file:
+            content = file.read(kind.most_bytes + 1)
+    except FileNotFoundError as error:
+        raise file_refusal(where, "no such file", kind.missing) from error
+    except PermissionError as error:
+        raise file_refusal(where, "may not be read", "Try giving yourself permission to read it.") from error
+    except OSError as error:
+        why = f"cannot be read: {error.strerror or 'input error'}"
+        raise file_refusal(where, why, "Try another path.") from error
+    except ValueError as error:
+        raise file_refusal(where, f"is no path: {error}", "Try another path.") from error
+    if len(content) > kind.most_bytes:
+        size = f"{kind.most_bytes // 1_000_000} MB"
+        raise file_refusal(where, f"is larger than {size}, no {kind.noun}", "Try the right file.")
+    return content
+
+
+def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.DataFrame:
+    """Cells of a CSV table as text without blanks around it; its index is the line, rows of nothing are left out.
+
+    The first line has the names of the columns, which are taken in lower case; commas part the cells, or semicolons
+    or tabs if it has no comma.
+
+    Errors: `InputError`.
+    """
+    import pandas as pd
+
+    text = _table_text(file_bytes(path, where, kind), where, kind)
+    header = text.splitlines()[0]
+    mark = next((mark for mark in ",;\t" if mark in header), ",")
+    try:
+        # The names are read with the rest, so that pandas does not change what comes twice.
+        table: pd.DataFrame = pd.read_csv(
+            io.StringIO(text),
+            sep=mark,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+        )
+    except pd.errors.EmptyDataError as error:
+        raise file_refusal(where, "has no header in its first line", kind.hint) from error
+    except (pd.errors.ParserError, ValueError) as error:
+        ragged = _RAGGED.search(str(error))
+        if ragged:
+            why = f"has {ragged[3]} cells, and the first line, its header, has {ragged[1]}"
+            hint = "Try the table without lines above its header, or fewer cells in that line."
+            raise file_refusal(f"{where}, line {ragged[2]}", why, hint) from error
+        raise file_refusal(where, f"is no CSV table: {' '.join(str(error).split())}", kind.hint) from error
+    if len(table) != len(text.splitlines()):
+        why = "a quotation mark spans lines, and so hides them"
+        raise file_refusal(where, why, "Try the file without such marks.")
+    names = [str(cell).strip().strip("<>").lower() for cell in table.iloc[0]]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise file_refusal(f"{where}, line 1", f"has two columns {twice[0]}", "Try leaving one of them out.")
+    table.columns = pd.Index(names)
+    table.index = pd.RangeIndex(1, len(table) + 1)
+    cells = pd.DataFrame({name: table[name].fillna("").str.strip() for name in names if name}).iloc[1:]
+    filled = (cells != "").any(axis=1)
+    return cells.loc[filled]
+
+
+def note_lines(
+    problems: list[Problem], where: str, cells: pd.Series, wrong: Any, why: str, hint: str, noun: str = "line"
+) -> None:
+    """Note the first lines with a problem, and how many there are.
+
+    cells : a column, its index the lines.
+    wrong : (n,) bool.
+    """
+    lines = cells.index[wrong]
+    if not len(lines):
+        return
+    named = ", ".join(str(line) for line in lines[:LINES_NAMED])
+    more = f" and {len(lines) - LINES_NAMED:,} more" if len(lines) > LINES_NAMED else ""
+    place = f"{where}, {noun}{'s' if len(lines) > 1 else ''} {named}{more}"
+    problems.append(Problem(place, str(cells.name), shown(cells[wrong].iloc[0]), why, hint))
+
+
+def _table_text(content: bytes, where: str, kind: InputKind) -> str:
+    if b"\0" in content or content.startswith(_BINARY):
+        raise file_refusal(where, "is a binary file, not text", kind.hint)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise file_refusal(where, "is not UTF-8 text", "Try saving it as UTF-8.") from error
+    if not text.strip():
+        raise file_refusal(where, "is empty", kind.hint)
+    if _WEB_PAGE.match(text):
+        raise file_refusal(where, "is a web page, not a table", kind.hint)
+    return text
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

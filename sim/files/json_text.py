@@ -1,0 +1,65 @@
+"""JSON text of manifests and tables: dates in ISO form, no NaN or infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+FORMAT = "gammawall-results/1"
+
+
+def manifest_json(manifest: Mapping[str, Any], form: str = FORMAT) -> str:
+    """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity.
+
+    form : what the document says it is.
+    """
+    document = {**manifest, "format": form}
+    return (
+        json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
+        + "\n"
+    )
+
+
+def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as JSON values: dates in ISO form, NaN as null."""
+    return [
+        {str(name): _json_value(value) for name, value in row.items()} for row in table.to_dict("records")
+    ]
+
+
+def plain_json(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Document of plain JSON values: dates in ISO form, NaN as null, at any depth."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return _json_value(value)
+
+    return {str(key): plain(item) for key, item in document.items()}
+
+
+def _json_value(value: Any) -> Any:
+    """Value as JSON has it: dates in ISO form, NaN as null."""
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()[:10]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in a manifest")

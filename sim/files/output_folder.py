@@ -1,0 +1,286 @@
+"""Output folders: checked to be free before the work, written whole or not at all.
+
+The files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place
+in one step. A full disk, a kill or an interruption leaves nothing under the final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sim.errors import GammawallError, InputError, Problem
+from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
+
+MANIFEST = "manifest.json"
+DEFAULT_PARENT = "results"
+Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """What a command files in a folder.
+
+    Attributes
+    ----------
+    noun : what the command is called in messages.
+    files : names of all files it may write, the manifest among them.
+    form : what the manifest says it is.
+    """
+
+    noun: str
+    files: tuple[str, ...]
+    form: str
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """A place for a run's results, checked to be free and writable.
+
+    Attributes
+    ----------
+    folder : the final path.
+    overwrite : whether a former result folder there may be replaced.
+    numbered : whether a sibling ``-2``, ``-3`` … is used instead if the folder has been taken meanwhile.
+    kind : what goes there; only a folder of the same kind is ever replaced.
+    """
+
+    folder: Path
+    kind: FolderKind
+    overwrite: bool = False
+    numbered: bool = False
+
+
+class Saved(NamedTuple):
+    """Where a run's results are, and what went wrong on the way there.
+
+    Attributes
+    ----------
+    folder : the folder written, or None.
+    failures : sentences; empty if all is where it should be.
+    """
+
+    folder: Path | None
+    failures: tuple[str, ...]
+
+
+class FormerResultsLeftError(GammawallError):
+    """New results in place, beside former ones that could not be removed."""
+
+    def __init__(self, folder: Path, former: Path):
+        super().__init__(
+            f"{folder}: the new results are in place, but the former ones could not be removed; "
+            f"they are in {former.name} beside it."
+        )
+        self.folder = folder
+
+
+def prepare_output(
+    name: str,
+    kind: FolderKind,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> OutputFolder:
+    """Check where a run's results will go, before any time is spent on the run. Leaves nothing behind.
+
+    Parameters
+    ----------
+    name : the scenario's name; without ``out`` the results go to ``results/<name>``, or when that is taken to
+        ``results/<name>-2``, ``-3`` …
+    out : the folder asked for, or None.
+    overwrite : replace a former result folder at ``out``; without ``out``, replace ``results/<name>``.
+    kind : what goes there.
+
+    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
+    """
+    if out is None:
+        folder = Path(DEFAULT_PARENT, folder_name(name))
+        if not overwrite:
+            folder = _first_free(folder)
+    else:
+        folder = Path(out)
+        if not folder.name:
+            raise InputError(
+                [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
+            )
+    _refuse_occupied(folder, overwrite, kind)
+    probe(folder)
+    return OutputFolder(folder, kind, overwrite=overwrite, numbered=out is None and not overwrite)
+
+
+def write_folder(place: OutputFolder, contents: Contents) -> Path:
+    """Write files into a folder that appears complete or not at all; see `write_results`.
+
+    contents : called for the names and contents of the files.
+    """
+    if not place.numbered:
+        _refuse_occupied(place.folder, place.overwrite, place.kind)
+    target = Path(os.path.realpath(place.folder))
+    hidden = hidden_name(target.parent, "partial")
+    placed = False
+    try:
+        os.makedirs(target.parent, exist_ok=True)
+        os.mkdir(hidden)
+        for name, text in contents():
+            assert name in place.kind.files, name
+            write_file(hidden / name, text)
+        flush_folder(hidden)
+        if place.numbered:
+            target, former = _rename_to_first_free(hidden, target), None
+        else:
+            former = _rename_into_place(hidden, target, place)
+        placed = True
+        flush_folder(target.parent)
+    except OSError as error:
+        raise cannot_write(place.folder, error) from error
+    finally:
+        if not placed:
+            _remove_result(hidden, place.kind)
+    if former is not None and not _remove_result(former, place.kind):
+        raise FormerResultsLeftError(place.folder, former)
+    return place.folder.with_name(target.name) if place.numbered else place.folder
+
+
+def save_folder(place: OutputFolder, contents: Contents) -> Saved:
+    """Files written to their place or to a new temporary folder; see `save_results` and `write_folder`."""
+    try:
+        return Saved(write_folder(place, contents), ())
+    except FormerResultsLeftError as error:
+        return Saved(error.folder, (str(error),))
+    except (GammawallError, OSError, MemoryError) as error:
+        failure = _reason(place.folder, error)
+    folder = None
+    try:
+        parent = Path(tempfile.mkdtemp(prefix="gammawall-"))
+        try:
+            folder = write_folder(OutputFolder(parent / place.folder.name, place.kind), contents)
+        finally:
+            if folder is None:
+                os.rmdir(parent)
+    except (GammawallError, OSError, MemoryError) as error:
+        return Saved(None, (failure, _reason(Path("temporary folder"), error)))
+    return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
+
+
+def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
+    """Give the hidden folder its final name; return where a replaced folder now is, if there was one."""
+    former = None
+    placed = False
+    try:
+        if os.path.lexists(target):
+            # checked again, since the target may have changed while the files were written
+            _refuse_occupied(place.folder, place.overwrite, place.kind)
+            former = hidden_name(target.parent, "former")
+            os.rename(target, former)
+        os.rename(hidden, target)
+        placed = True
+    finally:
+        if not placed and former is not None and former.exists():
+            os.rename(former, target)
+    return former
+
+
+def _rename_to_first_free(hidden: Path, target: Path) -> Path:
+    """Give the hidden folder the first free numbered name, also when other runs take names meanwhile."""
+    while True:
+        free = _first_free(target)
+        try:
+            os.rename(hidden, free)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return free
+
+
+def _remove_result(folder: Path, kind: FolderKind) -> bool:
+    """Remove a command's own files and then the folder; anything else in it stays. True if all is gone."""
+    try:
+        for name in kind.files:
+            (folder / name).unlink(missing_ok=True)
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
+    """Raise InputError unless the folder is free, or may be replaced."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() and not folder.exists():
+        raise _occupied(folder, "is a link that leads nowhere", "choose another --out")
+    if not folder.is_dir():
+        raise _occupied(folder, "exists and is not a folder", "choose another --out")
+    if not overwrite:
+        raise _occupied(folder, "exists already", "choose another --out, or add --overwrite to replace it")
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    if not entries:
+        return
+    foreign = [name for name in entries if name not in kind.files]
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (" …" if len(foreign) > 3 else "")
+        raise _occupied(folder, f"holds files that no {kind.noun} wrote: {shown}", "choose another --out")
+    if not _is_manifest(folder / MANIFEST, kind):
+        raise _occupied(folder, f"has no {MANIFEST} of a {kind.noun}", "choose another --out")
+
+
+def _occupied(folder: Path, why: str, hint: str) -> InputError:
+    return InputError([Problem("", "--out", str(folder), why, hint[0].upper() + hint[1:] + ".")])
+
+
+def _is_manifest(path: Path, kind: FolderKind) -> bool:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    form = str(document.get("format", "")) if isinstance(document, dict) else ""
+    return form.partition("/")[0] == kind.form.partition("/")[0]
+
+
+def probe(folder: Path) -> None:
+    """Make and remove a folder where the results will be made, or in the nearest parent that exists."""
+    parent = Path(os.path.realpath(folder)).parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    probe = hidden_name(parent, "probe")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(folder)  # a name that is too long, or lies under a file, shows here
+        os.mkdir(probe)
+        os.rmdir(probe)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:
+    if isinstance(error, OSError):
+        error = cannot_write(folder, error)
+    return str(error) or f"{folder}: the results cannot be written there (out of memory)."
+
+
+def _first_free(folder: Path) -> Path:
+    candidate, number = folder, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate
+
+
+def folder_name(name: str) -> str:
+    """Scenario name as a safe folder name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"

@@ -1,0 +1,118 @@
+"""Tables of many cases as files, written piece by piece and put into place in one step.
+
+The only module that imports pyarrow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sim.errors import GammawallError
+from sim.files.atomic_files import flush_folder, hidden_name
+from sim.files.table_text import table_csv
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pandas as pd
+
+INSTALL_PARQUET = "pip install 'gammawall-sim[parquet]'"
+
+
+def table_file_names(*names: str) -> list[str]:
+    """Files of tables, in both formats."""
+    return [f"{name}.{suffix}" for name in names for suffix in ("csv", "parquet")]
+
+
+def refuse_parquet_without_pyarrow() -> None:
+    """Raise GammawallError where Parquet files cannot be written, before any time is spent."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise GammawallError(f"--parquet needs pyarrow ({error}). Try {INSTALL_PARQUET}.") from error
+
+
+class TableFile:
+    """A table under way: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
+
+    Leaving the context puts the files into place; an exception leaves what was there before. Without any piece there
+    is no file.
+    """
+
+    def __init__(self, folder: Path, name: str, parquet: bool):
+        self.folder, self.name, self.parquet = folder, name, parquet
+        self.hidden = {suffix: hidden_name(folder, f"{name}.{suffix}") for suffix in ("csv", "parquet")}
+        self.text: Any = None
+        self.pieces: Any = None
+
+    def __enter__(self) -> Self:
+        """Return the table."""
+        return self
+
+    def add(self, piece: pd.DataFrame | Mapping[str, Any]) -> None:
+        """Append rows, given as in `table_csv`; all pieces have the same columns."""
+        first = self.text is None
+        if first:
+            self.text = open(self.hidden["csv"], "wb")  # noqa: SIM115
+        self.text.write(table_csv(piece, heading=first))
+        if self.parquet:
+            self._add_parquet(piece)
+
+    def _add_parquet(self, piece: pd.DataFrame | Mapping[str, Any]) -> None:
+        import pandas as pd
+        import pyarrow
+        import pyarrow.parquet
+
+        frame = pd.DataFrame(piece)
+        if self.pieces is None:
+            rows = pyarrow.Table.from_pandas(frame, preserve_index=False)
+            self.pieces = pyarrow.parquet.ParquetWriter(self.hidden["parquet"], rows.schema)
+        else:
+            rows = pyarrow.Table.from_pandas(frame, schema=self.pieces.schema, preserve_index=False)
+        self.pieces.write_table(rows)
+
+    def write_out(self) -> None:
+        """Bring all that was added to the disk; nothing can be added after that."""
+        pieces, self.pieces = self.pieces, None
+        text, self.text = self.text, None
+        with contextlib.ExitStack() as stack:
+            if pieces is not None:
+                stack.callback(pieces.close)
+            if text is not None:
+                stack.enter_context(text)
+                text.flush()
+                os.fsync(text.fileno())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the files into place, or remove them if something went wrong."""
+        try:
+            self.write_out()
+            if kind is None:
+                for suffix, hidden in self.hidden.items():
+                    final = self.folder / f"{self.name}.{suffix}"
+                    if hidden.exists():
+                        os.replace(hidden, final)
+                    else:
+                        final.unlink(missing_ok=True)
+                flush_folder(self.folder)
+        finally:
+            for hidden in self.hidden.values():
+                hidden.unlink(missing_ok=True)
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Whole table as a Parquet file."""
+    import io
+
+    import pyarrow
+    import pyarrow.parquet
+
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(table, preserve_index=False), file)
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""Market data to fragments of scenarios."""

@@ -1,0 +1,232 @@
+"""Daily data from CSV files: prices, VIX and published gamma exposure, checked row by row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from sim.errors import InputError, Problem
+from sim.files.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
+from sim.files.number_cells import comma_is_decimal, numbers
+from sim.market.calendar import trading_calendar
+from sim.problems import shown
+
+OHLC: Final = ("open", "high", "low", "close")
+# What a column may be called besides.
+ALIASES: Final = {"close": "close/last"}
+# Shares of a file's days that may be without trading, and of a span's sessions that it may lack.
+MOST_UNTRADED: Final = 0.05
+MOST_ABSENT: Final = 0.05
+# No index has moved so far in a day, ln; a split or a misprint has.
+LARGEST_MOVE: Final = 0.25
+_EMPTY: Final = ("", "null", "nan", "NaN", "NA", "N/A", ".", "-")
+_DATE_HINT: Final = "Try it as 2026-02-10."
+_SLASHED: Final = ["%m/%d/%Y", "%d/%m/%Y"]
+_DATE_FORMS: Final = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", *_SLASHED, "%d.%m.%Y", "%b %d, %Y", "%d %b %Y")
+_KIND: Final = InputKind(
+    "table of days", 100_000_000, "Try a CSV file with a column of dates, 2026-02-10 each."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class DailyTable:
+    """Rows of a file by date.
+
+    Attributes
+    ----------
+    source : name of the file, without folders.
+    rows : columns asked for, float64; index of dates, ascending, none of them twice.
+    dropped : rows without a number in some column, left out.
+    """
+
+    source: str
+    rows: pd.DataFrame
+    dropped: int
+
+
+def read_daily(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    *,
+    positive: Sequence[str],
+    optional: Sequence[str] = (),
+) -> DailyTable:
+    """Daily table of a CSV file with a column of dates, 2026-02-10 each or in another form that all of them have.
+
+    Parameters
+    ----------
+    path : the file; names of columns in any case.
+    columns : those wanted, in lower case.
+    positive : those of them that must be above zero.
+    optional : further columns, NaN where there is none or no number.
+
+    Raises
+    ------
+    InputError : with every kind of problem; rows that are empty but for their date are no problem, but counted.
+    """
+    where = place_name(path)
+    table = csv_cells(path, where, _KIND)
+    if table.empty:
+        raise file_refusal(where, "has no rows", _KIND.hint)
+    table = table.rename(columns={other: name for name, other in ALIASES.items() if name not in table})
+    missing = [column for column in ("date", *columns) if column not in table]
+    if missing:
+        why = f"has no column {', '.join(missing)}; its columns are {', '.join(map(str, table.columns[:12]))}"
+        raise InputError([Problem(where, "", "", why, "Try the right file.")])
+    problems: list[Problem] = []
+    dates = _dates(table["date"], where)
+    note_lines(problems, where, table["date"], dates.isna().to_numpy(), "is no date", _DATE_HINT)
+    repeated = (dates.duplicated() & dates.notna()).to_numpy()
+    note_lines(problems, where, table["date"], repeated, "comes twice", "Try leaving one of the rows out.")
+    rows = pd.DataFrame(index=pd.DatetimeIndex(dates))
+    known = [*columns, *(column for column in optional if column in table)]
+    decimal_comma = comma_is_decimal(cell for column in known for cell in table[column])
+    for column in known:
+        cells = table[column]
+        values = numbers(cells.tolist(), decimal_comma)
+        empty = cells.isin(_EMPTY).to_numpy()
+        if column not in optional:
+            wrong = ~empty & np.isnan(values)
+            note_lines(problems, where, cells, wrong, "is no number", "Try a plain number.")
+        if column in positive:
+            why = "a number above zero is expected"
+            note_lines(problems, where, cells, values <= 0, why, "Try leaving the row out.")
+        rows[column] = np.where(empty, np.nan, values)
+    rows = rows.reindex(columns=[*columns, *optional])
+    if set(OHLC) <= set(columns):
+        problems += _range_problems(rows, table, where)
+    if problems:
+        raise InputError(problems)
+    whole = rows.dropna(subset=list(columns)).sort_index()
+    if whole.empty:
+        raise InputError([Problem(where, "", "", "has no row with every number", "Try the right file.")])
+    return DailyTable(Path(path).name, whole, len(rows) - len(whole))
+
+
+def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
+    """Rows of a file of prices that are on sessions of the exchange, and how many are not.
+
+    Errors: `InputError` if more than a twentieth are not.
+    """
+    rows = table.rows
+    traded = rows.index.isin(_sessions(pd.DatetimeIndex(rows.index)))
+    untraded = int(np.count_nonzero(~traded))
+    if untraded > MOST_UNTRADED * len(rows):
+        day = rows.index[~traded][0].date()
+        why = f"{untraded:,} of its {len(rows):,} days are without trading in New York, {day} for one"
+        raise file_refusal(table.source, why, "Try a file of trading days only.")
+    return rows[traded], untraded
+
+
+def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
+    """Log returns from each session's close to the next one's, and how many span more sessions than one.
+
+    Those are left out.
+
+    Parameters
+    ----------
+    close : (n,) index points, by session.
+    source : what problems name as their place.
+
+    Returns
+    -------
+    returns : natural logarithms, by the later session.
+    spanning : number left out.
+
+    Raises
+    ------
+    InputError : more than a twentieth of the sessions are absent, or a return is beyond ±0.25, which is none of an
+        index.
+    """
+    days = pd.DatetimeIndex(close.index)
+    refuse_absent(days, source, MOST_ABSENT)
+    place = _sessions(days).get_indexer(days)
+    returns = np.log(close).diff().iloc[1:]
+    single = np.diff(place) == 1
+    returns = returns[single]
+    wild = returns[returns.abs() > LARGEST_MOVE]
+    if len(wild):
+        day, move = wild.index[0].date(), math.expm1(wild.iloc[0])
+        more = f", and {len(wild) - 1} more such days" if len(wild) > 1 else ""
+        why = f"moves by {move:+.0%} on {day}{more}: a split or a misprint"
+        raise InputError(
+            [Problem(source, "close", "", why, "Try prices adjusted for splits, or --since after it.")]
+        )
+    return returns, int(np.count_nonzero(~single))
+
+
+def refuse_absent(days: pd.DatetimeIndex, source: str, most: float) -> None:
+    """Refuse days that are not the sessions of the exchange between the first and the last of them.
+
+    days : sessions, ascending.
+    source : what problems name as their place.
+    most : share of the sessions that may be absent.
+
+    Errors: `InputError`.
+    """
+    sessions = len(_sessions(days))
+    if sessions - len(days) > most * sessions:
+        why = (
+            f"{len(days):,} of the {sessions:,} sessions from {days[0].date()} to {days[-1].date()} are there: rows "
+            "are not daily, or some are missing"
+        )
+        raise file_refusal(source, why, "Try every session, or --since after what is missing.")
+
+
+def _sessions(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Sessions of the exchange from the first of some days to the last."""
+    return pd.DatetimeIndex(trading_calendar(days[0].date(), days[-1].date()).days.astype("datetime64[D]"))
+
+
+def _dates(cells: pd.Series, where: str) -> pd.Series:
+    """Days of cells in the one form that most of them have; NaT where a cell has another."""
+    days = cells.str.replace(r"[T ]+\d{1,2}:\d{2}.*$", "", regex=True)
+    read = {form: pd.to_datetime(days, format=form, errors="coerce") for form in _DATE_FORMS}
+    most = max(int(found.notna().sum()) for found in read.values())
+    best = [form for form, found in read.items() if int(found.notna().sum()) == most]
+    if best[:2] == _SLASHED and not read[best[0]].equals(read[best[1]]):
+        why = f"{shown(str(cells.iloc[0]))} and all others may have the day first or the month"
+        raise file_refusal(where, why, f"{_DATE_HINT[:-1]}, or a file with later days of a month too.")
+    return read[best[0]]
+
+
+def _range_problems(rows: pd.DataFrame, table: pd.DataFrame, where: str) -> list[Problem]:
+    problems: list[Problem] = []
+    upside = (rows["high"] < rows["low"]).to_numpy()
+    hint = "Try leaving the row out."
+    note_lines(problems, where, table["high"], upside, "is below the day's low", hint)
+    for name in ("open", "close"):
+        beside = (rows[name] < rows["low"]) | (rows[name] > rows["high"])
+        why = "lies outside the day's low and high"
+        note_lines(problems, where, table[name], beside.to_numpy() & ~upside, why, hint)
+    return problems
+
+
+def window(
+    index: pd.DatetimeIndex, since: dt.date | None, as_of: dt.date | None, where: str
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First and last date to use, the last one a date of the index.
+
+    since : None: the first there is.
+    as_of : None: the last there is.
+
+    Errors: `InputError`.
+    """
+    last = index[-1] if as_of is None else pd.Timestamp(as_of)
+    if last not in index:
+        beside = [str(day.date()) for day in (*index[index < last][-1:], *index[index > last][:1])]
+        why = f"has no row of {last.date()}"
+        raise InputError([Problem(where, "--as-of", "", why, f"Try {' or '.join(beside)}.")])
+    first = index[0] if since is None else pd.Timestamp(since)
+    if first >= last:
+        why = f"is not before {last.date()}"
+        raise InputError([Problem("--since", "", str(first.date()), why, "Try an earlier date.")])
+    return first, last

@@ -1,0 +1,253 @@
+"""GJR-GARCH with Student-t shocks, fitted to daily closes.
+
+    r_t = μ + n_t,   n_t = √h_t·z_t,   h_{t+1} = ω + (α + γ·1[n_t<0])·n_t² + β·h_t
+
+r in percent, z Student-t with ν degrees of freedom and variance one. The scenario's recursion is the same, with
+ω = long_run·(1 − α − γ/2 − β).
+
+Source: Glosten, Jagannathan & Runkle (1993); estimated by maximum likelihood by the arch package, errors robust to a
+misspecified law (Bollerslev & Wooldridge 1992).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from sim.errors import GammawallError, InputError, Problem
+from sim.fit.daily_data import on_sessions, read_daily, session_returns, window
+from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
+
+INSTALL: Final = "pip install 'gammawall-sim[fit]'"
+FEWEST_RETURNS: Final = 500
+YEARS: Final = 10
+# The names of arch for what the scenario calls omega, alpha, gamma, beta and tail_dof.
+NAMES: Final = {
+    **{"omega": "omega", "alpha": "alpha[1]", "gamma": "gamma[1]", "beta": "beta[1]"},
+    **{"tail_dof": "nu", "mean": "mu"},
+}
+SMALLEST_DOF: Final = 2.05
+LARGEST_DOF: Final = 1000.0
+# What a scenario takes: a persistence below one.
+LARGEST_PERSISTENCE: Final = 0.9999
+# Where the search for the maximum starts besides arch's own place: (alpha, gamma, beta, tail_dof).
+STARTS: Final = ((0.03, 0.2, 0.85, 6.0), (0.05, 0.05, 0.9, 8.0), (0.01, 0.1, 0.7, 4.0))
+# Log-likelihoods this near to one another are one maximum; two of the searches must end there.
+SAME_MAXIMUM: Final = 0.5
+# Standard errors of a plain mean that the fitted one may be away from it.
+FURTHEST_MEAN: Final = 5.0
+# No stock index has had such a volatility for long.
+UNUSUAL_ANNUAL: Final = 0.6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error."""
+
+    value: float
+    std_error: float
+
+
+@dataclass(frozen=True)
+class VolatilityFit:
+    """What daily returns say of their variance.
+
+    Attributes
+    ----------
+    source : name of the file.
+    first, last : dates of the first and last return used; the last is the as-of date.
+    returns : how many.
+    dropped : rows without a close.
+    untraded : rows on days without trading, left out.
+    spanning : returns over more than one session, left out.
+    estimates : omega (percent² per session), alpha, gamma, beta, tail_dof and mean (percent per session).
+    log_likelihood : of the fit.
+    annual : volatility of the next session, √(252·h), a year.
+    long_run_annual : where the variance reverts to.
+    warnings : what a reader should know.
+    """
+
+    source: str
+    first: dt.date
+    last: dt.date
+    returns: int
+    dropped: int
+    untraded: int
+    spanning: int
+    estimates: dict[str, Estimate]
+    log_likelihood: float
+    annual: float
+    long_run_annual: float
+    warnings: tuple[str, ...]
+
+    @property
+    def persistence(self) -> float:
+        """α + γ/2 + β: the share of today's excess variance that is left tomorrow."""
+        e = self.estimates
+        return e["alpha"].value + e["gamma"].value / 2 + e["beta"].value
+
+    def scenario_keys(self) -> dict[str, Any]:
+        """The fit as keys of a scenario."""
+        e = self.estimates
+        return {
+            "volatility": {
+                "annual": _rounded(self.annual),
+                "quoted": "observed",
+                "long_run_annual": _rounded(self.long_run_annual),
+                "alpha": _rounded(e["alpha"].value),
+                "gamma": _rounded(e["gamma"].value),
+                "beta": _rounded(e["beta"].value),
+                "tail_dof": _rounded(min(max(e["tail_dof"].value, SMALLEST_DOF + 0.01), LARGEST_DOF)),
+            }
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """What the table [fit] of a fragment tells."""
+        return {
+            "kind": "volatility",
+            "sources": [self.source],
+            "first": self.first,
+            "last": self.last,
+            "returns": self.returns,
+            "estimates": {name: _rounded(e.value) for name, e in self.estimates.items()},
+            "std_errors": {
+                name: _rounded(e.std_error)
+                for name, e in self.estimates.items()
+                if math.isfinite(e.std_error)
+            },
+            "log_likelihood": round(self.log_likelihood, 3),
+        }
+
+
+def fit_volatility(
+    path: str | os.PathLike[str], *, since: dt.date | None = None, as_of: dt.date | None = None
+) -> VolatilityFit:
+    """Fit to the closes of a file with the columns date and close.
+
+    Parameters
+    ----------
+    path : CSV.
+    since : first date of a return; 1 January ten years before the as-of date's year if None.
+    as_of : last close; the file's last if None.
+
+    Returns over more than one session, where a close is missing, are left out.
+
+    Errors: `InputError`; `GammawallError` if arch is not installed, or if the likelihood has no maximum inside.
+    """
+    table = read_daily(path, ["close"], positive=["close"])
+    rows, untraded = on_sessions(table)
+    index = pd.DatetimeIndex(rows.index)
+    last = window(index, None, as_of, table.source)[1]
+    first, last = window(index, since or dt.date(last.year - YEARS, 1, 1), as_of, table.source)
+    before = max(int(index.searchsorted(first)) - 1, 0)
+    log_returns, spanning = session_returns(rows["close"].iloc[before:].loc[:last], table.source)
+    returns = 100.0 * log_returns
+    if len(returns) < FEWEST_RETURNS:
+        why = f"only {len(returns)} returns from {first.date()} to {last.date()}, and {FEWEST_RETURNS} are the fewest"
+        raise InputError([Problem(table.source, "", "", why, "Try an earlier --since.")])
+    if not float(returns.std()) > 0:
+        raise InputError([Problem(table.source, "close", "", "never changes", "Try the right file.")])
+    result, complaints = _estimated(returns)
+    estimates = {
+        name: Estimate(float(result.params[own]), float(result.std_err[own])) for name, own in NAMES.items()
+    }
+    persistence = sum(
+        estimates[name].value * share for name, share in (("alpha", 1), ("gamma", 0.5), ("beta", 1))
+    )
+    if persistence > LARGEST_PERSISTENCE:
+        why = f"the variance found is not stationary: alpha + gamma/2 + beta = {persistence:.5f}"
+        raise GammawallError(f"{table.source}: {why}. Try another --since.")
+    variance = float(result.forecast(horizon=1, reindex=False).variance.iloc[-1, 0])
+    long_run = estimates["omega"].value / (1.0 - persistence)
+    return VolatilityFit(
+        table.source,
+        returns.index[0].date(),
+        returns.index[-1].date(),
+        len(returns),
+        table.dropped,
+        untraded,
+        spanning,
+        estimates,
+        float(result.loglikelihood),
+        _annual(variance),
+        _annual(long_run),
+        (*complaints, *_boundary_warnings(estimates), *_scale_warnings(_annual(long_run))),
+    )
+
+
+def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
+    try:
+        from arch import arch_model
+    except ImportError as error:
+        raise GammawallError(
+            f"fitting a volatility needs the arch package ({error}). Try {INSTALL}."
+        ) from error
+    model = arch_model(returns, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t", rescale=False)
+    starts = (None, *(_start(returns, *parameters) for parameters in STARTS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [model.fit(disp="off", show_warning=False, starting_values=start) for start in starts]
+    # A start may end beside the maximum, whatever its flag says; which one does may depend on the processor.
+    result = max(found, key=lambda each: each.loglikelihood)
+    if all(each.convergence_flag != 0 for each in found):
+        why = f"the likelihood's maximum was not found (code {result.convergence_flag})"
+        raise GammawallError(f"{why}. Try another --since: more returns, or fewer regimes among them.")
+    agreeing = sum(result.loglikelihood - each.loglikelihood < SAME_MAXIMUM for each in found)
+    if agreeing < 2:
+        still = float((returns == 0).mean())
+        why = f"the likelihood has no clear maximum: each search ends elsewhere ({still:.0%} of the returns are 0)"
+        raise GammawallError(f"{why}. Try the right file, or another --since.")
+    mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
+    if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
+        why = f"the mean found, {mean:.3g}% a session, is far from the returns' own, {returns.mean():.3g}%"
+        raise GammawallError(f"{why}: they follow no such law. Try the right file, or another --since.")
+    if not np.isfinite(result.std_err).all():
+        return result, ["some standard errors cannot be worked out: the likelihood is flat there"]
+    return result, []
+
+
+def _start(returns: pd.Series, alpha: float, gamma: float, beta: float, dof: float) -> FloatArray:
+    """Mean, omega, alpha, gamma, beta and degrees of freedom to start from, as arch orders them."""
+    omega = float(returns.var()) * (1.0 - alpha - gamma / 2 - beta)
+    return np.array([float(returns.mean()), omega, alpha, gamma, beta, dof])
+
+
+def _scale_warnings(long_run_annual: float) -> list[str]:
+    if long_run_annual <= UNUSUAL_ANNUAL:
+        return []
+    return [f"a long-run volatility of {long_run_annual:.0%} is none of a stock index: is it the right file?"]
+
+
+def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
+    """Parameters at the edge of what they may be, where standard errors mean little."""
+    found = [
+        f"{name} lies at its boundary of zero: its standard error means little"
+        for name in ("alpha", "gamma", "beta")
+        if abs(estimates[name].value) < 1e-6
+    ]
+    if (
+        abs(estimates["alpha"].value) >= 1e-6
+        and abs(estimates["alpha"].value + estimates["gamma"].value) < 1e-6
+    ):
+        found.append("alpha + gamma lies at its boundary of zero: their standard errors mean little")
+    if estimates["tail_dof"].value > 100:
+        found.append("tail_dof is so large that shocks are normal for all that matters")
+    if estimates["tail_dof"].value < SMALLEST_DOF + 0.05:
+        found.append("tail_dof lies at its boundary of 2.05: the variance hardly exists")
+    return found
+
+
+def _annual(variance: float) -> float:
+    return math.sqrt(SESSIONS_PER_YEAR * variance) / 100.0
+
+
+def _rounded(value: float) -> float:
+    """Number to six digits: more is noise."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,1 @@
+"""The exchange's calendar and pure formulas: Black–Scholes, the normal distribution, closed forms."""

@@ -1,0 +1,1 @@
+"""Integer counts to probabilities with errors."""

@@ -1,0 +1,1 @@
+"""Scenario to EnginePlan, and what is counted."""

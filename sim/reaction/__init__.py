@@ -1,0 +1,1 @@
+"""The clearing map and its look-up tables."""

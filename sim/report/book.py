@@ -1,0 +1,173 @@
+"""A dealers' book on the terminal: levels, what they rest on, and what was used of the chain."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sim.report.terminal import new_table, plural, print_view
+
+if TYPE_CHECKING:
+    from sim.chain.book import ChainBook, NetGex
+    from sim.chain.levels import GammaLevels
+
+EXPIRIES_SHOWN = 8
+STRIKES_SHOWN = 8
+SIGN_RISK = (
+    "Whose side dealers are on is an assumption that moves these levels more than anything else: try "
+    "--sign all-long, --sign all-short, or --sign custom --shares calls=0.5,puts=-0.8."
+)
+
+
+def print_book(book: ChainBook, levels: GammaLevels, console: Console, *, verbose: bool) -> None:
+    """Print a book: headline, levels, the largest expiries and strikes, and the count of its options.
+
+    verbose : all expiries with their carries, and the net gamma exposure by three ways too.
+    """
+    chain = book.chain
+    quoted = f": {chain.spot:,.2f}, quoted {chain.quoted:%Y-%m-%d %H:%M} New York"
+    console.print(Text.assemble((chain.title or chain.source, "bold"), quoted))
+    console.print(Text(f"{book.rules.text}", "dim"))
+    console.print()
+    console.print(Text(headline(levels), "bold"))
+    console.print()
+    print_view(levels_view(levels), console)
+    console.print()
+    print_view(strikes_view(levels), console)
+    console.print()
+    print_view(expiries_view(levels, None if verbose else EXPIRIES_SHOWN), console)
+    if verbose:
+        console.print()
+        print_view(carries_view(book), console)
+        console.print()
+        print_view(three_ways_view(book), console)
+    console.print()
+    for line in counts_lines(book):
+        console.print(line)
+    for note in book.notes:
+        console.print(Text.assemble(("warning: ", "bold yellow"), note))
+    console.print(Text(SIGN_RISK, "italic"))
+
+
+def headline(levels: GammaLevels) -> str:
+    """What a trader asks first, in two sentences."""
+    figures = (
+        f"Net gamma exposure {levels.net_gex_bn:+,.2f} $bn per 1% move, gross {levels.gross_gex_bn:,.1f}"
+    )
+    if levels.net_gex_bn == 0:
+        answer = f"{figures}: dealers' hedging at spot neither damps moves nor amplifies them."
+    else:
+        side, effect = ("long", "damps") if levels.net_gex_bn > 0 else ("short", "amplifies")
+        answer = f"{figures}: dealers are {side} gamma at spot, and their hedging {effect} moves."
+    if levels.zero_gamma is None:
+        return f"{answer} It does not change its sign within {levels.reach:.0%} of spot."
+    distance = levels.zero_gamma / levels.spot - 1
+    return f"{answer} It turns at {levels.zero_gamma:,.2f}, {distance:+.1%} from spot."
+
+
+def levels_view(levels: GammaLevels) -> Table:
+    """Table of the levels."""
+    table = new_table()
+    table.add_column("level", no_wrap=True)
+    for heading in ("price", "from spot", "$bn per 1%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for row in levels.table.to_dict("records"):
+        name, note = str(row["level"]).replace("_", " "), str(row["note"])
+        price, exposure = row["price"], row["gex_bn"]
+        if name == "gross":
+            table.add_row("", "", "", f"{exposure:,.2f}", note)
+        elif math.isnan(price):
+            table.add_row(name, "none", "", "", "" if note == "none" else note)
+        else:
+            distance = "" if name == "spot" else f"{price / levels.spot - 1:+.2%}"
+            table.add_row(name, f"{price:,.2f}", distance, f"{exposure:+,.2f}", note)
+    return table
+
+
+def strikes_view(levels: GammaLevels) -> Table:
+    """Table of the strikes with the largest gross exposure, by strike."""
+    largest = levels.by_strike.nlargest(STRIKES_SHOWN, "gross_gex_bn").sort_values("strike", ascending=False)
+    table = new_table()
+    table.add_column("largest strikes", no_wrap=True)
+    headings = [f"{name}\n$bn per 1%" for name in ("calls", "puts", "net")]
+    for heading in (*headings, "call open\ninterest", "put open\ninterest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in largest.to_dict("records"):
+        table.add_row(
+            f"{row['strike']:,.10g}",
+            *(f"{row[name]:+,.2f}" for name in ("call_gex_bn", "put_gex_bn", "net_gex_bn")),
+            *(f"{row[name]:,.0f}" for name in ("call_interest", "put_interest")),
+        )
+    return table
+
+
+def expiries_view(levels: GammaLevels, most: int | None) -> Table:
+    """Table of the expiries, all or those with the largest share of the gross exposure."""
+    rows = levels.by_expiry if most is None else levels.by_expiry.nlargest(most, "share").sort_values("days")
+    table = new_table()
+    table.add_column("expiry" if most is None else "largest expiries", no_wrap=True)
+    for heading in ("", "days", "net\n$bn per 1%", "gross\n$bn per 1%", "share of\ngross", "options"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows.to_dict("records"):
+        table.add_row(
+            row["expiry"],
+            row["settlement"],
+            f"{row['days']:,.1f}",
+            f"{row['net_gex_bn']:+,.2f}",
+            f"{row['gross_gex_bn']:,.2f}",
+            f"{row['share']:.1%}",
+            f"{row['options']:,}",
+        )
+    return table
+
+
+def carries_view(book: ChainBook) -> Table:
+    """Table of the forwards and carries by expiry, and where they are from."""
+    table = new_table()
+    table.add_column("carry of", no_wrap=True)
+    for heading in ("", "forward", "std error", "carry", "rate", "pairs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    for (expiry, settlement), found in book.carries.items():
+        error, rate = (
+            _or_dash(number, form) for number, form in ((found.std_error, ".2f"), (found.rate, ".2%"))
+        )
+        forward, carry = f"{found.forward:,.2f}", f"{found.carry:+.2%}"
+        table.add_row(str(expiry), settlement, forward, error, carry, rate, f"{found.pairs}", found.source)
+    return table
+
+
+def three_ways_view(book: ChainBook) -> Table:
+    """Table of the net gamma exposure as the file's gammas, zero carry and the carry have it; the last is used."""
+    table = new_table()
+    table.add_column("net gamma exposure, $bn per 1%", no_wrap=True)
+    for heading in ("file's own\ngammas", "from IV,\nzero carry", "from IV, with\ncarry (used)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows: list[tuple[str, NetGex]] = [("naive sign, all open interest", book.naive)]
+    if book.rules.sign != "naive" or book.rules.net_matched:
+        rows.append(("as signed here, not scaled", book.signed))
+    for name, net in rows:
+        table.add_row(name, *(f"{number:+,.2f}" for number in (net.own_gamma, net.zero_carry, net.carry)))
+    return table
+
+
+def counts_lines(book: ChainBook) -> list[str]:
+    """How many options were used, and how many dropped for what."""
+    used, total = len(book.rows), book.chain.total
+    dropped = [f"{count:,} {reason}" for reason, count in book.dropped.items()]
+    lines = [f"{plural(total, 'option')}: {used:,} used" + "".join(f" + {part}" for part in dropped)]
+    if book.interest_used < 1.0:
+        lines.append(f"The options used have {book.interest_used:.1%} of the unexpired open interest.")
+    if book.scale != 1.0:
+        unscaled = f"unscaled the net gamma exposure is {book.signed.carry:+,.2f} $bn"
+        lines.append(f"contracts scaled by {book.scale:.4g}: {unscaled}")
+    return lines
+
+
+def _or_dash(number: float, form: str) -> str:
+    return "-" if math.isnan(number) else format(number, form)

@@ -1,0 +1,102 @@
+"""Building blocks of terminal output: tables that fit the width, numbers and plurals in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sim.run.simulation import Result
+
+NARROWEST = 80
+NARROWEST_FOLDED = 12
+
+
+class Terminal(Console):
+    """Console for one of the standard streams; for stdout at least 80 columns wide.
+
+    Where a narrower terminal breaks the lines itself, every digit is still there. A reader of stdout that
+    goes away shows as BrokenPipeError.
+    """
+
+    def __init__(self, *, stderr: bool = False):
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+        if not stderr and self.width < NARROWEST:
+            self.width = NARROWEST
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command to end."""
+        raise BrokenPipeError
+
+
+def print_view(table: Table, console: Console) -> None:
+    """Print a table so that no number is cut or broken, however narrow the terminal."""
+    for column in table.columns:
+        if column.no_wrap:
+            texts = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
+            column.min_width = max(cell_len(text) for text in texts)
+    usual = console.width
+    console.width = max(usual, _least_width(table, console))
+    try:
+        console.print(table)
+    finally:
+        console.width = usual
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Width below which a number would be cut; columns of names are folded, within words where they must be."""
+    folded = [column for column in table.columns if column.overflow == "fold" and not column.no_wrap]
+    for column in folded:
+        column.max_width = NARROWEST_FOLDED
+    least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+    for column in folded:
+        column.max_width = None
+    return least
+
+
+def new_table(gap: int = 1) -> Table:
+    """Empty table in the style of all of them."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
+
+
+def plural(count: int, noun: str) -> str:
+    """Count with its noun."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def short_number(number: float) -> str:
+    """Number with three digits and k, M or G."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{suffix}"
+    return f"{number:.3g}"
+
+
+def _legend(result: Result) -> str:
+    rows = result.odds[result.odds["dealers"] != "difference"]
+    widest = 100 * float((rows["ci_high"] - rows["ci_low"]).max()) / 2
+    return (
+        f"Intervals are at 95%; the probabilities are good to {widest:.2g} points or better.\n"
+        "flat volatility: the closed form without dealers, gaps or changing volatility.\n"
+        "2 x delta: the traders' rule of thumb for a touch."
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, (list, tuple)):
+        return " ".join(price_text(float(v)) for v in value)
+    if hasattr(value, "date"):
+        return str(value.date())
+    return str(value)
+
+
+def price_text(price: float) -> str:
+    """Price with thousands separators, and decimals where it has some."""
+    return f"{price:,.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,1 @@
+"""One scenario, simulated once: manifest, warnings, results, trace, bench."""

@@ -1,0 +1,220 @@
+"""How fast the engines are here, and whether they count the same."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.compiled.kernel_sources import NATIVE_BUILDS
+from sim.compiled.native_library import library_file, usable_builds
+from sim.engines.choice import ENGINES, Engine, choose, engine_problem
+from sim.engines.cuda_engine import CudaEngine, device_names, device_speeds
+from sim.engines.instruction_counts import issue_limit
+from sim.errors import InputError, Problem
+from sim.plan.builder import prepare
+from sim.plan.engine_plan import EnginePlan
+from sim.plan.outcomes import LOWER, UPPER, Outcomes
+from sim.scenario.model import Scenario
+
+BASE = "numpy"
+SEED = 1
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Whether an engine can be used here.
+
+    Attributes
+    ----------
+    engine : its name.
+    available : whether it can.
+    device : what it computes on, every GPU for cuda; empty if it cannot.
+    problem : why it cannot, and how to get it; empty if it can.
+    builds, usable_builds : of native, those compiled here and those of them that this processor can run.
+    """
+
+    engine: str
+    available: bool
+    device: str
+    problem: str = ""
+    builds: list[str] = field(default_factory=list)
+    usable_builds: list[str] = field(default_factory=list)
+
+
+def engine_states() -> list[EngineState]:
+    """Every engine, in the order in which "auto" looks for them."""
+    return [_state(name) for name in ENGINES[1:]]
+
+
+def _state(name: str) -> EngineState:
+    problem = engine_problem(name)
+    builds = [b for b in NATIVE_BUILDS if name == "native" and library_file(b) is not None]
+    if problem is not None:
+        return EngineState(name, False, "", problem, builds)
+    if name == "cuda":
+        device = ", ".join(f"{model} (device {number})" for number, model in enumerate(device_names()))
+        return EngineState(name, True, device)
+    return EngineState(name, True, choose(name).device, "", builds, usable_builds() if builds else [])
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One configuration of a benchmark, a row of its table.
+
+    Attributes
+    ----------
+    engine, device, workers : name, what it ran on, and threads, worker processes or GPUs.
+    paths : number of paths a run.
+    seconds : median wall time of a run, compiling and preparing the scenario apart.
+    compile_seconds : time to compile the kernels, for cuda; else 0.
+    kernel_seconds : median time in the kernel by the clock of the busiest GPU; NaN for the others.
+    path_steps_per_s : paths × steps / seconds, by the GPU's clock where there is one.
+    ns_per_path_step : nanoseconds a path-step.
+    speed : ratio to NumPy on one processor with as many paths in the same benchmark; NaN if that was not run.
+    seconds_to_target : time to the standard error asked for, of both first-target odds.
+    issue_share : share of the devices' instruction-issue limit; NaN where it is not known.
+    counts : "first", "identical" or "DIFFERENT", compared with the first run of as many paths.
+    """
+
+    engine: str
+    device: str
+    workers: int
+    paths: int
+    seconds: float
+    compile_seconds: float
+    kernel_seconds: float
+    path_steps_per_s: float
+    ns_per_path_step: float
+    speed: float
+    seconds_to_target: float
+    issue_share: float
+    counts: str
+
+
+def benchmark(scenario: Scenario, **options: Any) -> pd.DataFrame:
+    """The rows of `timings` as a frame, with its options and errors."""
+    return pd.DataFrame(list(timings(scenario, **options)))
+
+
+def timings(
+    scenario: Scenario,
+    *,
+    engines: Sequence[str] | None = None,
+    paths: Sequence[int] = (100_000,),
+    threads: Sequence[int] = (1,),
+    devices: Sequence[int] | None = None,
+    repeats: int = 3,
+    target_se: float = 0.0005,
+    where: str | None = None,
+) -> Iterator[Timing]:
+    """Timings of engines × paths × threads, each as soon as it is there; every run is warmed up once.
+
+    Parameters
+    ----------
+    scenario : what to simulate.
+    engines : names; those available here if None. NumPy goes first, since the others are compared with it.
+    paths, threads : numbers to try; cuda takes no threads.
+    devices : GPUs for cuda, used together; device 0 if None.
+    repeats : runs of which the median is taken.
+    target_se : standard error for `seconds_to_target`.
+    where : what to call the scenario in an error.
+
+    Raises
+    ------
+    GammawallError, InputError : as `choose` and `prepare`; an engine is named twice, or devices but not cuda.
+    """
+    names = sorted(_names(engines, devices), key=lambda name: name != BASE)
+    workers = [worker for name in names for worker in _workers(name, threads, devices)]
+    plan = prepare(scenario, where).plan
+    first: dict[int, Outcomes] = {}
+    base: dict[int, float] = {}
+    for worker in workers:
+        for count in paths:
+            outcomes, seconds, kernel_seconds = _timed(worker, plan, count, repeats)
+            rate = count * plan.steps / (seconds if math.isnan(kernel_seconds) else kernel_seconds)
+            if worker.name == BASE and worker.threads == 1:
+                base[count] = rate
+            same = "identical" if outcomes == first.get(count) else "DIFFERENT"
+            limit = _issue_limit(worker)
+            yield Timing(
+                engine=worker.name,
+                device=worker.device,
+                workers=worker.threads,
+                paths=count,
+                seconds=seconds,
+                compile_seconds=worker.compile_seconds if isinstance(worker, CudaEngine) else 0.0,
+                kernel_seconds=kernel_seconds,
+                path_steps_per_s=rate,
+                ns_per_path_step=1e9 / rate,
+                speed=rate / base.get(count, math.nan),
+                seconds_to_target=paths_for(outcomes, target_se) * plan.steps / rate,
+                issue_share=math.nan if limit is None else rate / limit,
+                counts=same if count in first else "first",
+            )
+            first.setdefault(count, outcomes)
+
+
+def _names(engines: Sequence[str] | None, devices: Sequence[int] | None) -> list[str]:
+    """Names of the engines to time."""
+    names = [s.engine for s in engine_states() if s.available] if engines is None else list(engines)
+    if devices is not None and engines is None and "cuda" not in names:
+        names.append("cuda")
+    shown = ",".join(names)
+    problems = [
+        Problem(
+            "", "engines", shown, f"there is no engine {name!r}", f"Try some of {', '.join(ENGINES[1:])}."
+        )
+        for name in dict.fromkeys(names)
+        if name not in ENGINES[1:]
+    ]
+    if len(set(names)) < len(names):
+        problems.append(Problem("", "engines", shown, "an engine is named twice"))
+    if devices is not None and "cuda" not in names:
+        why = "of the engines named, none runs on a GPU"
+        problems.append(Problem("", "devices", ",".join(map(str, devices)), why, "Try --engines cuda,numpy."))
+    if problems:
+        raise InputError(problems)
+    return names
+
+
+def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -> Iterator[Engine]:
+    if name == "cuda":
+        yield choose(name, devices=devices)
+    else:
+        yield from (choose(name, n) for n in sorted(threads))
+
+
+def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[Outcomes, float, float]:
+    """Counts, median seconds, and median seconds in the kernel, NaN for engines without a clock."""
+    outcomes = worker.run(plan, SEED, 0, max(1, paths // 10))
+    seconds, kernel_seconds = [], []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        outcomes = worker.run(plan, SEED, 0, paths)
+        seconds.append(time.perf_counter() - began)
+        kernel_seconds.append(worker.kernel_seconds if isinstance(worker, CudaEngine) else math.nan)
+    return outcomes, statistics.median(seconds), statistics.median(kernel_seconds)
+
+
+def _issue_limit(worker: Engine) -> float | None:
+    """Path-steps a second at which the worker's devices would issue without a pause."""
+    if not isinstance(worker, CudaEngine):
+        return None
+    limits = [issue_limit(*speed) for speed in device_speeds(worker.devices)]
+    return None if None in limits else sum(limit for limit in limits if limit is not None)
+
+
+def paths_for(outcomes: Outcomes, target_se: float) -> float:
+    """Paths at which both first-target odds with dealers have a standard error: p·(1 − p)/se².
+
+    p = (count + 1)/(n + 2), as in `sim.run.stopping.paths_wanting`: an event not yet seen takes paths too.
+    """
+    shares = (outcomes.joint.sum(axis=1)[[UPPER, LOWER]] + 1) / (outcomes.paths + 2)
+    return float(np.max(shares * (1 - shares))) / target_se**2

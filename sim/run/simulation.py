@@ -1,0 +1,223 @@
+"""The one place that wires the stages: scenario → plan → engine → outcomes → tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.engines.choice import Engine, choose
+from sim.errors import InputError, Problem
+from sim.files.versions import installed_versions
+from sim.odds import tables
+from sim.plan.builder import Prepared, prepare
+from sim.plan.outcomes import OutcomeAxes, Outcomes
+from sim.run.benchmarks import flat_benchmarks
+from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, run_timings
+from sim.run.stopping import SMALLEST_TARGET_SE, paths_wanting
+from sim.scenario.fragments import Fragment, date_notes, fragment_record
+from sim.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_PATHS = 1_000_000
+LARGEST_SEED = 2**64 - 1
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a run.
+
+    Attributes
+    ----------
+    scenario : what was simulated.
+    axes : labels of the counts.
+    outcomes : the integer counts.
+    manifest : how the run came about, ready for JSON.
+    benchmarks : flat-volatility closed forms and the 2×delta rule for the same market.
+    """
+
+    scenario: Scenario
+    axes: OutcomeAxes
+    outcomes: Outcomes
+    manifest: dict[str, Any]
+    benchmarks: dict[str, Any]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know."""
+        return tuple(self.manifest["warnings"])
+
+    @cached_property
+    def odds(self) -> pd.DataFrame:
+        """Odds of every event with dealers, without, and the difference; columns of odds.csv."""
+        return tables.odds_table(self.outcomes, self.axes)
+
+    @cached_property
+    def first_passage(self) -> pd.DataFrame:
+        """Cumulative probability of having touched each level by each step; columns of first_passage.csv."""
+        return tables.first_passage_table(self.outcomes, self.axes)
+
+    @cached_property
+    def distribution(self) -> pd.DataFrame:
+        """Distribution of each close with dealers; columns of distribution.csv."""
+        return tables.distribution_table(self.outcomes, self.axes)
+
+    @cached_property
+    def quantiles(self) -> pd.DataFrame:
+        """Quantiles of each close with dealers; columns of quantiles.csv."""
+        return tables.quantile_table(self.outcomes, self.axes)
+
+    @cached_property
+    def regimes(self) -> pd.DataFrame:
+        """Share of paths in each regime after each close; columns of regimes.csv."""
+        return tables.regime_table(self.outcomes, self.axes)
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    paths: int = DEFAULT_PATHS,
+    first_path: int = 0,
+    seed: int = 1,
+    engine: str = "auto",
+    threads: int | None = None,
+    devices: Sequence[int] | None = None,
+    block_paths: int | None = None,
+    target_se: float | None = None,
+    max_paths: int | None = None,
+    progress: Progress | None = None,
+    where: str | None = None,
+    notes: Sequence[str] = (),
+    fragments: Sequence[Fragment] = (),
+) -> Result:
+    """Simulated odds of a scenario.
+
+    The counts depend on the scenario, the seed and the paths alone: not on engine, threads or blocks.
+
+    Parameters
+    ----------
+    scenario : what to simulate.
+    paths : number of paths, or the first lot of them with `target_se`.
+    first_path : number of the first path; runs over adjoining ranges add up to one run over both.
+    seed : 0 … 2^64 − 1; scenarios that share it share their draws.
+    engine : "auto", "cuda", "native" or "numpy"; auto takes the first of them that is here.
+    threads : processors to use; all if None.
+    devices : GPUs that share the paths, by number; device 0 if None.
+    block_paths : paths carried through all steps at once; it changes speed and memory alone.
+    target_se : go on until the standard errors of both first-target odds with dealers are this small, ≥ 1e-6.
+    max_paths : most paths `target_se` may take; as many as there are if None.
+    progress : called now and then with (paths done, paths planned).
+    where : what to call the scenario in an error; its name if None.
+    notes : what a reader of the numbers should know besides; they become warnings of the result.
+    fragments : those that the scenario's keys are from, for the manifest; one fitted to other days is a warning.
+
+    Raises
+    ------
+    InputError : an argument is out of range, or the reaction map is not increasing and has no floor.
+    GammawallError : the engine is not available, ran out of memory, or lost its device or a worker.
+    KeyboardInterrupt : after the workers have stopped.
+    """
+    check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
+    # NumPy's integers are taken too, but overflow.
+    paths, first_path, seed = int(paths), int(first_path), int(seed)
+    threads, block_paths = _plain(threads), _plain(block_paths)
+    # Path numbers have 64 bits: no more than these are left.
+    max_paths = min(int(max_paths or LARGEST_SEED), LARGEST_SEED + 1 - first_path)
+    worker = choose(engine, threads, block_paths, devices)
+    began = time.perf_counter()
+    started = datetime.now(UTC)
+    prepared = prepare(scenario, where)
+    ready = time.perf_counter()
+    outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
+    seconds = time.perf_counter() - ready
+    facts = plan_facts(prepared)
+    manifest = run_manifest(
+        scenario,
+        PlanFacts(facts.digest, (*notes, *date_notes(fragments, scenario.market.as_of), *facts.warnings)),
+        outcomes,
+        EngineFacts(worker.name, worker.device, worker.threads),
+        asked=engine,
+        seed=seed,
+        first_path=first_path,
+        target_se=target_se,
+        versions=installed_versions(worker.name),
+        timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
+    )
+    if fragments:
+        manifest["fragments"] = [fragment_record(fragment) for fragment in fragments]
+    return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
+
+
+def _run_to_target(
+    worker: Engine,
+    prepared: Prepared,
+    seed: int,
+    first_path: int,
+    paths: int,
+    target_se: float | None,
+    max_paths: int,
+    progress: Progress | None,
+) -> Outcomes:
+    """Outcomes of the paths, and of as many more as the target standard error asks for."""
+    planned, done = paths, 0
+
+    def count(finished: int) -> None:
+        nonlocal done
+        done += finished
+        if progress is not None:
+            progress(done, planned)
+
+    outcomes = worker.run(prepared.plan, seed, first_path, paths, count)
+    while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
+        planned += more
+        outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    return outcomes
+
+
+def check_arguments(
+    paths: int,
+    first_path: int,
+    seed: int,
+    threads: int | None,
+    block_paths: int | None,
+    target_se: float | None,
+    max_paths: int | None,
+) -> None:
+    """Refuse arguments that are no whole numbers or out of range, all of them together."""
+    counts = {"paths": paths, "first_path": first_path, "seed": seed}
+    optional = {"threads": threads, "block_paths": block_paths, "max_paths": max_paths}
+    counts |= {key: value for key, value in optional.items() if value is not None}
+    problems = [
+        Problem("", key, repr(value), "must be a whole number", f"Try {key}=int({value!r}).")
+        for key, value in counts.items()
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer))
+    ]
+    if not problems:
+        se = SMALLEST_TARGET_SE if target_se is None else target_se
+        checks = (
+            ("paths", paths >= 1, "at least one path is needed"),
+            ("first_path", first_path >= 0, "paths are numbered from 0"),
+            ("first_path", first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
+            ("seed", 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
+            ("threads", threads is None or threads >= 1, "at least one is needed"),
+            ("block_paths", block_paths is None or block_paths >= 1, "a block holds at least one path"),
+            ("max_paths", max_paths is None or max_paths >= paths, "must not be less than paths"),
+        )
+        problems = [Problem("", key, repr(counts[key]), why) for key, holds, why in checks if not holds]
+        if not SMALLEST_TARGET_SE <= se < 0.5:
+            why = f"must lie between {SMALLEST_TARGET_SE:g}, which takes 2.5e11 paths, and 0.5"
+            problems.append(Problem("", "target_se", repr(target_se), why))
+    if problems:
+        raise InputError(problems)
+
+
+def _plain(number: int | None) -> int | None:
+    return None if number is None else int(number)

@@ -1,0 +1,70 @@
+"""One path alone, day by day: the very path that a run of the same scenario and seed contains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sim.errors import InputError, Problem
+from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.paths import run_block
+from sim.plan.builder import Prepared, prepare
+from sim.plan.outcomes import WITH, WITHOUT
+from sim.run.simulation import LARGEST_SEED
+from sim.scenario.model import Scenario
+
+
+def trace_path(scenario: Scenario, path: int, *, seed: int = 1, where: str | None = None) -> pd.DataFrame:
+    """Days of one path.
+
+    Parameters
+    ----------
+    scenario : what to simulate.
+    path : its number, 0 … 2^64 − 1.
+    seed : 0 … 2^64 − 1.
+    where : what to call the scenario in an error; its name if None.
+
+    Returns
+    -------
+    A row a session: session (from 1), date; fundamental and price at the close, and the impact between them, in
+    index points; regime after the close; touches and twin_touches, the levels first touched that day with and
+    without dealers, nearest first, joined by spaces.
+
+    Raises
+    ------
+    InputError : the path or the seed is out of range, or the reaction map has no inverse.
+    """
+    for key, value in (("path", path), ("seed", seed)):
+        if not 0 <= value <= LARGEST_SEED:
+            raise InputError([Problem("", key, str(value), "must lie between 0 and 2^64 - 1")])
+    prepared = prepare(scenario, where)
+    rows: list[dict[str, object]] = []
+    known = np.zeros((2, 2), dtype=np.int64)
+
+    def record(session: int, block: PathBlock) -> None:
+        ranks = block.rank[:, 0].reshape(2, 2).copy()
+        price = prepared.axes.spot * float(np.exp(np.float64(block.s[0])))
+        fundamental = prepared.axes.spot * float(np.exp(np.float64(block.place[WITHOUT, 0])))
+        rows.append(
+            {
+                "session": session + 1,
+                "date": prepared.axes.sessions[session],
+                "fundamental": fundamental,
+                "impact_points": price - fundamental,
+                "price": price,
+                "regime": prepared.axes.regimes[block.regime[0]],
+                "touches": _touched(prepared, known[WITH], ranks[WITH]),
+                "twin_touches": _touched(prepared, known[WITHOUT], ranks[WITHOUT]),
+            }
+        )
+        known[:] = ranks
+
+    run_block(PathBlock(prepared.plan, seed, capacity=1), path, 1, record)
+    return pd.DataFrame(rows)
+
+
+def _touched(prepared: Prepared, before: np.ndarray, after: np.ndarray) -> str:
+    above = [level for level in prepared.axes.levels if level > prepared.axes.spot]
+    below = [level for level in reversed(prepared.axes.levels) if level < prepared.axes.spot]
+    new = above[before[UP] : after[UP]] + below[before[DOWN] : after[DOWN]]
+    return " ".join(f"{level:.10g}" for level in new)

@@ -1,0 +1,1 @@
+"""A user's words to a frozen Scenario: files, overrides, fragments, dates."""

@@ -1,0 +1,130 @@
+"""Fragments of scenarios: TOML files with some of a scenario's keys, what a fit has found for instance.
+
+The table [fit] of a fragment tells what it is from; it is no part of the scenario.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sim.errors import InputError, Problem
+from sim.files.toml_file import FileKind
+from sim.scenario.overrides import RIVAL
+
+FRAGMENT_FILE: Final = FileKind("fragment", "", "gammawall fit volatility OHLC.csv")
+FIT: Final = "fit"
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A fragment as read.
+
+    Attributes
+    ----------
+    where : what messages call it.
+    keys : nested tables of scenario keys.
+    fit : what the table [fit] says.
+    """
+
+    where: str
+    keys: Mapping[str, Any]
+    fit: Mapping[str, Any]
+
+
+def read_fragment(source: str | os.PathLike[str]) -> Fragment:
+    """Fragment of a file.
+
+    Errors: `InputError`; whether its keys are a scenario's shows when they have been merged into one.
+    """
+    where, data = FRAGMENT_FILE.read(Path(source))
+    fit = data.pop(FIT, {})
+    if not isinstance(fit, dict):
+        raise InputError([Problem(where, FIT, "", "a table is expected", "Try leaving it out.")])
+    if not data:
+        raise InputError(
+            [Problem(where, "", "", "states no key of a scenario", f"Try {FRAGMENT_FILE.example}.")]
+        )
+    return Fragment(where, data, fit)
+
+
+def read_fragments(sources: Iterable[str | os.PathLike[str]]) -> list[Fragment]:
+    """Fragments of several files, in their order.
+
+    Errors: `InputError` with the problems of all.
+    """
+    found: list[Fragment] = []
+    problems: list[Problem] = []
+    for source in sources:
+        try:
+            found.append(read_fragment(source))
+        except InputError as failure:
+            problems += failure.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def merged(data: Mapping[str, Any], fragments: Sequence[Fragment]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Scenario data with the keys of fragments in place of its own, later ones over earlier, and where they are from.
+
+    Tables are merged key by key, lists are replaced as a whole. A key takes away its rival, until sessions for one.
+
+    Returns
+    -------
+    data : a new mapping.
+    places : dotted key to the fragment that it is from.
+    """
+    result: dict[str, Any] = dict(data)
+    places: dict[str, str] = {}
+    for fragment in fragments:
+        result = _over(result, fragment.keys)
+        places |= dict.fromkeys(_dotted(fragment.keys), fragment.where)
+    return result, places
+
+
+def date_notes(fragments: Sequence[Fragment], as_of: dt.date) -> list[str]:
+    """What is to be said of fits whose last day is not the day on which paths start."""
+    notes = []
+    for fragment in fragments:
+        last = fragment.fit.get("last")
+        if not isinstance(last, dt.date) or isinstance(last, dt.datetime):
+            continue
+        if last > as_of:
+            known = f"and so knows what came after the start, {as_of}"
+            notes.append(f"{fragment.where} was fitted to data up to {last}, {known}")
+        elif last < as_of and fragment.fit.get("kind") == "volatility":
+            notes.append(
+                f"{fragment.where}: annual is the volatility of the session after {last}, and paths start at the "
+                f"close of {as_of}: try gammawall fit volatility --as-of {as_of}"
+            )
+    return notes
+
+
+def fragment_record(fragment: Fragment) -> dict[str, Any]:
+    """What a manifest tells of a fragment: its file's name without folders, its keys and what it was fitted to."""
+    return {"file": Path(fragment.where).name, "keys": dict(fragment.keys), "fit": dict(fragment.fit)}
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        former = result.get(key)
+        result[key] = (
+            _over(former, value) if isinstance(former, Mapping) and isinstance(value, Mapping) else value
+        )
+        if key in RIVAL and RIVAL[key] not in above:
+            result.pop(RIVAL[key], None)
+    return result
+
+
+def _dotted(keys: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in keys.items():
+        if isinstance(value, Mapping) and value:
+            yield from (f"{key}.{inner}" for inner in _dotted(value))
+        else:
+            yield key

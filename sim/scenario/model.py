@@ -1,0 +1,306 @@
+"""Scenario: everything a simulation depends on, validated and frozen.
+
+Each class is one table of the scenario file; each attribute is the key of the same name (`schema_version` is
+the file's `schema`, `from_` its `from`). Types are strict: a number is never read from a string or a boolean,
+and no number may be NaN or infinite.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core.core_schema import FieldSerializationInfo
+
+from sim.book.rows import BookRows
+from sim.errors import InputError
+from sim.market.calendar import FIRST_DATE, LAST_DATE
+from sim.scenario.rules import MAX_LADDER, cross_field_problems
+
+MAX_SESSIONS: Final = 2520
+MAX_POSITIONS: Final = 2000
+MAX_REGIMES: Final = 31
+
+_Item = TypeVar("_Item")
+
+
+def _list_as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _file_name_safe(name: str) -> str:
+    """Scenario names become folder names and CSV cells."""
+    if not name.strip():
+        raise ValueError("is empty")
+    if name != name.strip():
+        raise ValueError("begins or ends with white space")
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise ValueError("has a path separator: results are filed under this name")
+    if not name.isprintable():
+        raise ValueError("has a control character")
+    return name
+
+
+Items = Annotated[tuple[_Item, ...], BeforeValidator(_list_as_tuple)]
+Date = Annotated[dt.date, Field(ge=FIRST_DATE, le=LAST_DATE)]
+Price = Annotated[float, Field(gt=0, le=1e7)]
+LogReturn = Annotated[float, Field(ge=-2, le=2)]
+LogSpread = Annotated[float, Field(ge=0, le=2)]
+Volatile = Annotated[float, Field(gt=0, le=5)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
+Density = Annotated[float, Field(ge=0, le=1e6)]
+DayPart = Annotated[float, Field(gt=0, le=10)]
+GroupWeight = Annotated[float, Field(ge=-1e3, le=1e3)]
+
+
+class ScenarioTable(BaseModel):
+    """A table of the scenario file: strict types, no unknown keys, frozen, finite numbers."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Market(ScenarioTable):
+    """Start and horizon.
+
+    as_of : session at whose close every path starts.
+    spot : index level at that close.
+    until : last session of the horizon; or
+    sessions : number of sessions after `as_of`. Exactly one of both is given.
+    """
+
+    as_of: Date
+    spot: Price
+    until: Date | None = None
+    sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
+
+
+class UShape(ScenarioTable):
+    """Variance density over the trading day, up to a factor, u ∈ [0, 1] from open to close:
+
+        base + open·e^(−u/open_fade) + close·e^(−(1−u)/close_fade).
+
+    Its default was fit to SPY minute bars, September 2025 to March 2026.
+
+    base : density all day long.
+    open, open_fade : what the open adds, and the part of the day over which it falls to 1/e.
+    close, close_fade : what the close adds, likewise backwards.
+    """
+
+    base: Density = 0.62
+    open: Density = 2.353
+    open_fade: DayPart = 0.150
+    close: Density = 1.666
+    close_fade: DayPart = 0.017
+
+
+class Volatility(ScenarioTable):
+    """Variance of the fundamental: level, GJR-GARCH recursion, tails, and its share-out over a session.
+
+    annual : volatility per √252 sessions.
+    quoted : "observed" is damped or amplified by dealers already, "fundamental" is not.
+    long_run_annual : level the variance reverts to, per √252 sessions; None: `annual`.
+    alpha, gamma, beta : h ← ω + (α + γ·1[n<0])·n² + β·h.
+    tail_dof : degrees of freedom ν of a session's Student-t shock; None: normal.
+    overnight_share : share of a session's variance in its gap.
+    steps_per_session : trading steps from open to close.
+    intraday_shape : "flat", or "u" for more variance after the open and before the close.
+    u_shape : the U; None: the default of `UShape`.
+    """
+
+    annual: Volatile
+    quoted: Literal["observed", "fundamental"] = "observed"
+    long_run_annual: Volatile | None = None
+    alpha: Annotated[float, Field(ge=0)] = 0.0
+    gamma: float = 0.0
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    tail_dof: Annotated[float, Field(gt=2.05, le=1000)] | None = None
+    overnight_share: Annotated[float, Field(ge=0, lt=1)] = 0.46
+    steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
+    intraday_shape: Literal["flat", "u"] = "u"
+    u_shape: UShape | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what scenarios of the default shape do not have, so that their hashes stay."""
+        data: dict[str, Any] = handler(self)
+        if self.u_shape is None:
+            data.pop("u_shape", None)
+        return data
+
+
+class Drift(ScenarioTable):
+    """Drift of the fundamental: `annual` is its log mean per 252 sessions before the −h/2 of its variance."""
+
+    annual: Annotated[float, Field(ge=-5, le=5)] = 0.0
+
+
+class Jumps(ScenarioTable):
+    """Rare overnight jumps of any session: `per_year` of them, log size normal with `mean` and `sd`."""
+
+    per_year: Annotated[float, Field(ge=0, le=252)] = 0.0
+    mean: LogReturn = 0.0
+    sd: LogSpread = 0.0
+
+
+class Outcome(ScenarioTable):
+    """One outcome of a catalyst: with `probability` the gap gains a normal log move of `mean` and `sd`."""
+
+    probability: Annotated[float, Field(ge=0, le=1)]
+    mean: LogReturn
+    sd: LogSpread
+
+
+class Catalyst(ScenarioTable):
+    """Scheduled news before the open of `session`; the outcomes' probabilities sum to 1."""
+
+    session: Date
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    outcomes: Annotated[Items[Outcome], Field(min_length=1, max_length=32)]
+
+
+class Position(ScenarioTable):
+    """One line of the dealers' book, signed from the dealers' side (positive: dealers are long the option).
+
+    group : name by which regimes weigh it.
+    type : "call" or "put".
+    strike : index level.
+    expiry : session on which it leaves the book,
+    settlement : at 09:30 New York ("AM") or at the close ("PM").
+    iv : annual Black-Scholes volatility, sticky at the strike.
+    gex_bn : $bn of hedge trading per 1% move if the index stood at the strike at `as_of`; or
+    contracts : number of contracts of 100 index units. Exactly one of both is given.
+    carry : annual carry of the forward.
+    """
+
+    group: Identifier
+    type: Literal["call", "put"]
+    strike: Price
+    expiry: Date
+    settlement: Literal["AM", "PM"]
+    iv: Annotated[float, Field(ge=0.01, le=5)]
+    gex_bn: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    contracts: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
+    carry: Annotated[float, Field(ge=-1, le=1)] = 0.0
+
+
+class Dealers(ScenarioTable):
+    """Dealers' book and what hedging it does to the price.
+
+    impact_bp_per_bn : basis points the price moves per $1bn traded.
+    impact_half_life : sessions until half of an impact has faded; 0: it is permanent.
+    m_floor : floor of the feedback factor where it would fall to zero or below, at least 0.05; 0: no floor, for a
+        book whose feedback factor stays above 0.05.
+    book : the rows of a book file, which the scenario's own names; further positions.
+    book_weights : multiplier of each group of these rows (1 where not given).
+    position : the book.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    impact_bp_per_bn: Annotated[float, Field(ge=0, le=1e4)] = 0.0
+    impact_half_life: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    m_floor: Annotated[float, Field(ge=0, le=1)] = 0.2
+    book: BookRows | None = None
+    book_weights: dict[str, GroupWeight] = Field(default_factory=dict)
+    position: Annotated[Items[Position], Field(max_length=MAX_POSITIONS)] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of all groups, those of single positions first."""
+        rows = self.book.groups if self.book is not None else ()
+        return tuple(dict.fromkeys((*(p.group for p in self.position), *rows)))
+
+    @field_serializer("book", when_used="json")
+    def _book_in_json(self, book: BookRows | None, _info: FieldSerializationInfo) -> dict[str, Any] | None:
+        """What a manifest tells of a book: its file's name without folders, and a digest of the positions."""
+        if book is None:
+            return None
+        return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
+
+    @model_serializer(mode="wrap")
+    def _without_absent_book(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what scenarios without a book file do not have, so that their hashes stay."""
+        data: dict[str, Any] = handler(self)
+        if self.book is None:
+            data.pop("book", None)
+            data.pop("book_weights", None)
+        return data
+
+
+class Regime(ScenarioTable):
+    """A state of the market entered at a close, at most once per path.
+
+    when, level, closes : trigger; `closes` in a row beyond `level`, or `level` touched at any time so far.
+    from_ : regimes it may be entered from; None: any other.
+    weights : multiplier of each position group (1 where not given).
+    flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
+    lasts, then : after so many sessions the regime hands over to the named one.
+    """
+
+    name: Identifier
+    when: Literal["closes_above", "closes_below", "touches_above", "touches_below", "never"]
+    level: Price | None = None
+    closes: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 2
+    from_: Items[str] | None = Field(default=None, alias="from")
+    weights: dict[str, GroupWeight] = Field(default_factory=dict)
+    flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
+    lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
+    then: str | None = None
+
+
+class Targets(ScenarioTable):
+    """The two levels whose order of first touch is asked for: `upper` above spot, `lower` below it."""
+
+    upper: Price
+    lower: Price
+
+
+class Scenario(ScenarioTable):
+    """A complete scenario.
+
+    Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
+    contradict each other. `sim.scenario.file.scenario_from_mapping` reports both together.
+    """
+
+    schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
+    name: Title
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    levels: Annotated[Items[Price], Field(max_length=MAX_LADDER)] = ()
+    market: Market
+    volatility: Volatility
+    drift: Drift = Field(default_factory=Drift)
+    jumps: Jumps = Field(default_factory=Jumps)
+    catalyst: Annotated[Items[Catalyst], Field(max_length=MAX_SESSIONS)] = ()
+    dealers: Dealers = Field(default_factory=Dealers)
+    regime: Annotated[Items[Regime], Field(max_length=MAX_REGIMES)] = ()
+    targets: Targets
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = cross_field_problems(self)
+        if problems:
+            raise InputError(problems)
+        return self
+
+    @property
+    def ladder(self) -> tuple[float, ...]:
+        """Levels every path is scored on, ascending: `levels`, both targets, touch triggers' levels."""
+        touched = (
+            regime.level
+            for regime in self.regime
+            if regime.when.startswith("touches_") and regime.level is not None
+        )
+        return tuple(sorted({*self.levels, self.targets.upper, self.targets.lower, *touched}))

@@ -1,0 +1,233 @@
+"""Overrides of a scenario's keys, as given on the command line, `key=value`, or in the tables of a batch file.
+
+A key is a dotted path; items of a list are chosen by index, `dealers.position[0].strike`, or by name,
+`regime[breakout].level`, `catalyst[CPI].session`; `dealers.position[wall].iv` is all positions of that group.
+With a star behind it, `dealers.position[wall].gex_bn*=0.5`, what stands there is multiplied.
+On the command line a value is a TOML value; what is none is taken as a number, as in .6, or as a bare string.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from sim.errors import Problem
+from sim.problems import shown, shown_key
+
+WHERE: Final = "--set"
+_SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
+_NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
+RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
+_LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
+
+Path = tuple[str | int, ...]
+
+
+class _RefusedError(Exception):
+    """An override that cannot be applied."""
+
+    def __init__(self, why: str, hint: str = ""):
+        super().__init__(why)
+        self.why, self.hint = why, hint
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """Overrides put into a scenario's data, in place and in order.
+
+    Stating `until` takes `sessions` away and the other way round; likewise `gex_bn` and `contracts`.
+
+    data : nested tables as `tomllib` returns them.
+    overrides : "key=value" each.
+
+    Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
+    """
+    applied: list[str] = []
+    problems: list[Problem] = []
+    for text in overrides:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        try:
+            if not equals or not key:
+                raise _RefusedError("is not key=value", "Try targets.upper=7150.")
+            if not key.isprintable():
+                raise _RefusedError("is no key", _KEY_HINT)
+            if not value:
+                raise _RefusedError("states no value", f'Try {key}=... (an empty text is "").')
+            applied += _apply(data, key, _value(value))
+        except _RefusedError as refusal:
+            named, given = (key, shown(value)) if equals and key else (text.strip(), "")
+            problems.append(_refusal(WHERE, named, given, refusal))
+    return applied, problems
+
+
+def apply_settings(
+    data: dict[str, Any], settings: Iterable[tuple[str, Any]], where: str
+) -> tuple[list[str], list[Problem]]:
+    """Values put into a scenario's data, in place and in order; see `apply_overrides`.
+
+    settings : keys, a star behind one multiplies, and their TOML values.
+    where : what problems name as their place.
+    """
+    applied: list[str] = []
+    problems: list[Problem] = []
+    for key, value in settings:
+        try:
+            applied += _apply(data, key.strip(), value)
+        except _RefusedError as refusal:
+            problems.append(_refusal(where, key.strip(), shown(value), refusal))
+    return applied, problems
+
+
+def values_at(data: dict[str, Any], key: str) -> list[Any]:
+    """Values that a key stands for, one for each position of a group; empty where it stands for none."""
+    try:
+        return [_get(data, path) for path in _resolve(data, plain_key(key))]
+    except _RefusedError:
+        return []
+
+
+def plain_key(key: str) -> str:
+    """Key of a setting without the star that multiplies."""
+    return key.strip().removesuffix("*").rstrip()
+
+
+def short_key(key: str, others: Iterable[str]) -> str:
+    """Last part of a key, and the parts before it as far as others end alike: iv, or position[wall].iv."""
+    parts = plain_key(key).split(".")
+    rivals = [plain_key(other).split(".") for other in others if plain_key(other) != plain_key(key)]
+    length = 1
+    while length < len(parts) and any(rival[-length:] == parts[-length:] for rival in rivals):
+        length += 1
+    return ".".join(parts[-length:])
+
+
+def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Two keys of which a scenario states one only, such as market.until and market.sessions; None without such."""
+    stated = {plain_key(key) for key in keys}
+    for key in stated:
+        table, _, last = key.rpartition(".")
+        rival = f"{table}.{RIVAL[last]}" if last in RIVAL else ""
+        if rival in stated and key < rival:
+            return key, rival
+    return None
+
+
+def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
+    """Put a value wherever a key says, or multiply what stands there; the dotted keys that were set."""
+    path_key = plain_key(key)
+    if not path_key or not path_key.isprintable():
+        raise _RefusedError("is no key", _KEY_HINT)
+    for path in _resolve(data, path_key):
+        _put(data, path, value if path_key == key else _product(_get(data, path), path, value))
+        yield _dotted(path)
+
+
+def _product(present: Any, path: Path, factor: Any) -> Any:
+    for number, what in ((present, f"{_dotted(path)} holds"), (factor, "the factor is")):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            stands = "no number" if number is not None else "nothing"
+            raise _RefusedError(
+                f"{what} {stands}, so there is nothing to multiply", f"Try {_dotted(path)}=... ."
+            )
+    try:
+        result = present * factor
+        whole = isinstance(present, int) and float(result).is_integer()
+    except OverflowError as error:
+        raise _RefusedError("the product is too large", "Try a smaller factor.") from error
+    return int(result) if whole else result
+
+
+def _refusal(where: str, key: str, value: str, refusal: _RefusedError) -> Problem:
+    return Problem(where, key if key.isprintable() and key else shown(key), value, refusal.why, refusal.hint)
+
+
+def _value(text: str) -> Any:
+    """TOML value of a text, a number too that TOML would write otherwise, such as .6; else the text itself."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return float(text) if _LOOSE_NUMBER.fullmatch(text) else text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _resolve(data: dict[str, Any], key: str) -> list[Path]:
+    """Paths a key stands for: one, or one for each position of a group."""
+    paths: list[Path] = [()]
+    for segment in _segments(key):
+        name, selectors = segment[0], segment[1:]
+        paths = [(*path, name) for path in paths]
+        for selector in selectors:
+            paths = [found for path in paths for found in _select(data, path, name, selector)]
+    return paths
+
+
+def _segments(key: str) -> list[list[str]]:
+    segments = []
+    position = 0
+    while True:
+        match = _SEGMENT.match(key, position)
+        if match is None:
+            raise _RefusedError("is no key", _KEY_HINT)
+        segments.append([match[1], *re.findall(r"\[([^\[\]]+)\]", match[2])])
+        position = match.end()
+        if position == len(key):
+            return segments
+        if key[position] != ".":
+            raise _RefusedError("is no key", _KEY_HINT)
+        position += 1
+
+
+def _select(data: dict[str, Any], path: Path, name: str, selector: str) -> list[Path]:
+    """Paths of the items a selector chooses from the list at a path."""
+    items = _get(data, path)
+    if not isinstance(items, list):
+        raise _RefusedError(
+            f"{_dotted(path)} is no list, it has no item [{selector}]", f"Try {_dotted(path)}=[...]."
+        )
+    if re.fullmatch(r"[0-9]{1,9}", selector):
+        if int(selector) >= len(items):
+            last = f"the last is [{len(items) - 1}]" if items else "it is empty"
+            raise _RefusedError(f"{_dotted(path)} has no item [{selector}]: {last}", "Items count from 0.")
+        return [(*path, int(selector))]
+    label = _NAMED_BY.get(name)
+    names = [item.get(label) if isinstance(item, dict) else None for item in items] if label else []
+    chosen: list[Path] = [(*path, index) for index, item in enumerate(names) if item == selector]
+    if not chosen:
+        listed = ", ".join(dict.fromkeys(shown_key(item) for item in names if isinstance(item, str)))
+        hint = f"Try one of: {listed}." if listed else "Try an index: items count from 0."
+        raise _RefusedError(f"{_dotted(path)} has no item named {selector}", hint)
+    return chosen
+
+
+def _get(data: Any, path: Path) -> Any:
+    """What stands at a path; None if nothing does."""
+    for part in path:
+        if isinstance(part, int):
+            data = data[part]
+        elif isinstance(data, dict):
+            data = data.get(part)
+        else:
+            return None
+    return data
+
+
+def _put(data: dict[str, Any], path: Path, value: Any) -> None:
+    node: Any = data
+    for depth, part in enumerate(path[:-1], start=1):
+        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+        if not isinstance(node, list if isinstance(path[depth], int) else dict):
+            raise _RefusedError(
+                f"{_dotted(path[:depth])} is no table", f"Try {_dotted(path[:depth])}=... as a whole."
+            )
+    last = path[-1]
+    # A copy: the same settings make several scenarios, and later ones may change what is inside.
+    node[last] = copy.deepcopy(value)
+    if isinstance(last, str) and last in RIVAL:
+        node.pop(RIVAL[last], None)
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")

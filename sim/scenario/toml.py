@@ -1,0 +1,98 @@
+"""Scenario as TOML text with every key, defaults included and marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import tomli_w
+from pydantic import BaseModel
+
+from sim.book.rows import BookRows
+from sim.scenario.model import Scenario, UShape
+
+_NO_VALUE: Final = {
+    "until": "none: sessions is given",
+    "sessions": "none: until is given",
+    "long_run_annual": "none: the same as annual",
+    "tail_dof": "none: normal shocks",
+    "u_shape": "none: the default shape",
+    "gex_bn": "none: contracts is given",
+    "contracts": "none: gex_bn is given",
+    "level": 'none: when = "never" has no level',
+    "from": "none: any other regime",
+    "lasts": "none: until another regime is entered",
+    "then": "none: lasts is not given",
+    "book": "none: the positions below are the whole book",
+}
+
+
+def scenario_to_toml(scenario: Scenario) -> str:
+    """TOML text of a scenario: every key, defaults marked `# default`, absent values as comments.
+
+    Read again it gives an equal `Scenario`.
+    """
+    plain, tables = _split(scenario)
+    lines = list(plain)
+    for key, value in tables:
+        for item in value if isinstance(value, tuple) else (value,):
+            lines += _table(key, item, is_list=isinstance(value, tuple))
+    return "\n".join(lines) + "\n"
+
+
+def _table(path: str, table: BaseModel, *, is_list: bool) -> list[str]:
+    plain, tables = _split(table)
+    lines = ["", f"[[{path}]]" if is_list else f"[{path}]", *plain]
+    for key, value in tables:
+        assert isinstance(value, tuple), key
+        for item in value:
+            lines += _table(f"{path}.{key}", item, is_list=True)
+    return lines
+
+
+def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
+    """Lines of a table's plain keys, and its keys that are tables or filled arrays of tables."""
+    lines, tables = [], []
+    for name, field in type(table).model_fields.items():
+        key, value = field.alias or name, getattr(table, name)
+        mark = "" if name in table.model_fields_set else "  # default"
+        if value is None:
+            lines.append(f"# {key} =  ({_NO_VALUE[key]})")
+        elif key == "closes" and not table.when.startswith("closes_"):  # type: ignore[attr-defined]
+            lines.append(f'# {key} =  (none: when = "{table.when}" counts no closes)')  # type: ignore[attr-defined]
+        elif key == "outcomes":
+            lines += [f"{key} = [", *(f"  {{ {', '.join(_inline(item))} }}," for item in value), "]"]
+        elif isinstance(value, UShape):
+            lines.append(f"{key} = {{ {', '.join(_inline(value))} }}")
+        elif isinstance(value, BaseModel) or _has_tables(value):
+            tables.append((key, value))
+        elif key == "description" and "\n" in value and "\r" not in value:
+            lines.append(tomli_w.dumps({key: value}, multiline_strings=True).rstrip("\n"))
+        else:
+            lines.append(f"{key} = {_literal(value)}{mark}")
+    return lines, tables
+
+
+def _has_tables(value: object) -> bool:
+    return isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value)
+
+
+def _inline(table: BaseModel) -> Iterator[str]:
+    for name, value in table:
+        yield f"{name} = {_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    """TOML text of a plain value on one line."""
+    if isinstance(value, BookRows):
+        value = value.file
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        items = (f"{_pair(key, item)}" for key, item in value.items())
+        return f"{{ {', '.join(items)} }}" if value else "{}"
+    return _pair("x", value).partition(" = ")[2]
+
+
+def _pair(key: str, value: Any) -> str:
+    return tomli_w.dumps({key: value}).rstrip("\n")

@@ -1,0 +1,141 @@
+"""Shares of a batch joined: the files of the whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.batch_results import contents, small_batch
+
+import sim.batch.local_executor
+from sim.batch.executors import choose_counter
+from sim.batch.family import Batch, Case
+from sim.batch.folder import COUNTS
+from sim.batch.local_executor import CountedCase
+from sim.batch.merge import merge_folders
+from sim.batch.opening import open_batch_folder
+from sim.batch.run import run_batch
+from sim.batch.tables import FINISHED
+from sim.errors import GammawallError, InputError
+
+
+def run(batch: Batch, out: Path, shard: tuple[int, int] | None = None) -> Path:
+    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+        run_batch(batch, folder, batch.selected(None, shard), counter)
+    return out
+
+
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    parent = tmp_path_factory.mktemp("shares")
+    return [run(small_batch(), parent / f"share-{i}", (i, 3)) for i in range(3)]
+
+
+def test_shares_merge_into_the_whole(shares: list[Path], tmp_path: Path) -> None:
+    whole = run(small_batch(), tmp_path / "whole")
+    before = [contents(share) for share in shares]
+    batch, done = merge_folders(shares, tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(whole)
+    assert done.finished == [case.name for case in batch.cases]
+    assert [contents(share) for share in shares] == before
+    # in any order, and a share named twice
+    merge_folders([shares[2], shares[0], shares[2], shares[1]], tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(whole)
+
+
+def test_each_share_has_the_baseline_and_its_part(shares: list[Path]) -> None:
+    found = [sorted(path.name for path in (share / "cases").iterdir()) for share in shares]
+    assert all(names[0] == "base" for names in found)
+    others = [name for names in found for name in names[1:]]
+    assert len(others) == len(set(others)) == 8
+
+
+def test_a_missing_share(shares: list[Path], tmp_path: Path) -> None:
+    batch, done = merge_folders(shares[:2], tmp_path / "merged")
+    assert 0 < len(done.finished) < len(batch.cases)
+    with open_batch_folder(small_batch(), tmp_path / "merged", resume=True) as folder:
+        assert [case.name for case in batch.cases if folder.status(case) == FINISHED] == done.finished
+        with choose_counter("numpy", threads=1) as counter:
+            run_batch(small_batch(), folder, small_batch().cases, counter)
+    merge_folders(shares, tmp_path / "whole")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+
+
+def test_a_share_without_a_baseline(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cases lack their differences, so that they do not count as those of the whole."""
+    count_case = sim.batch.local_executor._count_case
+
+    def count(batch: Batch, case: Case, *rest: Any) -> CountedCase:
+        if case.name == "base":
+            raise MemoryError
+        return count_case(batch, case, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sim.batch.local_executor, "_count_case", count)
+        alone = run(small_batch(), tmp_path / "alone", (1, 3))
+    batch, done = merge_folders([shares[0], alone, shares[2]], tmp_path / "merged")
+    theirs = [case.name for case in batch.selected(None, (1, 3))[1:]]
+    assert [case.name for case in batch.cases if case.name not in done.finished] == theirs
+
+
+def test_another_batch_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    other = run(small_batch(seed=2, grid={}), tmp_path / "other")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as refused:
+        merge_folders([shares[0], other, tmp_path / "empty"], tmp_path / "merged")
+    assert "holds another batch than" in str(refused.value)
+    assert "holds no batch's results" in str(refused.value)
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_share_is_no_place_for_the_whole(shares: list[Path]) -> None:
+    with pytest.raises(InputError, match="is one of the shares"):
+        merge_folders(shares, shares[1])
+
+
+def test_shares_that_may_only_be_read(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot, for instance: no lock can be taken there, and none is needed."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    copies = [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
+    for copy in copies:
+        (copy / ".lock").unlink(missing_ok=True)
+    merge_folders(copies, tmp_path / "merged")
+    assert not [copy for copy in copies if (copy / ".lock").exists()]
+    merge_folders(shares, tmp_path / "usual")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "usual")
+
+
+def test_a_share_without_batch_json(shares: list[Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shares[1], tmp_path / "copy"))
+    (copy / "batch.json").write_text("{")
+    with pytest.raises(
+        InputError, match=r"batch.json is missing or damaged.*Try running that share with --resume"
+    ):
+        merge_folders([shares[0], copy], tmp_path / "merged")
+    with pytest.raises(InputError, match="holds no batch's results"):
+        merge_folders([shares[0], tmp_path], tmp_path / "merged")
+
+
+def test_a_share_still_running_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    with (
+        open_batch_folder(small_batch(), shares[1], resume=True),
+        pytest.raises(GammawallError, match="another process is at work there"),
+    ):
+        merge_folders(shares, tmp_path / "merged")
+
+
+def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -> None:
+    """Counts of the same case that differ mean that something is badly wrong: nothing is merged in silence."""
+    second = run(small_batch(), tmp_path / "second", (0, 3))
+    counts = second / "cases" / "base" / COUNTS
+    counts.write_bytes(counts.read_bytes()[:-1] + b"!")
+    with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
+        merge_folders([shares[1], second], tmp_path / "merged")

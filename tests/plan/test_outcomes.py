@@ -1,0 +1,101 @@
+"""Counts add up in any order and refuse counts of another run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sim.plan.outcomes import Outcomes, OutcomeShape
+
+SHAPE = OutcomeShape(steps=6, levels=4, sessions=3, regimes=2, close_bins=5)
+ARRAYS = [f.name for f in dataclasses.fields(Outcomes) if f.name != "paths"]
+
+
+def counts(seed: int, shape: OutcomeShape = SHAPE) -> Outcomes:
+    rng = np.random.default_rng(seed)
+    outcomes = Outcomes.zeros(shape)
+    outcomes.paths = int(rng.integers(1, 1000))
+    for name in ARRAYS:
+        array = getattr(outcomes, name)
+        array += rng.integers(0, 2**40, array.shape)
+    return outcomes
+
+
+def test_zeros() -> None:
+    zero = Outcomes.zeros(SHAPE)
+    shapes = {name: getattr(zero, name).shape for name in ARRAYS}
+    assert shapes == {
+        "joint": (3, 3),
+        "first": (2, 2, 6),
+        "touch": (2, 4, 6),
+        "touch_both": (4,),
+        "regime": (3, 2),
+        "closes": (3, 7),
+    }
+    assert zero.paths == 0
+    for name in ARRAYS:
+        assert getattr(zero, name).dtype == np.int64
+        assert not getattr(zero, name).any()
+
+
+def test_sum_is_elementwise_and_leaves_both_alone() -> None:
+    a, b = counts(1), counts(2)
+    total = a + b
+    assert total.paths == a.paths + b.paths
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(total, name), getattr(a, name) + getattr(b, name))
+    assert a == counts(1)
+    assert b == counts(2)
+    for name in ARRAYS:
+        assert not np.shares_memory(getattr(total, name), getattr(a, name))
+
+
+def test_sum_does_not_depend_on_order_or_grouping() -> None:
+    a, b, c = counts(1), counts(2), counts(3)
+    assert (a + b) + c == a + (b + c)
+    assert a + b == b + a
+    assert a + Outcomes.zeros(SHAPE) == a
+
+
+def test_add_in_place_is_the_sum() -> None:
+    total = Outcomes.zeros(SHAPE)
+    for seed in (3, 1, 2):
+        total.add(counts(seed))
+    assert total == counts(1) + counts(2) + counts(3)
+
+
+def test_counts_beyond_float32_and_int32() -> None:
+    one = Outcomes.zeros(SHAPE)
+    one.joint[0, 0] = 2**53
+    one.touch_both[0] = 1
+    assert (one + one).joint[0, 0] == 2**54
+    one.joint[0, 0] += 1
+    assert (one + one).joint[0, 0] == 2**54 + 2
+
+
+@pytest.mark.parametrize("name", ["paths", *ARRAYS])
+def test_equality_sees_every_count(name: str) -> None:
+    a, b = counts(1), counts(1)
+    assert a == b
+    if name == "paths":
+        b.paths += 1
+    else:
+        getattr(b, name).reshape(-1)[-1] += 1
+    assert a != b
+
+
+def test_other_things_are_not_equal() -> None:
+    assert Outcomes.zeros(SHAPE) != 0
+    assert Outcomes.zeros(SHAPE) != Outcomes.zeros(dataclasses.replace(SHAPE, close_bins=6))
+
+
+@pytest.mark.parametrize("length", ["steps", "levels", "sessions", "regimes", "close_bins"])
+def test_counts_of_another_shape_are_refused(length: str) -> None:
+    """Broadcasting would add arrays of length one silently."""
+    other = Outcomes.zeros(dataclasses.replace(SHAPE, **{length: 1}))
+    with pytest.raises(AssertionError, match="different runs"):
+        counts(1).add(other)
+    with pytest.raises(AssertionError, match="different runs"):
+        _ = counts(1) + other

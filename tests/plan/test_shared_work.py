@@ -1,0 +1,73 @@
+"""What cases share: values by key, within a limit of memory, from several threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sim.plan.shared_work import ENTRY_BYTES, SharedWork
+
+
+class Builder:
+    """Builds a key's value, which is the key, and counts how often."""
+
+    def __init__(self) -> None:
+        self.built: list[str] = []
+
+    def get(self, shared: SharedWork, key: str, size: int = 1000) -> str:
+        def build() -> str:
+            self.built.append(key)
+            return key * 2
+
+        return shared.get(key, build, lambda value: size)
+
+
+def test_a_value_is_built_once() -> None:
+    shared, builder = SharedWork(), Builder()
+    assert [builder.get(shared, key) for key in "abab"] == ["aa", "bb", "aa", "bb"]
+    assert builder.built == ["a", "b"]
+    assert shared.bytes == 2 * (1000 + ENTRY_BYTES)
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    shared, builder = SharedWork(3 * (1000 + ENTRY_BYTES)), Builder()
+    for key in "abcad":
+        builder.get(shared, key)
+    assert shared.bytes == shared.most_bytes
+    # b has gone, and brings c down
+    for key in "adcb":
+        builder.get(shared, key)
+    assert builder.built == ["a", "b", "c", "d", "b"]
+
+
+def test_what_is_too_large_is_not_kept_and_drives_nothing_out() -> None:
+    shared, builder = SharedWork(5000), Builder()
+    for key, size in (("a", 1000), ("b", 5001 - ENTRY_BYTES), ("a", 1000), ("b", 5001 - ENTRY_BYTES)):
+        assert builder.get(shared, key, size) == key * 2
+    assert builder.built == ["a", "b", "b"]
+    builder.get(shared, "c", 5000 - ENTRY_BYTES)
+    assert shared.bytes == 5000
+
+
+def test_a_failure_is_raised_and_not_kept() -> None:
+    shared, builder = SharedWork(), Builder()
+
+    def fail() -> str:
+        raise ValueError("no such value")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no such value"):
+            shared.get("a", fail, len)
+    assert shared.bytes == 0
+    assert builder.get(shared, "a") == "aa"
+
+
+def test_threads() -> None:
+    """Each is given its key's value and the bytes add up, whatever goes in and out meanwhile."""
+    shared, builder = SharedWork(5 * (1000 + ENTRY_BYTES)), Builder()
+    keys = [str(7 * i % 12) for i in range(4000)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda key: builder.get(shared, key), keys))
+    assert found == [key * 2 for key in keys]
+    assert shared.bytes == shared.most_bytes

@@ -1,0 +1,1 @@
+"""What tests are made with: samples, stand-ins, and readers of compiled code."""
