@@ -30,7 +30,7 @@ from typing import Any
 
 import pandas as pd
 
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch
 from sim.batch.file import batch_from_mapping
 from sim.batch.opening import open_batch_folder
@@ -100,10 +100,10 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
     engine = arguments.engine
 
     def here(threads: int) -> Callable[[], AbstractContextManager[Counter]]:
-        return lambda: choose_counter(engine, threads=threads)
+        return lambda: choose_executor(engine, threads=threads)
 
     def workers(count: int) -> Callable[[], AbstractContextManager[Counter]]:
-        return lambda: choose_counter(engine, workers=count)
+        return lambda: choose_executor(engine, workers=count)
 
     scaled = batch_of("scaling", arguments.cases, arguments.paths)
     found = [

@@ -176,7 +176,7 @@ def measure(draws: int, repeats: int, build: str, compiler: str) -> tuple[list[R
     return rows, reason
 
 
-def table_lines(rows: list[Row]) -> list[str]:
+def table_entries(rows: list[Row]) -> list[str]:
     """The rows as aligned text."""
     head = (
         "candidate",
@@ -249,7 +249,7 @@ def main() -> None:
     print(
         f"{options.draws:,} normals a candidate; C++ for {options.build}; least of {options.repeats} repeats"
     )
-    print(*table_lines(rows), sep="\n")
+    print(*table_entries(rows), sep="\n")
     expected = ", ".join(f"{2 * options.draws * ndtr(-limit):,.1f} beyond {limit}" for limit in LIMITS)
     print(f"expected: {expected}\n{EXPLANATION}")
     if reason:

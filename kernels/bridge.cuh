@@ -44,9 +44,9 @@ DEVICE float least_units(float known) {
     return (UNITS_OF_ZERO - LOG2_OF_BITS_ERROR * 0x1p23f - UNITS_MARGIN) - static_cast<float>(bits_of(known + 1.0f));
 }
 
-// Whether the barrier was touched. `start`, `end`: distances to it, positive on the near side, log units; `reach`:
+// Whether the barrier was touched. `start`, `end`: distances to it, positive on the near side, log units; `bound`:
 // v·E/2. A gap jumps over levels, so that only its end counts.
 template <bool GAP>
-DEVICE bool touched(float start, float end, float reach) {
-    return end <= 0.0f || (!GAP && (start <= 0.0f || start * end < reach));
+DEVICE bool touched(float start, float end, float bound) {
+    return end <= 0.0f || (!GAP && (start <= 0.0f || start * end < bound));
 }

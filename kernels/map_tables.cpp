@@ -1,6 +1,6 @@
-// Line tables and barriers of the reaction map, instant by instant: what sim/plan/map_tables.py builds with NumPy, built
+// Segment tables and barriers of the clearing map, instant by instant: what sim/plan/map_tables.py builds with NumPy, built
 // with the same operations in the same order, so that both find the same bytes. The names are those of
-// sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and sim/reaction/line_table.py, where it is all
+// sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and sim/reaction/segment_table.py, where it is all
 // explained.
 //
 // Numbers are float64 unless said otherwise; everything comes from Python, constants and the normal law included.
@@ -24,24 +24,24 @@ using Reals = std::vector<double>;
 struct MapInputs {
     // The law.
     const double *law, *density;
-    double entries_per_unit, law_reach, spare;
+    double entries_per_unit, law_half_width, spare;
     // The book: positions' columns and the books' weights (books, groups).
     int64_t positions, groups, books;
     const int32_t* group;
     const double *put, *units, *log_strike, *iv, *carry, *settlement, *weights;
-    int64_t smiles;
-    const int64_t* smile_start;
+    int64_t expiry_groups;
+    const int64_t* expiry_start;
     int64_t knots;
     const double* knot;
     double minutes_per_year, shortest_life;
     // The map.
-    double kappa, m_floor, least, reach;
-    double coarse_spacing, nodes_per_width, nodes_per_smile_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
+    double kappa, m_floor, least, half_width;
+    double coarse_spacing, nodes_per_width, nodes_per_expiry_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
     int64_t pieces, crossing_steps;
     // The tables.
     double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
-    int64_t most_cells, zone_choices;
-    const int64_t* zones;
+    int64_t most_segments, panel_choices;
+    const int64_t* panels;
     // The instants: minute, whether what settles then has left, and which tables are wanted (1 Φ⁻¹, 2 Φ).
     int64_t instants;
     const double* minute;
@@ -51,15 +51,15 @@ struct MapInputs {
     const double* place;
     // Where lines go, (·, 2) float32, and how many there is room for.
     float* line;
-    int64_t most_lines;
+    int64_t most_entries;
 };
 
 // As sim/reaction/native_maps.py reads it. The pointers lead into what the library holds.
 struct MapOutputs {
     // Instants done: fewer than were asked for where one is refused, or where its lines find no room.
     int64_t done, events;
-    // Tables in the order of the instants, Φ⁻¹ before Φ: lines and zones of each, range and scale (·, 2).
-    const int64_t *table_lines, *table_zones;
+    // Tables in the order of the instants, Φ⁻¹ before Φ: lines and panels of each, range and scale (·, 2).
+    const int64_t *table_entries, *table_panels;
     const float *table_clip, *table_scale;
     // Φ at the places, (done, books, places).
     const double* value;
@@ -117,15 +117,15 @@ Number* filled(std::vector<Number>& numbers, size_t count, Number value) {
 // Table of the normal law. Loops hold it by value: through a reference, compilers would not vectorise them.
 struct NormalLaw {
     const double *law, *density;
-    double entries_per_unit, reach;
+    double entries_per_unit, half_width;
 };
 
 inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law, double& density) {
-    const double reach = table.reach;
-    double inside = z > -reach ? z : -reach;
-    inside = inside < reach ? inside : reach;
-    const int32_t place = static_cast<int32_t>(inside * table.entries_per_unit + (reach * table.entries_per_unit + 0.5));
-    const double entry = (place - static_cast<int32_t>(reach * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
+    const double half_width = table.half_width;
+    double inside = z > -half_width ? z : -half_width;
+    inside = inside < half_width ? inside : half_width;
+    const int32_t place = static_cast<int32_t>(inside * table.entries_per_unit + (half_width * table.entries_per_unit + 0.5));
+    const double entry = (place - static_cast<int32_t>(half_width * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
     const double d = inside - entry;
     const double at_entry = table.density[place];
     double b1 = -entry;
@@ -160,22 +160,22 @@ class Builder {
     // Results.
     int64_t done = 0, lines = 0;
     std::vector<float> table_clip, table_scale;
-    std::vector<int64_t> table_lines, table_zones, event;
+    std::vector<int64_t> table_entries, table_panels, event;
     Reals value, event_range;
     // Scratch.
     Curve joined;
     Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
-    Reals zone_edges, step, cell_width, cell_t;
+    Reals panel_edges, step, cell_width, cell_t;
     std::vector<int32_t> cell, below;
     // Numbers of cells, whole.
     Reals cells, fewest;
     std::vector<Row> rows;
 
     void live_at(double minute, bool after_settlement);
-    NormalLaw normal_law() const { return {in.law, in.density, in.entries_per_unit, in.law_reach}; }
+    NormalLaw normal_law() const { return {in.law, in.density, in.entries_per_unit, in.law_half_width}; }
     void add_live(Live& to, int64_t position, double left) const;
-    void add_smile(Live& to, int64_t smile, double left) const;
-    void expiry_curve(int64_t smile, double left);
+    void add_expiry_group(Live& to, int64_t expiry_group, double left) const;
+    void expiry_curve(int64_t expiry_group, double left);
     void expiry_nodes(Expiry& expiry);
     void sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates);
     void add_expiry(const Expiry& expiry, const Reals& s);
@@ -189,9 +189,9 @@ class Builder {
     void apply_floor();
     bool hedge_fits() const;
     bool add_table(double tolerance);
-    void sharpest(const Row& row, double* of_zone);
+    void sharpest(const Row& row, double* of_panel);
     void fewest_cells();
-    void bring_down(int64_t zones, int64_t together);
+    void bring_down(int64_t panels, int64_t together);
     void add_lines(double low, double high);
     void hermite(const Row& row, const double* x, size_t count, double* out);
 };
@@ -210,9 +210,9 @@ void Builder::add_live(Live& to, int64_t i, double left) const {
     to.half_rate = 0.5 / years;
 }
 
-void Builder::add_smile(Live& to, int64_t smile, double left) const {
+void Builder::add_expiry_group(Live& to, int64_t expiry_group, double left) const {
     to.clear();
-    for (int64_t i = in.smile_start[smile]; i < in.smile_start[smile + 1]; ++i) add_live(to, i, left);
+    for (int64_t i = in.expiry_start[expiry_group]; i < in.expiry_start[expiry_group + 1]; ++i) add_live(to, i, left);
 }
 
 void Builder::live_at(double minute, bool after_settlement) {
@@ -220,24 +220,24 @@ void Builder::live_at(double minute, bool after_settlement) {
         return after_settlement ? in.settlement[i] > minute : in.settlement[i] >= minute;
     };
     live.clear();
-    for (int64_t i = 0; i < in.smile_start[0]; ++i) {
+    for (int64_t i = 0; i < in.expiry_start[0]; ++i) {
         if (alive(i)) add_live(live, i, in.settlement[i] - minute);
     }
-    all_expiries.resize(in.smiles);
+    all_expiries.resize(in.expiry_groups);
     expiries.clear();
-    for (int64_t k = 0; k < in.smiles; ++k) {
-        if (!alive(in.smile_start[k])) continue;
-        expiry_curve(k, in.settlement[in.smile_start[k]] - minute);
+    for (int64_t k = 0; k < in.expiry_groups; ++k) {
+        if (!alive(in.expiry_start[k])) continue;
+        expiry_curve(k, in.settlement[in.expiry_start[k]] - minute);
         expiries.push_back(&all_expiries[k]);
     }
 }
 
 // Hedge and slope of an expiry with so many minutes left: worked out, or between two knots.
-void Builder::expiry_curve(int64_t smile, double left) {
-    Expiry& expiry = all_expiries[smile];
+void Builder::expiry_curve(int64_t expiry_group, double left) {
+    Expiry& expiry = all_expiries[expiry_group];
     const int64_t knot = std::upper_bound(in.knot, in.knot + in.knots, left) - in.knot - 1;
     if (knot < 0 || knot + 1 == in.knots) {
-        add_smile(early, smile, left);
+        add_expiry_group(early, expiry_group, left);
         late = early;
         expiry_nodes(expiry);
         sum_up(early, expiry.nodes, expiry.early, false);
@@ -247,8 +247,8 @@ void Builder::expiry_curve(int64_t smile, double left) {
         return;
     }
     if (expiry.knot != knot) {
-        add_smile(early, smile, in.knot[knot + 1]);
-        add_smile(late, smile, in.knot[knot]);
+        add_expiry_group(early, expiry_group, in.knot[knot + 1]);
+        add_expiry_group(late, expiry_group, in.knot[knot]);
         expiry_nodes(expiry);
         sum_up(early, expiry.nodes, expiry.early, true);
         sum_up(late, expiry.nodes, expiry.late, true);
@@ -280,15 +280,15 @@ void Builder::expiry_nodes(Expiry& expiry) {
     double narrowest = late.width[0];
     for (const double width : late.width) narrowest = width < narrowest ? width : narrowest;
     double size = in.coarse_spacing;
-    while (2 * size <= narrowest / in.nodes_per_smile_width) size *= 2;
+    while (2 * size <= narrowest / in.nodes_per_expiry_width) size *= 2;
     expiry.cell = size;
-    expiry.first = static_cast<int64_t>(std::floor(-in.reach / size));
-    const int64_t last = static_cast<int64_t>(std::ceil(in.reach / size)), all = last - expiry.first;
+    expiry.first = static_cast<int64_t>(std::floor(-in.half_width / size));
+    const int64_t last = static_cast<int64_t>(std::ceil(in.half_width / size)), all = last - expiry.first;
     Reals& spacing = expiry.spacing;
     spacing.assign(all, size);
     const double most = static_cast<double>(all), first = static_cast<double>(expiry.first);
     for (size_t i = 0; i < count; ++i) {
-        const double far = in.widths_covered * early.width[i], own = late.width[i] / in.nodes_per_smile_width;
+        const double far = in.widths_covered * early.width[i], own = late.width[i] / in.nodes_per_expiry_width;
         const double a = early.centre[i], b = late.centre[i];
         double low = std::floor(((a < b ? a : b) - far) / size) - first;
         double high = std::ceil(((a < b ? b : a) + far) / size) - first;
@@ -325,7 +325,7 @@ void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) 
         double *const hedge_ = sums.hedge.data() + group * n, *const slope_ = sums.slope.data() + group * n;
         const double centre = lines.centre[i], scale = lines.scale[i], drift = lines.drift[i];
         const double units = lines.units[i], slope_units = lines.slope_units[i];
-        const double far = (in.law_reach + in.spare) * lines.width[i];
+        const double far = (in.law_half_width + in.spare) * lines.width[i];
         const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
         const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
         if (rates) {
@@ -392,11 +392,11 @@ void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
 }
 
 void Builder::base_nodes() {
-    const double reach = in.reach, least = in.smallest_stretch;
-    const auto apart = [reach, least](double end) {
-        return end > -reach && end < reach && std::fabs(end) > least && reach - end > least && end + reach > least;
+    const double half_width = in.half_width, least = in.smallest_stretch;
+    const auto apart = [half_width, least](double end) {
+        return end > -half_width && end < half_width && std::fabs(end) > least && half_width - end > least && end + half_width > least;
     };
-    breaks = {-reach, 0.0, reach};
+    breaks = {-half_width, 0.0, half_width};
     for (size_t i = 0; i < live.width.size(); ++i) {
         const double far = in.widths_covered * live.width[i];
         for (const double end : {live.centre[i] - far, live.centre[i] + far}) {
@@ -404,8 +404,8 @@ void Builder::base_nodes() {
         }
     }
     if (!expiries.empty()) {
-        const int64_t last = static_cast<int64_t>(std::ceil(reach / in.coarse_spacing));
-        for (int64_t c = static_cast<int64_t>(std::floor(-reach / in.coarse_spacing)); c <= last; ++c) {
+        const int64_t last = static_cast<int64_t>(std::ceil(half_width / in.coarse_spacing));
+        for (int64_t c = static_cast<int64_t>(std::floor(-half_width / in.coarse_spacing)); c <= last; ++c) {
             const double end = static_cast<double>(c) * in.coarse_spacing;
             if (apart(end)) breaks.push_back(end);
         }
@@ -445,7 +445,7 @@ void Builder::base_nodes() {
         const double step = width / static_cast<double>(count);
         for (int64_t k = 0; k < count; ++k) curve.nodes.push_back(breaks[i] + static_cast<double>(k) * step);
     }
-    curve.nodes.push_back(reach);
+    curve.nodes.push_back(half_width);
 }
 
 // s + κ·D and 1 + κ·∂D/∂s of every book at ascending s, row by row.
@@ -459,7 +459,7 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
         double *const own_hedge = hedge.data() + live.group[i] * n, *const own_slope = slope.data() + live.group[i] * n;
         const double centre = live.centre[i], scale = live.scale[i], put = live.put[i];
         const double units = live.units[i], slope_units = live.slope_units[i];
-        const double far = (in.law_reach + in.spare) * live.width[i];
+        const double far = (in.law_half_width + in.spare) * live.width[i];
         const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
         const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
         const double before = units * (0.0 - put), after = units * (1.0 - put);
@@ -687,13 +687,13 @@ void Builder::hermite(const Row& row, const double* x, size_t count, double* out
     }
 }
 
-// Sharpest bend of a row in each of the finest zones: of the intervals that the zone touches and one more to each side.
-// Those are the three intervals next to every node of the zone, and the three next to its start.
-void Builder::sharpest(const Row& row, double* of_zone) {
+// Sharpest bend of a row in each of the finest panels: of the intervals that the panel touches and one more to each side.
+// Those are the three intervals next to every node of the panel, and the three next to its start.
+void Builder::sharpest(const Row& row, double* of_panel) {
     const size_t n = curve.nodes.size();
-    const int32_t zones = static_cast<int32_t>(zone_edges.size()) - 1;
-    const double *const edge = zone_edges.data(), *const node = row.nodes;
-    const double low = edge[0], high = edge[zones], width = (high - low) / static_cast<double>(zones);
+    const int32_t panels = static_cast<int32_t>(panel_edges.size()) - 1;
+    const double *const edge = panel_edges.data(), *const node = row.nodes;
+    const double low = edge[0], high = edge[panels], width = (high - low) / static_cast<double>(panels);
     const double per_unit = 1.0 / width;
     // Bends from place two on, and around them intervals that are none.
     double* const bend = filled(bends, n + 3, 0.0);
@@ -713,28 +713,28 @@ void Builder::sharpest(const Row& row, double* of_zone) {
     for (size_t j = 0; j < n; ++j) {
         // The first edge above the node; `near` is at most one off.
         int32_t near = static_cast<int32_t>((node[j] - low) * per_unit);
-        near = near < zones - 1 ? near : zones - 1;
-        const double next = near + 1 < zones ? low + width * static_cast<double>(near + 1) : high;
+        near = near < panels - 1 ? near : panels - 1;
+        const double next = near + 1 < panels ? low + width * static_cast<double>(near + 1) : high;
         above[j] = near + (node[j] >= low + width * static_cast<double>(near)) + (node[j] >= next);
     }
     // By edge, the first node from which on it is the first above; then, from the last edge down, the nodes below each.
-    filled(below, zones + 2, static_cast<int32_t>(n));
+    filled(below, panels + 2, static_cast<int32_t>(n));
     for (size_t j = n; j > 0; --j) below[above[j - 1]] = static_cast<int32_t>(j - 1);
-    int32_t start = below[zones + 1];
-    for (int32_t k = zones - 1; k >= 0; --k) {
+    int32_t start = below[panels + 1];
+    for (int32_t k = panels - 1; k >= 0; --k) {
         start = below[k + 1] < start ? below[k + 1] : start;
         size_t from = start;
         while (from < n && node[from] <= edge[k]) ++from;
-        of_zone[k] = bend[from];
+        of_panel[k] = bend[from];
     }
     for (size_t j = 0; j < n; ++j) {
-        double& most = of_zone[above[j] < zones ? above[j] - 1 : zones - 1];
+        double& most = of_panel[above[j] < panels ? above[j] - 1 : panels - 1];
         most = bend[j + 1] > most ? bend[j + 1] : most;
     }
 }
 
-// Cells of each row's zones for the number of zones that takes the fewest lines, the smallest such number. `needed` is
-// brought down from the finest zones to each choice in turn.
+// Cells of each row's panels for the number of panels that takes the fewest lines, the smallest such number. `needed` is
+// brought down from the finest panels to each choice in turn.
 void Builder::fewest_cells() {
     const int64_t count = rows.size();
     double least_lines = INFINITY, least_cells = 0.0;
@@ -743,29 +743,29 @@ void Builder::fewest_cells() {
     const size_t finest_zones = needed.size();
     _Pragma("omp simd reduction(max : most_needed)")
     for (size_t k = 0; k < finest_zones; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
-    if (!(most_needed > static_cast<double>(in.most_cells))) {
-        for (int64_t choice = in.zone_choices - 1; choice >= 0; --choice) {
-            const int64_t zones = in.zones[choice], all = count * zones;
-            if (choice < in.zone_choices - 1) bring_down(all, in.zones[choice + 1] / zones);
+    if (!(most_needed > static_cast<double>(in.most_segments))) {
+        for (int64_t choice = in.panel_choices - 1; choice >= 0; --choice) {
+            const int64_t panels = in.panels[choice], all = count * panels;
+            if (choice < in.panel_choices - 1) bring_down(all, in.panels[choice + 1] / panels);
             cells.resize(all);
             double total = 0.0;
-            const double share = static_cast<double>(zones);
-            const double* const of_zone = needed.data();
+            const double share = static_cast<double>(panels);
+            const double* const of_panel = needed.data();
             double* const own = cells.data();
             VECTORISED
             for (int64_t k = 0; k < all; ++k) {
-                const double wanted = std::ceil(of_zone[k] / share);
+                const double wanted = std::ceil(of_panel[k] / share);
                 own[k] = wanted > 1.0 ? wanted : 1.0;
             }
             // Whole numbers below 2^53 add up alike in any order.
             _Pragma("omp simd reduction(+ : total)")
             for (int64_t k = 0; k < all; ++k) total += own[k];
-            for (const int64_t end : {int64_t{0}, zones - 1}) {
+            for (const int64_t end : {int64_t{0}, panels - 1}) {
                 double most = 1.0;
-                for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * zones + end]);
+                for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * panels + end]);
                 for (int64_t row = 0; row < count; ++row) {
-                    total += most - cells[row * zones + end];
-                    cells[row * zones + end] = most;
+                    total += most - cells[row * panels + end];
+                    cells[row * panels + end] = most;
                 }
             }
             if (static_cast<double>(all) + total <= least_lines) {
@@ -774,54 +774,54 @@ void Builder::fewest_cells() {
                 fewest.swap(cells);
             }
         }
-        if (least_cells <= static_cast<double>(in.most_cells)) return;
+        if (least_cells <= static_cast<double>(in.most_segments)) return;
     }
-    fewest.assign(count, static_cast<double>((in.most_cells + count - 1) / count));
+    fewest.assign(count, static_cast<double>((in.most_segments + count - 1) / count));
 }
 
-// What `zones` zones need, each the most of so many finer ones.
-void Builder::bring_down(int64_t zones, int64_t together) {
-    double* const of_zone = needed.data();
+// What `panels` panels need, each the most of so many finer ones.
+void Builder::bring_down(int64_t panels, int64_t together) {
+    double* const of_panel = needed.data();
     if (together == 2) {
         // Each is written after it has been read.
-        for (int64_t k = 0; k < zones; ++k) {
-            const double a = of_zone[2 * k], b = of_zone[2 * k + 1];
-            of_zone[k] = a > b ? a : b;
+        for (int64_t k = 0; k < panels; ++k) {
+            const double a = of_panel[2 * k], b = of_panel[2 * k + 1];
+            of_panel[k] = a > b ? a : b;
         }
         return;
     }
-    for (int64_t zone = 0; zone < zones; ++zone) {
-        double most = of_zone[zone * together];
+    for (int64_t panel = 0; panel < panels; ++panel) {
+        double most = of_panel[panel * together];
         for (int64_t k = 1; k < together; ++k) {
-            most = of_zone[zone * together + k] > most ? of_zone[zone * together + k] : most;
+            most = of_panel[panel * together + k] > most ? of_panel[panel * together + k] : most;
         }
-        of_zone[zone] = most;
+        of_panel[panel] = most;
     }
 }
 
 void Builder::add_lines(double low, double high) {
-    const int64_t count = rows.size(), zones = fewest.size() / count;
-    const double width = (high - low) / static_cast<double>(zones);
-    int64_t total = count * zones;
+    const int64_t count = rows.size(), panels = fewest.size() / count;
+    const double width = (high - low) / static_cast<double>(panels);
+    int64_t total = count * panels;
     for (const double own : fewest) total += static_cast<int64_t>(own);
     float* const table = in.line + 2 * lines;
     lines += total;
-    int64_t first = count * zones;
+    int64_t first = count * panels;
     for (int64_t row = 0; row < count; ++row) {
         const int64_t row_first = first;
         edges.clear();
-        for (int64_t zone = 0; zone < zones; ++zone) {
-            const int64_t own = static_cast<int64_t>(fewest[row * zones + zone]);
-            const double zone_low = low + width * static_cast<double>(zone);
-            const float zone_slope = static_cast<float>(fewest[row * zones + zone] / width);
-            table[2 * (row * zones + zone)] =
-                static_cast<float>(static_cast<double>(first) - static_cast<double>(zone_slope) * zone_low);
-            table[2 * (row * zones + zone) + 1] = zone_slope;
-            const double step = width / fewest[row * zones + zone];
+        for (int64_t panel = 0; panel < panels; ++panel) {
+            const int64_t own = static_cast<int64_t>(fewest[row * panels + panel]);
+            const double panel_low = low + width * static_cast<double>(panel);
+            const float panel_slope = static_cast<float>(fewest[row * panels + panel] / width);
+            table[2 * (row * panels + panel)] =
+                static_cast<float>(static_cast<double>(first) - static_cast<double>(panel_slope) * panel_low);
+            table[2 * (row * panels + panel) + 1] = panel_slope;
+            const double step = width / fewest[row * panels + panel];
             const size_t before = edges.size();
             edges.resize(before + own);
-            double* const of_zone = edges.data() + before;
-            for (int64_t k = 0; k < own; ++k) of_zone[k] = zone_low + static_cast<double>(k) * step;
+            double* const of_panel = edges.data() + before;
+            for (int64_t k = 0; k < own; ++k) of_panel[k] = panel_low + static_cast<double>(k) * step;
             first += own;
         }
         edges.push_back(high);
@@ -839,36 +839,36 @@ void Builder::add_lines(double low, double high) {
         }
     }
     const double margin_low = in.end_margin * width / fewest[0];
-    const double margin_high = in.end_margin * width / fewest[zones - 1];
-    table_lines.push_back(total);
-    table_zones.push_back(zones);
+    const double margin_high = in.end_margin * width / fewest[panels - 1];
+    table_entries.push_back(total);
+    table_panels.push_back(panels);
     table_clip.insert(table_clip.end(), {static_cast<float>(low + margin_low), static_cast<float>(high - margin_high)});
     table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
 }
 
 // Table of the rows; false if it would have too many cells, or if there is no room.
 bool Builder::add_table(double tolerance) {
-    const size_t n = curve.nodes.size(), zones = in.zones[in.zone_choices - 1];
+    const size_t n = curve.nodes.size(), panels = in.panels[in.panel_choices - 1];
     double low = rows[0].nodes[0], high = rows[0].nodes[n - 1];
     for (const Row& row : rows) {
         low = std::min(low, row.nodes[0]);
         high = std::max(high, row.nodes[n - 1]);
     }
-    needed.resize(rows.size() * zones);
-    zone_edges.resize(zones + 1);
-    const double width = (high - low) / static_cast<double>(zones);
-    for (size_t k = 0; k < zones; ++k) zone_edges[k] = low + width * static_cast<double>(k);
-    zone_edges[zones] = high;
-    for (size_t row = 0; row < rows.size(); ++row) sharpest(rows[row], needed.data() + row * zones);
-    double* const of_zone = needed.data();
+    needed.resize(rows.size() * panels);
+    panel_edges.resize(panels + 1);
+    const double width = (high - low) / static_cast<double>(panels);
+    for (size_t k = 0; k < panels; ++k) panel_edges[k] = low + width * static_cast<double>(k);
+    panel_edges[panels] = high;
+    for (size_t row = 0; row < rows.size(); ++row) sharpest(rows[row], needed.data() + row * panels);
+    double* const of_panel = needed.data();
     const size_t all = needed.size();
     VECTORISED
-    for (size_t k = 0; k < all; ++k) of_zone[k] = (high - low) * std::sqrt(of_zone[k] / (8.0 * tolerance));
+    for (size_t k = 0; k < all; ++k) of_panel[k] = (high - low) * std::sqrt(of_panel[k] / (8.0 * tolerance));
     fewest_cells();
     double total = 0.0;
     for (const double own : fewest) total += own;
-    if (total >= static_cast<double>(in.most_cells)) return false;
-    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_lines)) {
+    if (total >= static_cast<double>(in.most_segments)) return false;
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_entries)) {
         return false;
     }
     add_lines(low, high);
@@ -921,8 +921,8 @@ void Builder::build() {
 MapOutputs Builder::outputs() const {
     return {done,
             static_cast<int64_t>(event.size() / 2),
-            table_lines.data(),
-            table_zones.data(),
+            table_entries.data(),
+            table_panels.data(),
             table_clip.data(),
             table_scale.data(),
             value.data(),

@@ -11,7 +11,7 @@ constexpr int NEITHER = 0;
 constexpr int UPPER = 1;
 constexpr int LOWER = 2;
 // Ladders of a path, 2·world + side: with dealers above and below, then the twin's.
-constexpr int LADDERS = 4;
+constexpr int WORLD_SIDES = 4;
 
 struct PathState {
     // Fundamental, y = s + q with dealers, and price; all ln relative to S0.
@@ -34,10 +34,10 @@ struct PathState {
     int first;
     // Distance at the start of the step to the nearer world's next barrier, above and below.
     float closest[2];
-    // Place of the next barrier of each ladder, see first_place.
-    int place[LADDERS];
+    // Place of the next barrier of each world_side, see first_place.
+    int place[WORLD_SIDES];
     // Next barrier of the twin on each side.
-    float twin_barrier[2];
+    float control_barrier[2];
 };
 
 // Outward direction of each side.
@@ -46,15 +46,15 @@ DEVICE float sign_of(int side) { return side == UP ? 1.0f : -1.0f; }
 // Floats before the barriers of a step.
 constexpr int STEP_FLOATS = sizeof(Step) / sizeof(float);
 
-// Place of a ladder's first barrier: with dealers counted from the step's own begin, for the twin in `level`.
-DEVICE int first_place(const Plan& plan, int ladder, int book) {
-    const int side = ladder & 1;
-    return ladder < 2 ? STEP_FLOATS + (side * plan.books + book) * plan.width : side * plan.width;
+// Place of a world_side's first barrier: with dealers counted from the step's own begin, for the twin in `level`.
+DEVICE int first_place(const Plan& plan, int world_side, int book) {
+    const int side = world_side & 1;
+    return world_side < 2 ? STEP_FLOATS + (side * plan.books + book) * plan.width : side * plan.width;
 }
 
-// Levels touched so far on a ladder; the next one has this rank.
-DEVICE int rank_of(const Plan& plan, const PathState& path, int ladder) {
-    return path.place[ladder] - first_place(plan, ladder, path.book);
+// Levels touched so far on a world_side; the next one has this rank.
+DEVICE int rank_of(const Plan& plan, const PathState& path, int world_side) {
+    return path.place[world_side] - first_place(plan, world_side, path.book);
 }
 
 // A barrier at the end of a step, and at its start.
@@ -83,10 +83,10 @@ DEVICE const Step* step_after(const Plan& plan, const Step* step, int steps) {
 
 DEVICE const Step* step_number(const Plan& plan, int number) { return step_after(plan, plan.steps, number); }
 
-// Distance to the next barrier of a ladder at the start of a step, none below zero.
-DEVICE float distance_at_start(const Plan& plan, const Step& step, const PathState& path, int ladder) {
-    const int side = ladder & 1;
-    if (ladder >= 2) return path.twin_barrier[side] - sign_of(side) * path.x;
+// Distance to the next barrier of a world_side at the start of a step, none below zero.
+DEVICE float distance_at_start(const Plan& plan, const Step& step, const PathState& path, int world_side) {
+    const int side = world_side & 1;
+    if (world_side >= 2) return path.control_barrier[side] - sign_of(side) * path.x;
     return larger(barrier_at_start(plan, step, path.place[side]) - sign_of(side) * path.y, 0.0f);
 }
 
@@ -115,7 +115,7 @@ DEVICE void start_path(const Plan& plan, PathState& path) {
     for (int side = UP; side <= DOWN; ++side) {
         path.place[side] = first_place(plan, side, 0);
         path.place[2 + side] = first_place(plan, 2 + side, 0);
-        path.twin_barrier[side] = plan.level[path.place[2 + side]];
+        path.control_barrier[side] = plan.level[path.place[2 + side]];
     }
     find_closest(plan, *plan.steps, path);
 }

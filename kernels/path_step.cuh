@@ -21,12 +21,12 @@ struct GapOutcome {
 };
 
 // Where a path stands at the end of a step, before touches are decided: the fundamental, y and the price, the
-// distance to the next barrier of each ladder, the nearer world's, and whether one may have been touched.
-struct Ahead {
+// distance to the next barrier of each world_side, the nearer world's, and whether one may have been touched.
+struct ProposedState {
     float x;
     float y;
     float s;
-    float distance[LADDERS];
+    float distance[WORLD_SIDES];
     float closest[2];
     bool near;
 };
@@ -39,7 +39,7 @@ struct Barriers {
 
 // Which step of which path: so many are left in the session, this one included. It lies `ahead` bytes, known at compile
 // time on a GPU, behind `base`.
-struct Moment {
+struct StepCursor {
     Word path_low;
     int session;
     int left;
@@ -48,14 +48,14 @@ struct Moment {
 };
 
 // Number of a step in its session, the gap 0, and from the start.
-DEVICE int number_in_session(const Plan& plan, const Moment& moment) { return plan.steps_per_session - moment.left; }
+DEVICE int number_in_session(const Plan& plan, const StepCursor& cursor) { return plan.steps_per_session - cursor.left; }
 
-DEVICE int number_of(const Plan& plan, const Moment& moment) {
-    return moment.session * plan.steps_per_session + number_in_session(plan, moment);
+DEVICE int number_of(const Plan& plan, const StepCursor& cursor) {
+    return cursor.session * plan.steps_per_session + number_in_session(plan, cursor);
 }
 
-DEVICE const Step& step_at(const Moment& moment) {
-    return *reinterpret_cast<const Step*>(reinterpret_cast<const char*>(moment.base) + moment.ahead);
+DEVICE const Step& step_at(const StepCursor& cursor) {
+    return *reinterpret_cast<const Step*>(reinterpret_cast<const char*>(cursor.base) + cursor.ahead);
 }
 
 // A step's shares, in one read on a GPU.
@@ -69,27 +69,27 @@ DEVICE Shares shares_of(const Step& step) {
 }
 
 template <bool GAP>
-DEVICE Ahead advance(const Moment&, const PathState&, float, int, const GapOutcome&);
+DEVICE ProposedState advance(const StepCursor&, const PathState&, float, int, const GapOutcome&);
 template <bool GAP>
 DEVICE float move_fundamental(const Shares&, const PathState&, float, const GapOutcome&);
 template <bool GAP>
-DEVICE void clear_market(const LineTable&, const PathState&, float, Ahead&);
+DEVICE void clear_market(const SegmentTable&, const PathState&, float, ProposedState&);
 template <bool GAP>
-DEVICE void move_demand(float, const PathState&, float, Ahead&);
-DEVICE Barriers next_barriers(const Moment&, const PathState&);
+DEVICE void move_demand(float, const PathState&, float, ProposedState&);
+DEVICE Barriers next_barriers(const StepCursor&, const PathState&);
 template <bool GAP>
-DEVICE void near_levels(const Barriers&, float, const PathState&, int, Ahead&);
+DEVICE void near_levels(const Barriers&, float, const PathState&, int, ProposedState&);
 template <bool GAP>
-DEVICE void touch_levels(const Plan&, const Draws&, const Moment&, int, PathState&, Ahead&, const Tally&);
-DEVICE void count_touches(const Plan&, const Moment&, int, int, const Tally&);
-DEVICE void settle_first_targets(const Plan&, const Moment&, const float (&)[LADDERS], PathState&, const Tally&);
+DEVICE void touch_levels(const Plan&, const Draws&, const StepCursor&, int, PathState&, ProposedState&, const Tally&);
+DEVICE void count_touches(const Plan&, const StepCursor&, int, int, const Tally&);
+DEVICE void settle_first_targets(const Plan&, const StepCursor&, const float (&)[WORLD_SIDES], PathState&, const Tally&);
 
 // Advance a path by one step; `z` is the step's normal, `known` its known bits of the bridge's U.
 template <bool GAP>
-DEVICE void take_step(const Plan& plan, const Draws& draws, const Moment& moment, float z, int known,
+DEVICE void take_step(const Plan& plan, const Draws& draws, const StepCursor& cursor, float z, int known,
                       const GapOutcome& outcome, PathState& path, const Tally& tally) {
-    Ahead ahead = advance<GAP>(moment, path, z, known, outcome);
-    if (ahead.near) touch_levels<GAP>(plan, draws, moment, known, path, ahead, tally);
+    ProposedState ahead = advance<GAP>(cursor, path, z, known, outcome);
+    if (ahead.near) touch_levels<GAP>(plan, draws, cursor, known, path, ahead, tally);
     path.x = ahead.x;
     path.y = ahead.y;
     path.s = ahead.s;
@@ -99,13 +99,13 @@ DEVICE void take_step(const Plan& plan, const Draws& draws, const Moment& moment
 
 // What every path does in a step, without a branch.
 template <bool GAP>
-DEVICE Ahead advance(const Moment& moment, const PathState& path, float z, int known, const GapOutcome& outcome) {
-    Ahead ahead;
-    const Step& step = step_at(moment);
+DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known, const GapOutcome& outcome) {
+    ProposedState ahead;
+    const Step& step = step_at(cursor);
     const Shares shares = shares_of(step);
     const float move = move_fundamental<GAP>(shares, path, z, outcome);
     clear_market<GAP>(head_of(step.table), path, move, ahead);
-    near_levels<GAP>(next_barriers(moment, path), shares.reach, path, known, ahead);
+    near_levels<GAP>(next_barriers(cursor, path), shares.bound, path, known, ahead);
     return ahead;
 }
 
@@ -123,14 +123,14 @@ DEVICE float move_fundamental(const Shares& shares, const PathState& path, float
 
 // 4 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map.
 template <bool GAP>
-DEVICE void clear_market(const LineTable& table, const PathState& path, float move, Ahead& ahead) {
+DEVICE void clear_market(const SegmentTable& table, const PathState& path, float move, ProposedState& ahead) {
     move_demand<GAP>(table.fade, path, move, ahead);
     ahead.s = look_up(table, ahead.y, path.book);
 }
 
 // The fundamental and y at the end of the step.
 template <bool GAP>
-DEVICE void move_demand(float fade, const PathState& path, float move, Ahead& ahead) {
+DEVICE void move_demand(float fade, const PathState& path, float move, ProposedState& ahead) {
     ahead.x = path.x + move;
     ahead.y = path.y + move;
     if (!GAP) {
@@ -139,42 +139,42 @@ DEVICE void move_demand(float fade, const PathState& path, float move, Ahead& ah
     }
 }
 
-DEVICE Barriers next_barriers(const Moment& moment, const PathState& path) {
-    const float* above = &barrier_at_end(*moment.base, path.place[UP]);
-    const float* below = &barrier_at_end(*moment.base, path.place[DOWN]);
-    const int skipped = moment.ahead / static_cast<int>(sizeof(float));
+DEVICE Barriers next_barriers(const StepCursor& cursor, const PathState& path) {
+    const float* above = &barrier_at_end(*cursor.base, path.place[UP]);
+    const float* below = &barrier_at_end(*cursor.base, path.place[DOWN]);
+    const int skipped = cursor.ahead / static_cast<int>(sizeof(float));
     return {above[skipped], below[skipped]};
 }
 
 // 5 Find whether a next level may have been touched: the product of the distances at both ends, of the
-// nearer world each time, is within reach of the largest exponential.
+// nearer world each time, is within bound of the largest exponential.
 template <bool GAP>
-DEVICE void near_levels(const Barriers& next, float reach_share, const PathState& path, int known, Ahead& ahead) {
+DEVICE void near_levels(const Barriers& next, float bound_share, const PathState& path, int known, ProposedState& ahead) {
     ahead.distance[UP] = next.above - ahead.y;
     ahead.distance[DOWN] = next.below + ahead.y;
-    ahead.distance[2 + UP] = path.twin_barrier[UP] - ahead.x;
-    ahead.distance[2 + DOWN] = path.twin_barrier[DOWN] + ahead.x;
+    ahead.distance[2 + UP] = path.control_barrier[UP] - ahead.x;
+    ahead.distance[2 + DOWN] = path.control_barrier[DOWN] + ahead.x;
     ahead.closest[UP] = smaller(ahead.distance[UP], ahead.distance[2 + UP]);
     ahead.closest[DOWN] = smaller(ahead.distance[DOWN], ahead.distance[2 + DOWN]);
     if constexpr (GAP) {
         ahead.near = smaller(ahead.closest[UP], ahead.closest[DOWN]) <= 0.0f;
     } else {
-        const float unit = path.scaled_variance * reach_share;
+        const float unit = path.scaled_variance * bound_share;
         const float bits = static_cast<float>(known);
-        const float reach_above = unit * most_units(bits);
-        const float reach_below = unit * most_units(static_cast<float>(KNOWN_MASK) - bits);
-        const bool near_above = path.closest[UP] * ahead.closest[UP] < reach_above;
-        const bool near_below = path.closest[DOWN] * ahead.closest[DOWN] < reach_below;
+        const float bound_above = unit * most_units(bits);
+        const float bound_below = unit * most_units(static_cast<float>(KNOWN_MASK) - bits);
+        const bool near_above = path.closest[UP] * ahead.closest[UP] < bound_above;
+        const bool near_below = path.closest[DOWN] * ahead.closest[DOWN] < bound_below;
         ahead.near = near_above | near_below;
     }
 }
 
 // 6 Decide the touches of a path near a level, count them, and settle first targets. One exponential serves both
-// ladders of a side; it is drawn only if its bounds leave a touch open.
+// world_sides of a side; it is drawn only if its bounds leave a touch open.
 template <bool GAP>
-DEVICE void touch_levels(const Plan& plan, const Draws& draws, const Moment& moment, int known, PathState& path,
-                         Ahead& ahead, const Tally& tally) {
-    const float variance = path.scaled_variance * step_at(moment).shares.variance;
+DEVICE void touch_levels(const Plan& plan, const Draws& draws, const StepCursor& cursor, int known, PathState& path,
+                         ProposedState& ahead, const Tally& tally) {
+    const float variance = path.scaled_variance * step_at(cursor).shares.variance;
     float low[2] = {0.0f, 0.0f};
     float high[2] = {0.0f, 0.0f};
     UNROLL
@@ -183,41 +183,41 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const Moment& mom
         low[side] = variance * (BRIDGE_UNIT * least_units(bits));
         high[side] = variance * (BRIDGE_UNIT * most_units(bits));
     }
-    float starts[LADDERS];
+    float starts[WORLD_SIDES];
     UNROLL
-    for (int ladder = 0; ladder < LADDERS; ++ladder) {
-        starts[ladder] = distance_at_start(plan, step_at(moment), path, ladder);
+    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+        starts[world_side] = distance_at_start(plan, step_at(cursor), path, world_side);
     }
-    float to_target[LADDERS] = {NO_LEVEL, NO_LEVEL, NO_LEVEL, NO_LEVEL};
+    float to_target[WORLD_SIDES] = {NO_LEVEL, NO_LEVEL, NO_LEVEL, NO_LEVEL};
     bool open;
     do {
         open = false;
         UNROLL
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            const int side = ladder & 1;
-            float start = starts[ladder];
-            float end = ahead.distance[ladder];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            const int side = world_side & 1;
+            float start = starts[world_side];
+            float end = ahead.distance[world_side];
             while (touched<GAP>(start, end, low[side])) {
-                const int rank = rank_of(plan, path, ladder);
-                count_touches(plan, moment, ladder, rank, tally);
-                if (rank == (side == UP ? plan.target_above : plan.target_below)) to_target[ladder] = start;
-                const int place = ++path.place[ladder];
-                if (ladder < 2) {
-                    end = barrier_at_end(step_at(moment), place) - sign_of(side) * ahead.y;
-                    start = barrier_at_start(plan, step_at(moment), place) - sign_of(side) * path.y;
+                const int rank = rank_of(plan, path, world_side);
+                count_touches(plan, cursor, world_side, rank, tally);
+                if (rank == (side == UP ? plan.target_above : plan.target_below)) to_target[world_side] = start;
+                const int place = ++path.place[world_side];
+                if (world_side < 2) {
+                    end = barrier_at_end(step_at(cursor), place) - sign_of(side) * ahead.y;
+                    start = barrier_at_start(plan, step_at(cursor), place) - sign_of(side) * path.y;
                 } else {
-                    path.twin_barrier[side] = plan.level[place];
-                    end = path.twin_barrier[side] - sign_of(side) * ahead.x;
-                    start = path.twin_barrier[side] - sign_of(side) * path.x;
+                    path.control_barrier[side] = plan.level[place];
+                    end = path.control_barrier[side] - sign_of(side) * ahead.x;
+                    start = path.control_barrier[side] - sign_of(side) * path.x;
                 }
             }
-            starts[ladder] = start;
-            ahead.distance[ladder] = end;
+            starts[world_side] = start;
+            ahead.distance[world_side] = end;
             open = open || (!GAP && start * end < high[side]);
         }
         if (open) {
-            const Word address = address_of(moment.session, number_in_session(plan, moment));
-            const Words words = path_words(draws, moment.path_low, address, PURPOSE_BRIDGE);
+            const Word address = address_of(cursor.session, number_in_session(plan, cursor));
+            const Words words = path_words(draws, cursor.path_low, address, PURPOSE_BRIDGE);
             const Word word = bridge_word(known, words.a);
             low[UP] = high[UP] = half_exponential(word) * variance;
             low[DOWN] = high[DOWN] = half_exponential(~word) * variance;
@@ -225,17 +225,17 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const Moment& mom
     } while (open);
     ahead.closest[UP] = smaller(ahead.distance[UP], ahead.distance[2 + UP]);
     ahead.closest[DOWN] = smaller(ahead.distance[DOWN], ahead.distance[2 + DOWN]);
-    settle_first_targets(plan, moment, to_target, path, tally);
+    settle_first_targets(plan, cursor, to_target, path, tally);
 }
 
 // 7 Count a touch of the level of a rank.
-DEVICE void count_touches(const Plan& plan, const Moment& moment, int ladder, int rank, const Tally& tally) {
-    add_one(tally, plan.touch_tally + (number_of(plan, moment) * LADDERS + ladder) * plan.width + rank);
+DEVICE void count_touches(const Plan& plan, const StepCursor& cursor, int world_side, int rank, const Tally& tally) {
+    add_one(tally, plan.touch_tally + (number_of(plan, cursor) * WORLD_SIDES + world_side) * plan.width + rank);
 }
 
 // 8 Settle the first target of a path that touched one: with both, the one nearer at the step's start. `to_target` is
-// the distance at the step's start of each ladder's target if it was touched now, else infinite.
-DEVICE void settle_first_targets(const Plan& plan, const Moment& moment, const float (&to_target)[LADDERS],
+// the distance at the step's start of each world_side's target if it was touched now, else infinite.
+DEVICE void settle_first_targets(const Plan& plan, const StepCursor& cursor, const float (&to_target)[WORLD_SIDES],
                                  PathState& path, const Tally& tally) {
     UNROLL
     for (int world = WITH; world <= WITHOUT; ++world) {
@@ -245,7 +245,7 @@ DEVICE void settle_first_targets(const Plan& plan, const Moment& moment, const f
         if (open && smaller(upper, lower) < NO_LEVEL) {
             const int side = upper <= lower ? UP : DOWN;
             path.first |= (side == UP ? UPPER : LOWER) << 2 * world;
-            add_one(tally, plan.first_tally + number_of(plan, moment) * LADDERS + 2 * world + side);
+            add_one(tally, plan.first_tally + number_of(plan, cursor) * WORLD_SIDES + 2 * world + side);
         }
     }
 }

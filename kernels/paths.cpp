@@ -50,8 +50,8 @@ struct Block {
     ALIGNED Word held[LANES];
     ALIGNED int first[LANES];
     ALIGNED float closest[2][LANES];
-    ALIGNED int place[LADDERS][LANES];
-    ALIGNED float twin_barrier[2][LANES];
+    ALIGNED int place[WORLD_SIDES][LANES];
+    ALIGNED float control_barrier[2][LANES];
     ALIGNED float gap_mean[LANES];
     ALIGNED float gap_variance[LANES];
     ALIGNED unsigned char near[LANES];
@@ -75,10 +75,10 @@ struct Block {
         path.age = age[i];
         path.visited = visited[i];
         path.first = first[i];
-        for (int ladder = 0; ladder < LADDERS; ++ladder) path.place[ladder] = place[ladder][i];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) path.place[world_side] = place[world_side][i];
         for (int side = UP; side <= DOWN; ++side) {
             path.closest[side] = closest[side][i];
-            path.twin_barrier[side] = twin_barrier[side][i];
+            path.control_barrier[side] = control_barrier[side][i];
         }
         return path;
     }
@@ -98,10 +98,10 @@ struct Block {
         age[i] = path.age;
         visited[i] = path.visited;
         first[i] = path.first;
-        for (int ladder = 0; ladder < LADDERS; ++ladder) place[ladder][i] = path.place[ladder];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) place[world_side][i] = path.place[world_side];
         for (int side = UP; side <= DOWN; ++side) {
             closest[side][i] = path.closest[side];
-            twin_barrier[side][i] = path.twin_barrier[side];
+            control_barrier[side][i] = path.control_barrier[side];
         }
     }
 };
@@ -115,7 +115,7 @@ struct Run {
     // The words of the present call, and the normals of its two pairs.
     ALIGNED Word words[4][LANES];
     ALIGNED float normals[4][LANES];
-    // What a step looks up: places of zones, of cells or of counts, the lines there, and barriers.
+    // What a step looks up: places of panels, of cells or of counts, the lines there, and barriers.
     ALIGNED int place[LANES];
     ALIGNED Line lines[LANES];
     ALIGNED Barriers barriers[LANES];
@@ -134,7 +134,7 @@ struct Run {
     template <bool GAP>
     void step(int session, int k, int count);
     template <bool GAP>
-    void touch(int lane, const Moment& step);
+    void touch(int lane, const StepCursor& step);
     void settle(int number, int count);
     void close(int session, int count);
     void change(int lane, int number);
@@ -228,7 +228,7 @@ void Run::step(int session, int k, int count) {
     float* x_end = block.x[1 - now];
     float* y_end = block.y[1 - now];
     float(*closest)[LANES] = block.closest;
-    const LineTable table = step.table;
+    const SegmentTable table = step.table;
     const Shares shares = step.shares;
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
@@ -241,23 +241,23 @@ void Run::step(int session, int k, int count) {
         path.mean = block.mean[i];
         path.flow = block.flow[i];
         const GapOutcome outcome = {outcomes, GAP ? block.gap_mean[i] : 0.0f, GAP ? block.gap_variance[i] : 0.0f};
-        Ahead ahead;
+        ProposedState ahead;
         move_demand<GAP>(table.fade, path, move_fundamental<GAP>(shares, path, normal[i], outcome), ahead);
         x_end[i] = ahead.x;
         y_end[i] = ahead.y;
-        place[i] = zone_place(table, ahead.y, block.book[i]);
+        place[i] = panel_index(table, ahead.y, block.book[i]);
     }
     fetch(table.lines);
     VECTORISED
-    for (int i = 0; i < LANES; ++i) place[i] = cell_place(table, lines[i], y_end[i]);
+    for (int i = 0; i < LANES; ++i) place[i] = segment_index(table, lines[i], y_end[i]);
     fetch(table.lines);
-    const Moment moment = {0, session, plan.steps_per_session - k, &step, 0};
+    const StepCursor cursor = {0, session, plan.steps_per_session - k, &step, 0};
     UNROLLED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
         path.place[UP] = block.place[UP][i];
         path.place[DOWN] = block.place[DOWN][i];
-        barriers[i] = next_barriers(moment, path);
+        barriers[i] = next_barriers(cursor, path);
     }
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
@@ -265,13 +265,13 @@ void Run::step(int session, int k, int count) {
         path.scaled_variance = block.scaled_variance[i];
         for (int side = UP; side <= DOWN; ++side) {
             path.closest[side] = closest[side][i];
-            path.twin_barrier[side] = block.twin_barrier[side][i];
+            path.control_barrier[side] = block.control_barrier[side][i];
         }
-        Ahead ahead;
+        ProposedState ahead;
         ahead.x = x_end[i];
         ahead.y = y_end[i];
         ahead.s = value_at(lines[i], ahead.y);
-        near_levels<GAP>(barriers[i], shares.reach, path, known_bits(angle[i], k), ahead);
+        near_levels<GAP>(barriers[i], shares.bound, path, known_bits(angle[i], k), ahead);
         block.s[i] = ahead.s;
         for (int side = UP; side <= DOWN; ++side) closest[side][i] = ahead.closest[side];
         block.near[i] = ahead.near;
@@ -281,7 +281,7 @@ void Run::step(int session, int k, int count) {
         std::memcpy(&near, block.near + i, sizeof near);
         for (; near != 0; near &= near - 1) {
             const int lane = i + __builtin_ctzll(near) / 8;
-            if (lane < count) touch<GAP>(lane, moment);
+            if (lane < count) touch<GAP>(lane, cursor);
         }
     }
     block.now = 1 - now;
@@ -289,23 +289,23 @@ void Run::step(int session, int k, int count) {
 
 // The touches of one path.
 template <bool GAP>
-void Run::touch(int lane, const Moment& step) {
+void Run::touch(int lane, const StepCursor& step) {
     const int next = 1 - block.now;
-    Moment moment = step;
-    moment.path_low = block.path_low[lane];
+    StepCursor cursor = step;
+    cursor.path_low = block.path_low[lane];
     PathState path = block.load(lane);
-    Ahead ahead;
+    ProposedState ahead;
     ahead.x = block.x[next][lane];
     ahead.y = block.y[next][lane];
-    const int k = number_in_session(plan, moment);
+    const int k = number_in_session(plan, cursor);
     const int known = known_bits(words[angle_of(k)][lane], k);
-    near_levels<GAP>(next_barriers(moment, path), step_at(moment).shares.reach, path, known, ahead);
-    touch_levels<GAP>(plan, draws, moment, known, path, ahead, tally);
+    near_levels<GAP>(next_barriers(cursor, path), step_at(cursor).shares.bound, path, known, ahead);
+    touch_levels<GAP>(plan, draws, cursor, known, path, ahead, tally);
     block.first[lane] = path.first;
-    for (int ladder = 0; ladder < LADDERS; ++ladder) block.place[ladder][lane] = path.place[ladder];
+    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) block.place[world_side][lane] = path.place[world_side];
     for (int side = UP; side <= DOWN; ++side) {
         block.closest[side][lane] = ahead.closest[side];
-        block.twin_barrier[side][lane] = path.twin_barrier[side];
+        block.control_barrier[side][lane] = path.control_barrier[side];
     }
 }
 

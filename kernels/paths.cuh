@@ -20,36 +20,36 @@ DEVICE Record record_of(const Plan& plan, const PathState& path) {
     return static_cast<Record>((path.first & 3) | ranks << RECORD_FIRST_BITS);
 }
 
-// One trading step, `ahead` steps behind the moment's base; `left` of the session, this one included.
-DEVICE void trade_step(const Plan& plan, const Draws& draws, Moment moment, int ahead, int left, float z, int known,
+// One trading step, `ahead` steps behind the cursor's base; `left` of the session, this one included.
+DEVICE void trade_step(const Plan& plan, const Draws& draws, StepCursor cursor, int ahead, int left, float z, int known,
                        PathState& path, const Tally& tally) {
-    moment.left = left;
-    moment.ahead = ahead * static_cast<int>(step_bytes(plan));
-    take_step<false>(plan, draws, moment, z, known, {false, 0.0f, 0.0f}, path, tally);
+    cursor.left = left;
+    cursor.ahead = ahead * static_cast<int>(step_bytes(plan));
+    take_step<false>(plan, draws, cursor, z, known, {false, 0.0f, 0.0f}, path, tally);
 }
 
 // The trading steps of a session, four a call of the random generator. `sine` and `angle` are left over from the
 // opening call, whose pair holds the gap's normal and that of the first trading step.
-DEVICE void trade(const Plan& plan, const Draws& draws, Moment moment, float sine, Word angle, PathState& path,
+DEVICE void trade(const Plan& plan, const Draws& draws, StepCursor cursor, float sine, Word angle, PathState& path,
                   const Tally& tally) {
-    Word address = address_of(moment.session, 0);
+    Word address = address_of(cursor.session, 0);
     int left = plan.steps_per_session - 1;
     do {
         // The second step of the pair before, then both of the call's first pair and the first of its second.
-        trade_step(plan, draws, moment, 1, left, sine, known_bits(angle, 1), path, tally);
+        trade_step(plan, draws, cursor, 1, left, sine, known_bits(angle, 1), path, tally);
         if (left == 1) return;
         address += 1;
-        const Words words = path_words(draws, moment.path_low, address, PURPOSE_MOVES);
+        const Words words = path_words(draws, cursor.path_low, address, PURPOSE_MOVES);
         const NormalPair first = normal_pair(words.a, words.b);
-        trade_step(plan, draws, moment, 2, left - 1, first.cosine, known_bits(words.b, 0), path, tally);
+        trade_step(plan, draws, cursor, 2, left - 1, first.cosine, known_bits(words.b, 0), path, tally);
         if (left == 2) return;
-        trade_step(plan, draws, moment, 3, left - 2, first.sine, known_bits(words.b, 1), path, tally);
+        trade_step(plan, draws, cursor, 3, left - 2, first.sine, known_bits(words.b, 1), path, tally);
         if (left == 3) return;
         const NormalPair second = normal_pair(words.c, words.d);
-        trade_step(plan, draws, moment, 4, left - 3, second.cosine, known_bits(words.d, 0), path, tally);
+        trade_step(plan, draws, cursor, 4, left - 3, second.cosine, known_bits(words.d, 0), path, tally);
         sine = second.sine;
         angle = words.d;
-        moment.base = step_after(plan, moment.base, 4);
+        cursor.base = step_after(plan, cursor.base, 4);
         left -= 4;
     } while (left > 0);
 }
@@ -68,10 +68,10 @@ DEVICE Record run_path(const Plan& plan, const Draws& draws, Word path_low, Run*
         const GapOutcome outcome = open_session(plan, session, words, path);
         const NormalPair pair = normal_pair(words.c, words.d);
         const Step* gap = step_number(plan, session * plan.steps_per_session);
-        const Moment moment = {path_low, session, plan.steps_per_session, gap, 0};
-        take_step<true>(plan, draws, moment, pair.cosine, known_bits(words.d, 0), outcome, path, tally);
+        const StepCursor cursor = {path_low, session, plan.steps_per_session, gap, 0};
+        take_step<true>(plan, draws, cursor, pair.cosine, known_bits(words.d, 0), outcome, path, tally);
         settle_open(plan, *gap, path);
-        trade(plan, draws, moment, pair.sine, words.d, path, tally);
+        trade(plan, draws, cursor, pair.sine, words.d, path, tally);
         close_session(plan, session, path, runs, stride, tally);
     }
     count_paths(plan, path, tally);

@@ -10,14 +10,14 @@ struct alignas(8) Line {
     float slope;
 };
 
-// A table of lines, the zones first, and how x finds its zone; see reaction.cuh.
-struct alignas(16) LineTable {
+// A table of lines, the panels first, and how x finds its panel; see reaction.cuh.
+struct alignas(16) SegmentTable {
     float low;
     float high;
     float scale;
     float offset;
     const Line* lines;
-    int zones;
+    int panels;
     // Of a step's own table only: 1 − decay of the impact in the step.
     float fade;
 };
@@ -26,14 +26,14 @@ struct alignas(16) LineTable {
 struct alignas(16) Shares {
     float variance;
     float root;
-    float reach;
+    float bound;
     float unused;
 };
 
 // One step of the time grid: its table of Φ⁻¹, its shares, and the table of Φ just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers:
 // (2, B, W) at its end, then as many at its start.
 struct alignas(16) Step {
-    LineTable table;
+    SegmentTable table;
     Shares shares;
     int rebase;
     int settles;
@@ -60,7 +60,7 @@ struct alignas(16) Regime {
 
 struct Plan {
     const Step* steps;
-    const LineTable* tables;
+    const SegmentTable* tables;
     const float* level;
     const float* variance_atoms;
     const int* outcome_start;

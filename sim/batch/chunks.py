@@ -1,4 +1,4 @@
-"""Units of a batch's work, a case and a range of its paths: counted by a worker, put together again by the client."""
+"""Chunks of a batch's work, a case and a range of its paths: counted by a worker, joined again by the client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_timings
 from sim.scenario.model import Scenario
 
 OTHER_VERSION = "another version of gammawall or its kernels. Install the same one everywhere."
-# Plans that a worker keeps: units of one case follow one another.
+# Plans that a worker keeps: chunks of one case follow one another.
 MOST_PLANS = 4
 
 
@@ -34,7 +34,7 @@ class UnfitWorkerError(GammawallError):
     """A worker that cannot do the work of this batch, which is no fault of the case it was given."""
 
 
-class Unit(NamedTuple):
+class Chunk(NamedTuple):
     """A range of a case's paths."""
 
     case: int
@@ -42,8 +42,8 @@ class Unit(NamedTuple):
     paths: int
 
 
-class UnitCounts(NamedTuple):
-    """What a worker counted of a unit."""
+class ChunkCounts(NamedTuple):
+    """What a worker counted of a chunk."""
 
     axes: OutcomeAxes
     outcomes: Outcomes
@@ -112,7 +112,7 @@ def _engine(name: str) -> Engine:
     return made[name]
 
 
-def count_unit(
+def count_chunk(
     scenario: Scenario,
     key: tuple[str, str],
     seed: int,
@@ -122,7 +122,7 @@ def count_unit(
     expected: tuple[str, str],
     keep_records: bool,
     baseline: PackedBaseline | None,
-) -> UnitCounts:
+) -> ChunkCounts:
     """Counts of a range of a case's paths, on a worker.
 
     Parameters
@@ -155,7 +155,7 @@ def count_unit(
         assert baseline.first <= first
         theirs = theirs[first - baseline.first :]
         pairs.count(records[: theirs.size], theirs[: records.size])
-    return UnitCounts(
+    return ChunkCounts(
         prepared.axes,
         outcomes,
         pairs,
@@ -176,15 +176,15 @@ def worker_state(engine: str) -> tuple[str, str, str]:
 
 
 @dataclass
-class CaseUnderWay:
-    """A case some of whose units are counted."""
+class CaseInProgress:
+    """A case some of whose chunks are counted."""
 
     case: Case
     steps: int
     started: datetime
     planned: int = 0
     out: int = 0
-    counted: UnitCounts | None = None
+    counted: ChunkCounts | None = None
     outcomes: Outcomes | None = None
     pairs: PairCounts | None = None
     records: dict[int, bytes] = field(default_factory=dict)
@@ -192,8 +192,8 @@ class CaseUnderWay:
     prepare_s: float = 0.0
     simulate_s: float = 0.0
 
-    def add(self, unit: Unit, counts: UnitCounts) -> None:
-        """Add a unit's counts."""
+    def add(self, chunk: Chunk, counts: ChunkCounts) -> None:
+        """Add a chunk's counts."""
         if self.outcomes is None:
             self.counted, self.outcomes, self.pairs = counts, counts.outcomes, counts.pairs
         else:
@@ -203,13 +203,13 @@ class CaseUnderWay:
             elif counts.pairs is not None:
                 self.pairs.add(counts.pairs)
         if counts.records is not None:
-            self.records[unit.first] = counts.records
+            self.records[chunk.first] = counts.records
         self.engines.add((counts.engine.name, counts.engine.device))
         self.prepare_s += counts.prepare_s
         self.simulate_s += counts.simulate_s
 
     def ended(self, threads: int) -> CountedCase:
-        """Return the case, all of whose units are counted."""
+        """Return the case, all of whose chunks are counted."""
         assert self.counted is not None
         assert self.outcomes is not None
         records = [unpack(self.records[first]) for first in sorted(self.records)]

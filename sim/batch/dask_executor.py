@@ -1,7 +1,7 @@
 """Counting a batch on dask workers: worker processes on this machine, one a GPU, or a running cluster.
 
-A unit of work is a case and a range of its paths. Units count integers, which are added as they come, so that neither
-the number of workers nor their order, nor a worker that dies and whose units are counted again, changes a result.
+A chunk of work is a case and a range of its paths. Chunks count integers, which are added as they come, so neither
+the number of workers nor their order, nor a worker that dies and whose chunks are counted again, changes a result.
 
 The only module that imports dask.distributed.
 """
@@ -26,30 +26,30 @@ from urllib.parse import urlsplit
 
 from sim.batch.chunks import (
     OTHER_VERSION,
-    CaseUnderWay,
+    CaseInProgress,
+    Chunk,
     PackedBaseline,
     UnfitWorkerError,
-    Unit,
-    count_unit,
+    count_chunk,
     pack,
     worker_state,
 )
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
-from sim.batch.run import Counter
+from sim.batch.run import Executor
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
 from sim.plan.builder import prepare
 from sim.plan.shared_work import SharedWork
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
-# Path-steps of a unit: a second or two, and on a GPU a tenth of one.
-UNIT_STEPS = {"cuda": 1 << 34}
-USUAL_UNIT_STEPS = 1 << 28
-SMALLEST_UNIT = 1 << 14
-# Units that wait on the scheduler for each thread of a worker, so that none is idle.
-UNITS_AHEAD = 3
-# Deaths of workers that a unit survives.
+# Path-steps of a chunk: a second or two, and on a GPU a tenth of one.
+CHUNK_STEPS = {"cuda": 1 << 34}
+USUAL_CHUNK_STEPS = 1 << 28
+SMALLEST_CHUNK = 1 << 14
+# Chunks that wait on the scheduler for each thread of a worker, so that none is idle.
+CHUNKS_AHEAD = 3
+# Deaths of workers that a chunk survives.
 ALLOWED_DEATHS = 5
 JOIN_TIMEOUT_S = 60
 # Seconds between two looks at how many workers there are.
@@ -60,7 +60,7 @@ GO_ON = "Finished cases are filed; go on with --resume."
 
 
 @contextmanager
-def cluster_counter(
+def open_dask_executor(
     engine: str,
     *,
     devices: Sequence[int] | None = None,
@@ -68,8 +68,8 @@ def cluster_counter(
     scheduler: str | None = None,
     shared: SharedWork | None = None,
     waiting: Callable[[str], None] | None = None,
-) -> Iterator[Counter]:
-    """Counter that shares the work among dask workers.
+) -> Iterator[Executor]:
+    """Executor that shares the work among dask workers.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def cluster_counter(
                 distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
             )
             client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
-            unit_steps = _unit_steps(client, engine)
+            chunk_steps = _chunk_steps(client, engine)
         except GammawallError:
             raise
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-        yield _ClusterCounter(client, unit_steps, engine, SharedWork() if shared is None else shared)
+        yield _DaskExecutor(client, chunk_steps, engine, SharedWork() if shared is None else shared)
     finally:
         with _interrupts_held():  # a second Ctrl-C must not leave workers behind
             stack.close()
@@ -220,8 +220,8 @@ def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str
     return [names[device] for device in devices]
 
 
-def _unit_steps(client: Any, engine: str) -> int:
-    """Path-steps of a unit that suit every worker, once all of them are known to be able to do the work."""
+def _chunk_steps(client: Any, engine: str) -> int:
+    """Path-steps of a chunk that suit every worker, once all of them are known to be able to do the work."""
     names = []
     for address, state in client.run(worker_state, engine, on_error="return").items():
         if isinstance(state, BaseException):
@@ -232,14 +232,14 @@ def _unit_steps(client: Any, engine: str) -> int:
         if code != code_digest():
             raise GammawallError(f"worker {address} has {OTHER_VERSION}")
         names.append(name)
-    return min(UNIT_STEPS.get(name, USUAL_UNIT_STEPS) for name in names)
+    return min(CHUNK_STEPS.get(name, USUAL_CHUNK_STEPS) for name in names)
 
 
-class _ClusterCounter:
-    """Shares units among the workers of a client and puts the cases together again."""
+class _DaskExecutor:
+    """Shares chunks among the workers of a client and puts the cases together again."""
 
-    def __init__(self, client: Any, unit_steps: int, asked: str, shared: SharedWork):
-        self.client, self.unit_steps, self.asked, self.shared = client, unit_steps, asked, shared
+    def __init__(self, client: Any, chunk_steps: int, asked: str, shared: SharedWork):
+        self.client, self.chunk_steps, self.asked, self.shared = client, chunk_steps, asked, shared
         self._threads, self._looked = 1, -math.inf
 
     def __call__(
@@ -262,11 +262,11 @@ class _ClusterCounter:
 
 
 class _Sharing:
-    """One batch's units, waiting and at work."""
+    """One batch's chunks, waiting and at work."""
 
     def __init__(
         self,
-        counter: _ClusterCounter,
+        executor: _DaskExecutor,
         batch: Batch,
         cases: Sequence[Case],
         baseline: Baseline | None,
@@ -274,13 +274,13 @@ class _Sharing:
     ):
         import distributed
 
-        self.counter, self.batch, self.baseline, self.progress = counter, batch, baseline, progress
-        self.client = counter.client
+        self.executor, self.batch, self.baseline, self.progress = executor, batch, baseline, progress
+        self.client = executor.client
         self.waiting = list(reversed(cases))
         self.cases = len(cases)
-        self.units: list[Unit] = []  # the next one last
-        self.under_way: dict[int, CaseUnderWay] = {}
-        self.at_work: dict[Any, Unit] = {}
+        self.chunks: list[Chunk] = []  # the next one last
+        self.in_progress: dict[int, CaseInProgress] = {}
+        self.at_work: dict[Any, Chunk] = {}
         self.completed = distributed.as_completed(loop=self.client.loop)
         self.sent: dict[tuple[int, int], Any] = {}
         self.code = code_digest()
@@ -292,8 +292,8 @@ class _Sharing:
             yield from self._submit()
             while self.at_work:
                 future = next(self.completed)
-                unit = self.at_work.pop(future)
-                ended = self._take(unit, future)
+                chunk = self.at_work.pop(future)
+                ended = self._take(chunk, future)
                 yield from self._submit()
                 if ended is not None:
                     yield ended
@@ -305,98 +305,98 @@ class _Sharing:
             self.client.cancel(list(self.at_work), force=True)
 
     def _submit(self) -> Iterator[FailedCase]:
-        """Keep the scheduler in units; cases that cannot even be planned have failed."""
-        while len(self.at_work) < UNITS_AHEAD * self.counter.threads and (self.units or self.waiting):
-            if not self.units:
+        """Keep the scheduler in chunks; cases that cannot even be planned have failed."""
+        while len(self.at_work) < CHUNKS_AHEAD * self.executor.threads and (self.chunks or self.waiting):
+            if not self.chunks:
                 case = self.waiting.pop()
                 try:
-                    self._plan_case(len(self.under_way), case)
+                    self._plan_case(len(self.in_progress), case)
                 except Exception as error:
                     yield failed_case(case, error)
                 continue
-            unit = self.units.pop()
-            case = self.under_way[unit.case].case
+            chunk = self.chunks.pop()
+            case = self.in_progress[chunk.case].case
             future = self.client.submit(
-                count_unit,
+                count_chunk,
                 case.scenario,
                 (case.name, case.hash),
                 self.batch.seed,
-                unit.first,
-                unit.paths,
-                self.counter.asked,
-                (self.code, self.digests[unit.case]),
-                case.name == self.batch.baseline and unit.first < MOST_PAIRED,
-                self._baseline_of(unit),
+                chunk.first,
+                chunk.paths,
+                self.executor.asked,
+                (self.code, self.digests[chunk.case]),
+                case.name == self.batch.baseline and chunk.first < MOST_PAIRED,
+                self._baseline_of(chunk),
                 pure=False,
             )
-            self.at_work[future] = unit
+            self.at_work[future] = chunk
             self.completed.add(future)
 
     def _plan_case(self, number: int, case: Case) -> None:
         assert case.scenario is not None
-        plan = prepare(case.scenario, None, self.counter.shared).plan
+        plan = prepare(case.scenario, None, self.executor.shared).plan
         self.digests[number] = plan.digest
-        self.under_way[number] = CaseUnderWay(case, plan.steps, datetime.now(UTC))
+        self.in_progress[number] = CaseInProgress(case, plan.steps, datetime.now(UTC))
         self._plan_paths(number, 0, self.batch.paths)
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:
-        """Cut paths of a case into units, small enough that all workers have some."""
-        state = self.under_way[number]
-        even = -(-paths * self.cases // self.counter.threads)
-        size = max(SMALLEST_UNIT, min(self.counter.unit_steps // state.steps, even))
-        units = [
-            Unit(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)
+        """Cut paths of a case into chunks, small enough that all workers have some."""
+        state = self.in_progress[number]
+        even = -(-paths * self.cases // self.executor.threads)
+        size = max(SMALLEST_CHUNK, min(self.executor.chunk_steps // state.steps, even))
+        chunks = [
+            Chunk(number, here, min(size, first + paths - here)) for here in range(first, first + paths, size)
         ]
         state.planned += paths
-        state.out += len(units)
-        self.units += reversed(units)
+        state.out += len(chunks)
+        self.chunks += reversed(chunks)
 
-    def _baseline_of(self, unit: Unit) -> Any:
-        """The baseline's records of a unit's paths, as a task, so that they outlive the worker that holds them."""
-        if self.baseline is None or unit.first >= self.baseline.records.size:
+    def _baseline_of(self, chunk: Chunk) -> Any:
+        """The baseline's records of a chunk's paths, as a task, so that they outlive the worker that holds them."""
+        if self.baseline is None or chunk.first >= self.baseline.records.size:
             return None
-        key = unit.first, unit.paths
+        key = chunk.first, chunk.paths
         if key not in self.sent:
-            records = self.baseline.records[unit.first : unit.first + unit.paths]
-            packed = PackedBaseline(self.baseline.axes, unit.first, pack(records))
+            records = self.baseline.records[chunk.first : chunk.first + chunk.paths]
+            packed = PackedBaseline(self.baseline.axes, chunk.first, pack(records))
             self.sent[key] = self.client.submit(_same, packed, pure=False)
         return self.sent[key]
 
-    def _take(self, unit: Unit, future: Any) -> CountedCase | FailedCase | None:
-        """Take a unit's result; return its case if that has ended with it."""
-        state = self.under_way[unit.case]
+    def _take(self, chunk: Chunk, future: Any) -> CountedCase | FailedCase | None:
+        """Take a chunk's result; return its case if that has ended with it."""
+        state = self.in_progress[chunk.case]
         if state.out == 0:
             return None  # the case has failed already
         if future.status in ("lost", "pending"):  # its worker died before the result was fetched
-            self.units.append(unit)
+            self.chunks.append(chunk)
             return None
         if future.status != "finished":
-            return self._failed(unit.case, future)
+            return self._failed(chunk.case, future)
         try:
-            state.add(unit, future.result())
+            state.add(chunk, future.result())
         except (OSError, TimeoutError, CancelledError, asyncio.CancelledError) as error:
             raise GammawallError(f"the dask scheduler has lost the work ({error}). {GO_ON}") from error
         state.out -= 1
-        self.progress(unit.paths, state.steps)
+        self.progress(chunk.paths, state.steps)
         if state.out:
             return None
         assert state.outcomes is not None
         more = paths_left(self.batch, state.outcomes, 0)
         if more:
-            self._plan_paths(unit.case, state.planned, more)
+            self._plan_paths(chunk.case, state.planned, more)
             return None
-        ended = state.ended(self.counter.threads)
+        ended = state.ended(self.executor.threads)
         state.outcomes = state.pairs = state.counted = None
         state.records.clear()
         return ended
 
     def _failed(self, number: int, future: Any) -> FailedCase:
-        """Account of a case whose unit has failed; its other units are taken back."""
+        """Account of a case whose chunk has failed; its other chunks are taken back."""
         import distributed
 
-        state = self.under_way[number]
+        state = self.in_progress[number]
         state.out = 0
-        self.units = [unit for unit in self.units if unit.case != number]
+        self.chunks = [chunk for chunk in self.chunks if chunk.case != number]
         error = future.exception() if future.status == "error" else None
         if error is None:
             raise GammawallError(f"the dask scheduler has lost the work ({future.status}). {GO_ON}")

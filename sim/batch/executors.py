@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase, count_locally
-from sim.batch.run import Counter
+from sim.batch.run import Executor
 from sim.engines.choice import choose
 from sim.plan.shared_work import SharedWork
 
 
 @contextmanager
-def choose_counter(
+def choose_executor(
     engine: str = "auto",
     devices: Sequence[int] | None = None,
     threads: int | None = None,
@@ -21,7 +21,7 @@ def choose_counter(
     scheduler: str | None = None,
     shared: SharedWork | None = None,
     waiting: Callable[[str], None] | None = None,
-) -> Iterator[Counter]:
+) -> Iterator[Executor]:
     """What counts the cases of a batch.
 
     Parameters
@@ -40,12 +40,12 @@ def choose_counter(
     """
     pinned = devices is not None and len(devices) > 1
     if workers is not None or scheduler is not None or pinned:
-        from sim.batch.dask_executor import cluster_counter
+        from sim.batch.dask_executor import open_dask_executor
 
-        with cluster_counter(
+        with open_dask_executor(
             engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared, waiting=waiting
-        ) as counter:
-            yield counter
+        ) as executor:
+            yield executor
         return
     here = choose(engine, threads, devices=devices)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase
-from sim.batch.table_writer import TablesUnderWay
+from sim.batch.table_writer import TableWriter
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, Row
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem
@@ -25,7 +25,7 @@ from sim.run.manifest import run_manifest
 MOST_WAITING = 2
 
 
-class Counter(Protocol):
+class Executor(Protocol):
     """What counts cases: `count_locally` on an engine, or a cluster."""
 
     def __call__(
@@ -84,7 +84,7 @@ class BatchRun:
 def check_cases(
     cases: Sequence[Case], shared: SharedWork | None = None, progress: BatchProgress | None = None
 ) -> None:
-    """Check that every case can be run, its reaction map included.
+    """Check that every case can be run, its clearing map included.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def run_batch(
     batch: Batch,
     folder: BatchFolder,
     cases: Sequence[Case],
-    counter: Counter,
+    executor: Executor,
     *,
     asked: str = "auto",
     retry_failed: bool = False,
@@ -149,13 +149,13 @@ def run_batch(
 ) -> BatchRun:
     """Count the cases that are not finished yet, file each as it is, and write the tables.
 
-    The results depend on the batch alone: not on the counter, nor on what was finished before.
+    The results depend on the batch alone: not on the executor, nor on what was finished before.
 
     Parameters
     ----------
     batch, folder : what to run, and its open folder.
     cases : those wanted, the baseline first.
-    counter : who counts.
+    executor : who counts.
     asked : engine that was asked for.
     retry_failed : try cases again that failed before.
     fail_fast : end after the first case that fails.
@@ -197,7 +197,7 @@ def run_batch(
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
         found = None
-        for ended in _filed(counter(batch, chosen, baseline, told.advance), file):
+        for ended in _filed(executor(batch, chosen, baseline, told.advance), file):
             if isinstance(ended, FailedCase):
                 run.failed.append(ended.case.name)
                 told.case_ended(ended.case.name, ended.error)
@@ -210,7 +210,7 @@ def run_batch(
                     found = Baseline(ended.counts.axes, ended.records)
         return found
 
-    with TablesUnderWay(folder, left, told.tables) as tables:
+    with TableWriter(folder, left, told.tables) as tables:
         baseline = None
         if len(others) < len(todo):
             baseline = count([batch.baseline_case], None)

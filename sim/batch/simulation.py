@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.opening import check_batch_folder, open_batch_folder
@@ -69,9 +69,9 @@ def simulate_batch(
     shared = SharedWork(MOST_SHARED_BYTES)
     check_cases(chosen, shared, progress)
     with (
-        choose_counter(
+        choose_executor(
             engine, devices, threads, workers, scheduler, shared, (progress or BatchProgress()).waiting
-        ) as counter,
+        ) as executor,
         open_batch_folder(
             batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
         ) as folder,
@@ -88,7 +88,7 @@ def simulate_batch(
             batch,
             folder,
             chosen,
-            counter,
+            executor,
             asked=engine,
             retry_failed=retry_failed,
             fail_fast=fail_fast,

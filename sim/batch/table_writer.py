@@ -24,12 +24,12 @@ def save_tables(folder: BatchFolder) -> list[Row]:
 
     Errors: GammawallError if they cannot be written; former tables then stay as they are.
     """
-    with TablesUnderWay(folder, ()) as tables:
+    with TableWriter(folder, ()) as tables:
         pass
     return tables.rows
 
 
-class TablesUnderWay:
+class TableWriter:
     """Tables of a batch's finished cases, batch.csv and batch.json.
 
     Leaving the context writes what is left and puts them into place; an exception leaves what was there before. What

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sim.book.hedge import SPARE, DealerBook, near_positions
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray, years_to_settlement
-from sim.market.normal_law import LAW_REACH
+from sim.market.normal_law import LAW_HALF_WIDTH
 
 # Spacing of nodes where no gamma is narrow, log units. Cells of other sizes are this one doubled again and again.
 COARSE_SPACING = 0.002
@@ -71,7 +71,7 @@ class ExpiryCurve:
 
 
 @dataclass(frozen=True)
-class SmileLines:
+class ExpiryGroup:
     """Positions of one expiry at one instant.
 
     Attributes
@@ -102,7 +102,7 @@ class SmileLines:
         -------
         sums : (2, groups, n) or, with the rates, (4, groups, n).
         """
-        far = (LAW_REACH + SPARE) * self.width
+        far = (LAW_HALF_WIDTH + SPARE) * self.width
         low, above = (
             np.searchsorted(s, self.centre - far),
             np.searchsorted(s, self.centre + far, side="right"),
@@ -134,7 +134,7 @@ class _Interval:
     ----------
     knot : place of the later one in `KNOTS`.
     curve : cells and nodes, and the sums at the earlier knot.
-    knots : (2, 4, groups, n) sums and rates at the earlier and at the later knot; see `SmileLines.sums`.
+    knots : (2, 4, groups, n) sums and rates at the earlier and at the later knot; see `ExpiryGroup.sums`.
     """
 
     knot: int
@@ -143,56 +143,64 @@ class _Interval:
 
 
 class ExpiryCurves:
-    """Curves of a book's smiles at any instant.
+    """Curves of a book's expiry_groups at any instant.
 
     Parameters
     ----------
     book : the positions.
     spot : index points at log price zero.
-    reach : curves cover −reach to reach, log units.
+    half_width : curves cover −half_width to half_width, log units.
     """
 
-    def __init__(self, book: DealerBook, spot: float, reach: float):
-        self.book, self.reach = book, reach
+    def __init__(self, book: DealerBook, spot: float, half_width: float):
+        self.book, self.half_width = book, half_width
         self.groups = len(book.groups)
         self.log_strike = book.columns.log_strike(spot)
-        starts = book.columns.smile_start.tolist()
-        self.smiles = [slice(*ends) for ends in itertools.pairwise(starts)]
+        starts = book.columns.expiry_start.tolist()
+        self.expiry_groups = [slice(*ends) for ends in itertools.pairwise(starts)]
         self._intervals: dict[int, _Interval] = {}
 
     def at(self, minute: float, after_settlement: bool) -> list[ExpiryCurve]:
         """Curves of the expiries in the book at an instant, by settlement; see `DealerBook.live_at`."""
         found = []
-        for number, smile in enumerate(self.smiles):
-            left = float(self.book.columns.settlement[smile.start]) - minute
+        for number, expiry_group in enumerate(self.expiry_groups):
+            left = float(self.book.columns.settlement[expiry_group.start]) - minute
             if left < 0 or (after_settlement and left == 0):
                 continue
             knot = int(np.searchsorted(KNOTS, left, side="right")) - 1
             if knot < 0 or knot + 1 == KNOTS.size:
-                found.append(self._worked_out(smile, left))
+                found.append(self._worked_out(expiry_group, left))
             else:
-                found.append(self._between(number, smile, knot, left))
+                found.append(self._between(number, expiry_group, knot, left))
         return found
 
-    def _lines(self, smile: slice, left: float) -> SmileLines:
+    def _lines(self, expiry_group: slice, left: float) -> ExpiryGroup:
         c = self.book.columns
         years = float(years_to_settlement(left))
-        iv, carry = c.iv[smile], c.carry[smile]
+        iv, carry = c.iv[expiry_group], c.carry[expiry_group]
         width = iv * np.sqrt(years)
-        centre = self.log_strike[smile] - carry * years - 0.5 * (width * width)
+        centre = self.log_strike[expiry_group] - carry * years - 0.5 * (width * width)
         drift = (carry + 0.5 * (iv * iv)) / width
-        return SmileLines(c.group[smile], c.put[smile], c.units[smile], centre, width, drift, 0.5 / years)
+        return ExpiryGroup(
+            c.group[expiry_group],
+            c.put[expiry_group],
+            c.units[expiry_group],
+            centre,
+            width,
+            drift,
+            0.5 / years,
+        )
 
-    def _worked_out(self, smile: slice, left: float) -> ExpiryCurve:
-        lines = self._lines(smile, left)
-        cell, first, spacing, nodes = _nodes(lines, lines, self.reach)
+    def _worked_out(self, expiry_group: slice, left: float) -> ExpiryCurve:
+        lines = self._lines(expiry_group, left)
+        cell, first, spacing, nodes = _nodes(lines, lines, self.half_width)
         return ExpiryCurve(cell, first, spacing, nodes, *lines.sums(nodes, self.groups, rates=False))
 
-    def _between(self, number: int, smile: slice, knot: int, left: float) -> ExpiryCurve:
+    def _between(self, number: int, expiry_group: slice, knot: int, left: float) -> ExpiryCurve:
         known = self._intervals.get(number)
         if known is None or known.knot != knot:
-            early, late = self._lines(smile, KNOTS[knot + 1]), self._lines(smile, KNOTS[knot])
-            cell, first, spacing, nodes = _nodes(early, late, self.reach)
+            early, late = self._lines(expiry_group, KNOTS[knot + 1]), self._lines(expiry_group, KNOTS[knot])
+            cell, first, spacing, nodes = _nodes(early, late, self.half_width)
             knots = np.array([lines.sums(nodes, self.groups, rates=True) for lines in (early, late)])
             curve = ExpiryCurve(cell, first, spacing, nodes, *knots[0, :2])
             known = self._intervals[number] = _Interval(knot, curve, knots)
@@ -206,13 +214,15 @@ class ExpiryCurves:
         return ExpiryCurve(curve.cell, curve.first, curve.spacing, curve.nodes, hedge, slope)
 
 
-def _nodes(early: SmileLines, late: SmileLines, reach: float) -> tuple[float, int, FloatArray, FloatArray]:
+def _nodes(
+    early: ExpiryGroup, late: ExpiryGroup, half_width: float
+) -> tuple[float, int, FloatArray, FloatArray]:
     """Cell, first cell, spacing and nodes of an expiry between two instants, at the later of which it is narrower."""
     own = late.width / NODES_PER_WIDTH
     cell = COARSE_SPACING
     while 2 * cell <= own.min():
         cell *= 2
-    first, last = int(np.floor(-reach / cell)), int(np.ceil(reach / cell))
+    first, last = int(np.floor(-half_width / cell)), int(np.ceil(half_width / cell))
     far = WIDTHS_COVERED * early.width
     low = np.floor((np.minimum(early.centre, late.centre) - far) / cell) - first
     high = np.ceil((np.maximum(early.centre, late.centre) + far) / cell) - first

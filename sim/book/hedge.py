@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from sim.market import black_scholes
 from sim.market.black_scholes import FloatArray
-from sim.market.normal_law import LAW_REACH, law_and_density
+from sim.market.normal_law import LAW_HALF_WIDTH, law_and_density
 
 # Bounds the memory that a long book takes.
 POSITIONS_AT_ONCE = 64
 # Widths beyond the reach of the normal law at which it is looked up all the same.
 SPARE = 0.1
-# Positions that settle together, from so many on, are an expiry's smile: see `sim.book.expiry_curves`.
-FEWEST_OF_SMILE = 16
+# Positions that settle together, from so many on, are an expiry's expiry_group: see `sim.book.expiry_curves`.
+SMALLEST_EXPIRY_GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class LiveBook:
     put : one for a put, zero for a call.
     units : index units, signed from the dealers' side.
     centre, width : of a position's gamma over the log price: ln(K/spot) − b·τ − v²/2 and v = iv·√τ.
-    smiles : further positions, those of each expiry with many of them, by settlement.
+    expiry_groups : further positions, those of each expiry with many of them, by settlement.
     """
 
     group: NDArray[np.int32]
@@ -66,10 +66,10 @@ class LiveBook:
     units: FloatArray
     centre: FloatArray
     width: FloatArray
-    smiles: tuple[LiveBook, ...] = ()
+    expiry_groups: tuple[LiveBook, ...] = ()
 
     def hedge_by_group(self, s: FloatArray, groups: int) -> tuple[FloatArray, FloatArray]:
-        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order, smiles last.
+        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order, expiry groups last.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class LiveBook:
         D, ∂D/∂s : (groups, n) index units.
         """
         hedge, slope = (np.zeros((groups, s.size)) for _ in range(2))
-        for some in (self, *self.smiles):
+        for some in (self, *self.expiry_groups):
             for first in range(0, some.units.size, POSITIONS_AT_ONCE):
                 some._add(s, slice(first, first + POSITIONS_AT_ONCE), hedge, slope)
         return hedge, slope
@@ -89,7 +89,7 @@ class LiveBook:
     def _add(self, s: FloatArray, some: slice, hedge: FloatArray, slope: FloatArray) -> None:
         centre, width, units, put = self.centre[some], self.width[some], self.units[some], self.put[some]
         # All of them at once, each only where it bends: below lies delta's one end, above its other.
-        far = (LAW_REACH + SPARE) * width
+        far = (LAW_HALF_WIDTH + SPARE) * width
         low, high = np.searchsorted(s, centre - far), np.searchsorted(s, centre + far, side="right")
         count = high - low
         last = np.cumsum(count)
@@ -141,13 +141,13 @@ class DealerBook:
 
     @cached_property
     def columns(self) -> BookColumns:
-        """The positions' attributes as arrays: first those that settle with few others, then the smiles."""
+        """The positions' attributes as arrays: first those that settle with few others, then the expiry_groups."""
         settlement = np.array([p.settlement_minute for p in self.positions], dtype=np.float64)
         instants, which, together = np.unique(settlement, return_inverse=True, return_counts=True)
-        smile = np.where(together >= FEWEST_OF_SMILE, np.arange(instants.size), -1)[which]
-        order = np.argsort(smile, kind="stable")
+        expiry_group = np.where(together >= SMALLEST_EXPIRY_GROUP, np.arange(instants.size), -1)[which]
+        order = np.argsort(expiry_group, kind="stable")
         rows = [self.positions[i] for i in order]
-        first = np.searchsorted(smile[order], np.flatnonzero(together >= FEWEST_OF_SMILE))
+        first = np.searchsorted(expiry_group[order], np.flatnonzero(together >= SMALLEST_EXPIRY_GROUP))
         return BookColumns(
             np.array([p.group for p in rows], dtype=np.int32),
             np.array([0.0 if p.is_call else 1.0 for p in rows]),
@@ -173,18 +173,20 @@ class DealerBook:
         years = black_scholes.years_to_settlement(c.settlement - minute)
         width = c.iv * np.sqrt(years)
         centre = c.log_strike(spot) - c.carry * years - 0.5 * (width * width)
-        start = c.smile_start.tolist()
+        start = c.expiry_start.tolist()
         lone = np.flatnonzero(live[: start[0]])
-        smiles = [np.arange(*ends) for ends in itertools.pairwise(start) if live[ends[0]]]
-        parts = [LiveBook(c.group[i], c.put[i], c.units[i], centre[i], width[i]) for i in (lone, *smiles)]
-        return replace(parts[0], smiles=tuple(parts[1:]))
+        expiry_groups = [np.arange(*ends) for ends in itertools.pairwise(start) if live[ends[0]]]
+        parts = [
+            LiveBook(c.group[i], c.put[i], c.units[i], centre[i], width[i]) for i in (lone, *expiry_groups)
+        ]
+        return replace(parts[0], expiry_groups=tuple(parts[1:]))
 
 
 @dataclass(frozen=True)
 class BookColumns:
     """Attributes of all positions, one number a position; see `BookPosition` and `LiveBook`.
 
-    smile_start : (smiles + 1,) int64, where each smile begins and the last one ends.
+    expiry_start : (expiry_groups + 1,) int64, where each expiry_group begins and the last one ends.
     """
 
     group: NDArray[np.int32]
@@ -194,7 +196,7 @@ class BookColumns:
     iv: FloatArray
     carry: FloatArray
     settlement: FloatArray
-    smile_start: NDArray[np.int64]
+    expiry_start: NDArray[np.int64]
 
     def log_strike(self, spot: float) -> FloatArray:
         """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""

@@ -78,7 +78,7 @@ def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
             "put_wall": _wall(levels.put_wall),
             "zero_gamma": levels.zero_gamma,
             "crossings": [_crossing(crossing) for crossing in levels.crossings],
-            "crossings_within": levels.reach,
+            "crossings_within": levels.spot_range,
         },
         "carries": json_rows(carries_table(book)),
         "book_sha256": book.rows.digest,

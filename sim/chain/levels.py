@@ -24,7 +24,7 @@ from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
 from sim.reaction.clearing_map import base_nodes
 
 # Crossings are looked for, and the profile is drawn, within this share of spot to both sides.
-REACH: Final = 0.25
+SPOT_RANGE: Final = 0.25
 # Spacing of the profile, a share of spot.
 PROFILE_STEP: Final = 5e-4
 CROSSING_TOLERANCE: Final = 1e-6
@@ -75,8 +75,8 @@ class GammaLevels:
     spot : index points.
     net_gex_bn, gross_gex_bn : sum over all options at spot, and of the absolute values, $bn per 1% move.
     call_wall, put_wall : None where there is no such option.
-    crossings : zero-gamma prices, ascending; empty where there is none within `reach` of spot.
-    reach : share of spot to both sides within which they were looked for.
+    crossings : zero-gamma prices, ascending; empty where there is none within `spot_range` of spot.
+    spot_range : share of spot to both sides within which they were looked for.
     by_strike : strike, call_gex_bn, put_gex_bn, net_gex_bn, gross_gex_bn, call_interest, put_interest.
     by_expiry : expiry, settlement, days, net_gex_bn, gross_gex_bn, share (of gross), options, carry.
     profile : price, net_gex_bn, call_gex_bn, put_gex_bn.
@@ -88,7 +88,7 @@ class GammaLevels:
     call_wall: Wall | None
     put_wall: Wall | None
     crossings: tuple[Crossing, ...]
-    reach: float
+    spot_range: float
     by_strike: pd.DataFrame
     by_expiry: pd.DataFrame
     profile: pd.DataFrame
@@ -112,7 +112,7 @@ class GammaLevels:
                 rows.append((name, wall.strike, wall.gex_bn, wall_note(wall)))
         rows += [("zero_gamma", crossing.price, 0.0, crossing_note(crossing)) for crossing in self.crossings]
         if not self.crossings:
-            rows.append(("zero_gamma", None, None, f"none within {self.reach:.0%} of spot"))
+            rows.append(("zero_gamma", None, None, f"none within {self.spot_range:.0%} of spot"))
         return pd.DataFrame(rows, columns=["level", "price", "gex_bn", "note"])
 
 
@@ -128,26 +128,26 @@ def crossing_note(crossing: Crossing) -> str:
     return f"{sides}{', nearest to spot' if crossing.nearest else ''}"
 
 
-def gamma_levels(book: ChainBook, reach: float = REACH) -> GammaLevels:
+def gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels:
     """Levels of a chain's book at the instant of its quotes.
 
     Parameters
     ----------
     book : see `sim.chain.book`.
-    reach : share of spot to both sides within which crossings are looked for, in (0, 1).
+    spot_range : share of spot to both sides within which crossings are looked for, in (0, 1).
     """
     options, spot = book.options, book.chain.spot
     gex = options["gex_bn"].to_numpy()
     by_strike = _by_strike(options)
-    profile = _profile(options, spot, reach)
+    profile = _profile(options, spot, spot_range)
     return GammaLevels(
         spot,
         float(gex.sum()),
         float(np.abs(gex).sum()),
         _wall(by_strike, "call", spot),
         _wall(by_strike, "put", spot),
-        _crossings(book, reach),
-        reach,
+        _crossings(book, spot_range),
+        spot_range,
         by_strike,
         _by_expiry(book),
         profile,
@@ -217,8 +217,8 @@ def _wall(by_strike: pd.DataFrame, side: str, spot: float) -> Wall | None:
     return Wall(side, strike, float(gex[most]), float(size[most] / size.sum()), expected)
 
 
-def _profile(options: pd.DataFrame, spot: float, reach: float) -> pd.DataFrame:
-    prices = spot * np.linspace(1 - reach, 1 + reach, 2 * round(reach / PROFILE_STEP) + 1)
+def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFrame:
+    prices = spot * np.linspace(1 - spot_range, 1 + spot_range, 2 * round(spot_range / PROFILE_STEP) + 1)
     is_call = (options["type"] == "call").to_numpy()
     columns: list[Any] = [
         options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")
@@ -232,7 +232,7 @@ def _profile(options: pd.DataFrame, spot: float, reach: float) -> pd.DataFrame:
     )
 
 
-def _crossings(book: ChainBook, reach: float) -> tuple[Crossing, ...]:
+def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
     """Zero-gamma prices: bracketed on the curves of the expiries, found in the sum over all options."""
     spot = book.chain.spot
     columns: list[Any] = [
@@ -242,7 +242,7 @@ def _crossings(book: ChainBook, reach: float) -> tuple[Crossing, ...]:
     def net(price: float) -> float:
         return float(dollar_gex(price, *columns).sum())
 
-    prices, signs = _signs(book, reach)
+    prices, signs = _signs(book, spot_range)
     found: list[tuple[float, bool]] = []
     for i in np.flatnonzero(signs[:-1] != signs[1:]).tolist():
         # The curves are good to a hundred-thousandth: a crossing beside a node may be on its other side.
@@ -257,7 +257,7 @@ def _crossings(book: ChainBook, reach: float) -> tuple[Crossing, ...]:
     return tuple(Crossing(price, rising, price == nearest) for price, rising in found)
 
 
-def _signs(book: ChainBook, reach: float) -> tuple[FloatArray, FloatArray]:
+def _signs(book: ChainBook, spot_range: float) -> tuple[FloatArray, FloatArray]:
     """Prices close enough together that no gamma fits between two of them, and the sign of the net gamma there."""
     rows, options = book.rows, book.options
     settles = np.rint(book.quoted_minute + options["years"].to_numpy() * MINUTES_PER_YEAR)
@@ -266,13 +266,13 @@ def _signs(book: ChainBook, reach: float) -> tuple[FloatArray, FloatArray]:
     positions = tuple(
         BookPosition(0, *row) for row in zip(*(column.tolist() for column in columns), strict=True)
     )
-    dealers, spot, log_reach = DealerBook(("all",), positions), book.chain.spot, -float(np.log1p(-reach))
+    dealers, spot, log_range = DealerBook(("all",), positions), book.chain.spot, -float(np.log1p(-spot_range))
     live = dealers.live_at(book.quoted_minute, after_settlement=True, spot=spot)
-    curves = ExpiryCurves(dealers, spot, log_reach).at(book.quoted_minute, after_settlement=True)
-    s = base_nodes(live, curves, log_reach)
-    hedge, slope = replace(live, smiles=()).hedge_by_group(s, 1)
+    curves = ExpiryCurves(dealers, spot, log_range).at(book.quoted_minute, after_settlement=True)
+    s = base_nodes(live, curves, log_range)
+    hedge, slope = replace(live, expiry_groups=()).hedge_by_group(s, 1)
     for curve in curves:
         curve.add(s, hedge, slope)
     # Where it is exactly zero there are no options near: no crossing, unless the sign differs on the other side.
-    kept = (slope[0] != 0) & (s <= np.log1p(reach))
+    kept = (slope[0] != 0) & (s <= np.log1p(spot_range))
     return spot * np.exp(s[kept]), np.sign(slope[0, kept])

@@ -2,7 +2,7 @@
 
 A scenario's checkable form has permanent impact, constant variance and no regimes; its gaps, catalysts, jumps,
 dealers and expiries stay. Its first-target odds solve a backward PDE (`sim.check.pde`). Without dealers and gaps they
-have closed forms (`sim.market.closed_forms`). The PDE's reaction map is a second one (`sim.check.integrated_map`).
+have closed forms (`sim.market.closed_forms`). The PDE's clearing map is a second one (`sim.check.integrated_map`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def flat_form(scenario: Scenario) -> Scenario:
     volatility = plain.volatility.model_copy(update={"overnight_share": 0.0, "quoted": "fundamental"})
     return plain.model_copy(
         update={
-            "levels": scenario.ladder,
+            "levels": scenario.all_levels,
             "volatility": volatility,
             "dealers": Dealers(),
             "jumps": Jumps(),
@@ -110,7 +110,7 @@ def run_checks(
 
     Raises
     ------
-    InputError : the reaction map is not increasing and has no floor.
+    InputError : the clearing map is not increasing and has no floor.
     """
     check_arguments(paths, 0, seed, threads, None, None, None)
     worker = choose(engine, threads, devices=devices)
@@ -122,12 +122,12 @@ def run_checks(
 
 def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
     grid = build_time_grid(scenario)
-    reaction_map = IntegratedMap(scenario, grid)
+    clearing_map = IntegratedMap(scenario, grid)
     start = float(grid.start_minute)
     variance = scenario.volatility.annual**2 / SESSIONS_PER_YEAR
     if scenario.volatility.quoted == "observed":
-        m0 = 1.0 + float(reaction_map.feedback_less_one(np.zeros(1), start, True)[0])
-        variance *= max(m0, reaction_map.floor) ** 2
+        m0 = 1.0 + float(clearing_map.feedback_less_one(np.zeros(1), start, True)[0])
+        variance *= max(m0, clearing_map.floor) ** 2
     share = np.tile(grid.share, grid.n_sessions)
     drift = scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
 
@@ -148,7 +148,7 @@ def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
 
     checks = []
     for dealers, phi, counts in (
-        ("with dealers", reaction_map, outcomes.joint.sum(axis=1)),
+        ("with dealers", clearing_map, outcomes.joint.sum(axis=1)),
         ("without dealers", lambda s, _minute, _after: s, outcomes.joint.sum(axis=0)),
     ):
         expected = problem(phi)
@@ -176,7 +176,7 @@ def _flat_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
         ),
     ]
     touches = outcomes.touch[0].sum(axis=1)
-    for level, count in zip(scenario.ladder, touches, strict=True):
+    for level, count in zip(scenario.all_levels, touches, strict=True):
         expected = float(touch_probability(np.log(level / spot), mean, variance))
         checks.append(
             _check(f"touch {level:,.10g}, flat volatility (closed form)", expected, count, outcomes)

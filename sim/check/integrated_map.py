@@ -1,4 +1,4 @@
-"""The reaction map a second time, from a scenario's keys alone, by integrating gamma instead of evaluating delta.
+"""The clearing map a second time, from a scenario's keys alone, by integrating gamma instead of evaluating delta.
 
     m(s,t) = 1 + impact·0.01·Σ gex_i(S,t)·S0/S;     gex_i(S,t) = gex_i(K,t0)·[Γ·S²](S,t) / [Γ·S²](K,t0)
     Φ(s,t) = ∫_{−∞}^{0} (m − 1) ds + ∫_0^s max(m, floor) ds
@@ -40,7 +40,7 @@ BLOCK = 1 << 20
 
 
 class IntegratedMap:
-    """Reaction map of a scenario's book without regimes, on the log prices between two bounds.
+    """Clearing map of a scenario's book without regimes, on the log prices between two bounds.
 
     Parameters
     ----------

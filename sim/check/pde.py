@@ -1,6 +1,6 @@
 """Backward Kolmogorov equation for the first-hit odds: permanent impact, constant variance, no regimes.
 
-With Phi(s, t) the reaction map, y = Phi(s, t) is the fundamental, shifted: inside a trading step it diffuses
+With Phi(s, t) the clearing map, y = Phi(s, t) is the fundamental, shifted: inside a trading step it diffuses
 with the step's mean and variance, whatever the book. The odds V(s, t) therefore solve, backward in time,
 
     V_t + [(mean - Phi_t) / Phi_s] V_s + (variance / 2) (1 / Phi_s) d/ds (V_s / Phi_s) = 0
@@ -31,7 +31,7 @@ from scipy.special import ndtr
 from sim.errors import InputError, Problem
 
 Reals: TypeAlias = NDArray[np.float64]
-ReactionMap: TypeAlias = Callable[[Reals, float, bool], Reals]
+ClearingMap: TypeAlias = Callable[[Reals, float, bool], Reals]
 Mixture: TypeAlias = tuple[tuple[float, float, float], ...]
 
 NO_EXTRA_MOVE: Mixture = ((1.0, 0.0, 0.0),)
@@ -75,7 +75,7 @@ class CorridorProblem:
     is_gap: NDArray[np.bool_]
     variance: Reals
     mean: Reals
-    phi: ReactionMap
+    phi: ClearingMap
     upper: float
     lower: float
     gap_mixture: tuple[Mixture, ...] = ()
@@ -158,7 +158,7 @@ def first_hit_odds(
 
     Parameters
     ----------
-    problem : the corridor, its steps and the reaction map.
+    problem : the corridor, its steps and the clearing map.
     points : number of prices from target to target, equally spaced in log units, >= 5.
     steps_per_step : substeps of the equation in a trading step, >= 1; rounded up to multiples of map_samples.
     map_samples : equal parts of a trading step at whose ends the map is evaluated, >= 1. In between, y is

@@ -12,18 +12,22 @@ from sim.cli.chain_options import chain_options, read_book, refuse_contradictory
 from sim.cli.options import JSON, KEPT, print_json, tell
 from sim.errors import GammawallError
 
-SMALLEST_REACH, LARGEST_REACH = 0.01, 0.9
+SMALLEST_SPOT_RANGE, LARGEST_SPOT_RANGE = 0.01, 0.9
 
 
-def read_reach(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Reader of a share of spot, 0.01 to 0.9."""
     try:
-        reach = float(value)
+        spot_range = float(value)
     except ValueError:
-        reach = math.nan
-    if not SMALLEST_REACH <= reach <= LARGEST_REACH:  # nor NaN, which click's own ranges let through
-        raise click.BadParameter(f"{value!r} is no share of spot from {SMALLEST_REACH} to {LARGEST_REACH}.")
-    return reach
+        spot_range = math.nan
+    if (
+        not SMALLEST_SPOT_RANGE <= spot_range <= LARGEST_SPOT_RANGE
+    ):  # nor NaN, which click's own ranges let through
+        raise click.BadParameter(
+            f"{value!r} is no share of spot from {SMALLEST_SPOT_RANGE} to {LARGEST_SPOT_RANGE}."
+        )
+    return spot_range
 
 
 @click.command()
@@ -31,9 +35,9 @@ def read_reach(_ctx: click.Context, _param: click.Parameter, value: str) -> floa
 @chain_options
 @click.option(
     "--range",
-    "reach",
+    "spot_range",
     metavar="SHARE",
-    callback=read_reach,
+    callback=read_spot_range,
     default="0.25",
     show_default=True,
     help="Share of spot to both sides within which zero-gamma prices are looked for.",
@@ -55,7 +59,7 @@ def book(
     /,
     chain: Path,
     *,
-    reach: float,
+    spot_range: float,
     out: Path | None,
     no_save: bool,
     overwrite: bool,
@@ -87,7 +91,7 @@ def book(
     place = None
     if not no_save:
         place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
-    levels = gamma_levels(found, reach)
+    levels = gamma_levels(found, spot_range)
     folder: Path | None = None
     failures: tuple[str, ...] = ()
     if place is not None:

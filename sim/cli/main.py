@@ -129,7 +129,7 @@ def check_scenario(file: str, fragments: tuple[Path, ...], overrides: tuple[str,
     click.echo(f"start      {market.spot:,.2f} at the close of {market.as_of}")
     click.echo(f"horizon    {len(sessions)} sessions, {sessions[0]} to {sessions[-1]}")
     click.echo(f"targets    {targets.upper:,.10g} above, {targets.lower:,.10g} below")
-    click.echo(f"levels     {', '.join(f'{level:,.10g}' for level in loaded.ladder)}")
+    click.echo(f"levels     {', '.join(f'{level:,.10g}' for level in loaded.all_levels)}")
     book = loaded.dealers.book
     rows = "" if book is None else f", {len(book.after(market.as_of)):,} of {book.file}"
     click.echo(f"dealers    {len(loaded.dealers.position)} positions{rows}")

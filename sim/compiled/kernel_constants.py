@@ -61,7 +61,7 @@ ANGLE_SPARE_BITS = 12
 BRIDGE_KNOWN_BITS = 6
 # A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U gives E/2 = 10.744;
 # beyond this bound no word need be drawn. Known bits, a number above zero, lower it to −ln(number/64)/2.
-BRIDGE_REACH = 11.0
+BRIDGE_BOUND = 11.0
 
 # Unit of the kernels' bounds of E/2: ½·ln 2 for a step of one in the bits of a float, 2^23 of them an octave.
 BRIDGE_UNIT = 0.34657359027997264 * 2.0**-23

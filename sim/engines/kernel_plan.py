@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.compiled.kernel_constants import BRIDGE_UNIT, PHILOX_KEY_STEPS, PHILOX_ROUNDS, VARIANCE_ATOMS_BITS
 from sim.compiled.kernel_sources import kernel_structs
-from sim.kernels_numpy.path_state import LADDERS
+from sim.kernels_numpy.path_state import WORLD_SIDES
 from sim.plan.engine_plan import EnginePlan
 from sim.plan.outcomes import Outcomes
 
@@ -58,8 +58,8 @@ class TallyLayout:
             "joint_tally": 9,
             "both_tally": 2 * width,
             "regime_tally": plan.sessions * plan.trigger.size,
-            "first_tally": plan.steps * LADDERS,
-            "touch_tally": plan.steps * LADDERS * width,
+            "first_tally": plan.steps * WORLD_SIDES,
+            "touch_tally": plan.steps * WORLD_SIDES * width,
             "close_tally": plan.sessions * (plan.close_bins + 2),
         }
         starts, here = {}, 0
@@ -78,7 +78,7 @@ def kernel_arrays(plan: EnginePlan) -> dict[str, KernelArray]:
     atoms = plan.variance_atoms
     if not atoms.size:
         atoms = np.ones(1 << VARIANCE_ATOMS_BITS, dtype=np.float32)
-    # One zone, whose only line is 0 + 1·x, gives the same bits as no look-up.
+    # One panel, whose only line is 0 + 1·x, gives the same bits as no look-up.
     lines = np.array([[1, 0], [0, 1]], dtype=np.float32) if plan.identity_map else plan.lines
     return {
         "lines": np.ascontiguousarray(lines),
@@ -93,14 +93,14 @@ def kernel_arrays(plan: EnginePlan) -> dict[str, KernelArray]:
 
 
 def _tables(plan: EnginePlan, lines: int) -> KernelArray:
-    """LineTable structs whose lines begin at an address."""
-    tables = np.zeros(max(1, plan.table_start.size), dtype=struct_dtype("LineTable"))
+    """SegmentTable structs whose lines begin at an address."""
+    tables = np.zeros(max(1, plan.table_start.size), dtype=struct_dtype("SegmentTable"))
     tables["lines"] = lines
     if not plan.identity_map:
         tables["low"], tables["high"] = plan.table_clip.T
         tables["scale"], tables["offset"] = plan.table_scale.T
         tables["lines"] += (plan.table_start * plan.lines.itemsize * 2).astype(np.uint64)
-        tables["zones"] = plan.table_zones
+        tables["panels"] = plan.table_panels
     return tables
 
 
@@ -124,7 +124,7 @@ def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
     shares = steps["shares"]
     shares["variance"][:-1] = np.tile(plan.share, plan.sessions)
     shares["root"][:-1] = np.tile(plan.root_share, plan.sessions)
-    shares["reach"] = shares["variance"] * np.float32(BRIDGE_UNIT)
+    shares["bound"] = shares["variance"] * np.float32(BRIDGE_UNIT)
     steps["table"]["fade"] = plan.fade
     steps["rebase"][:-1] = plan.rebase_table
     steps["settles"][:-1] = plan.settles

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import BRIDGE_KNOWN_BITS, BRIDGE_REACH, UNIFORM_BITS
+from sim.compiled.kernel_constants import BRIDGE_BOUND, BRIDGE_KNOWN_BITS, UNIFORM_BITS
 from sim.kernels_numpy.normal import Float32Array, minus_two_log
 from sim.kernels_numpy.philox import WordArray
 
@@ -22,7 +22,7 @@ QUARTER = np.float32(0.25)
 KNOWN_MASK = np.uint16((1 << BRIDGE_KNOWN_BITS) - 1)
 DRAWN_BITS = UNIFORM_BITS - BRIDGE_KNOWN_BITS
 # Room for the rounding of E/2 and of the products it is compared with.
-REACH_MARGIN = 1e-5
+BOUND_MARGIN = 1e-5
 
 
 def known_bits(spare: SpareArray, step: int) -> SpareArray:
@@ -59,24 +59,24 @@ def half_exponential(words: WordArray) -> Float32Array:
     return out
 
 
-def largest_reaches() -> Float32Array:
+def largest_bounds() -> Float32Array:
     """Upper bounds of E/2 for each known number, above and below, (2, 64): beyond them nothing need be drawn."""
     number = np.arange(1, KNOWN_MASK + 1)
-    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + REACH_MARGIN) + REACH_MARGIN
-    above = np.concatenate(([BRIDGE_REACH], bounds))
+    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + BOUND_MARGIN) + BOUND_MARGIN
+    above = np.concatenate(([BRIDGE_BOUND], bounds))
     return np.stack((above, above[::-1])).astype(np.float32)
 
 
-def touched(start: Float32Array, end: Float32Array, reach: Float32Array | None) -> NDArray[np.bool_]:
+def touched(start: Float32Array, end: Float32Array, bound: Float32Array | None) -> NDArray[np.bool_]:
     """Whether the barrier was touched.
 
     Parameters
     ----------
     start, end : (n,) distances to the barrier, positive on the near side, log units.
-    reach : (n,) v·E/2; None in a gap, which jumps over levels, so that only its end counts.
+    bound : (n,) v·E/2; None in a gap, which jumps over levels, so that only its end counts.
     """
     beyond: NDArray[np.bool_] = end <= 0
-    if reach is not None:
+    if bound is not None:
         beyond |= start <= 0
-        beyond |= start * end < reach
+        beyond |= start * end < bound
     return beyond

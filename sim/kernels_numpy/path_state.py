@@ -13,13 +13,13 @@ from sim.plan.outcomes import NEITHER, Outcomes
 
 UP, DOWN = 0, 1
 # Ladders of a path: with dealers above and below, then the twin's.
-LADDERS = 4
+WORLD_SIDES = 4
 
 
 class PathBlock:
     """Paths `first_path` … `first_path + n − 1` on their way through a plan.
 
-    A path climbs four ladders: 2·world + side, world 0 with dealers and 1 without, side 0 above and 1 below.
+    A path climbs four world_sides: 2·world + side, world 0 with dealers and 1 without, side 0 above and 1 below.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class PathBlock:
     book, flow : (n,) int32 and float32 of the present regime.
     runs : one (n,) int32 a regime with a close trigger, qualifying closes in a row.
     gap_outcome : mean and variance that this session's catalyst or jump adds, (n,) float32 each, or None.
-    rank : (4, n) int32 levels touched so far on each ladder; the next one has this place.
+    rank : (4, n) int32 levels touched so far on each world_side; the next one has this place.
     code : (4, n) intp place of the next barrier in a row of `barrier_end`.
     distance, distance_end : (4, n) float32 from the path to its next barrier at both ends of a step.
-    twin_barrier : (2, n) float32 next barrier of the twin, which moves only when it is touched.
+    control_barrier : (2, n) float32 next barrier of the twin, which moves only when it is touched.
     first : (2, n) int8 first target in each world: 0 neither, 1 upper, 2 lower.
     normals : (normals, n) float32 of the session, the gap's first.
     spare : (normals/2, n) uint16 low bits of each pair's angle word.
@@ -70,8 +70,8 @@ class PathBlock:
         self.barrier_end = np.concatenate((plan.barrier_end.reshape(plan.steps, -1), twin), axis=1)
         self.width = plan.level.shape[1]
         sides = self.width * plan.books * np.arange(2)
-        # Where each ladder's rows begin in a row of barriers.
-        self.ladder_start = np.concatenate((sides, 2 * self.width * plan.books + self.width * np.arange(2)))
+        # Where each world_side's rows begin in a row of barriers.
+        self.first_barrier = np.concatenate((sides, 2 * self.width * plan.books + self.width * np.arange(2)))
         self.normal_count = plan.steps_per_session + plan.steps_per_session % 2
         self._allocate(capacity)
 
@@ -82,11 +82,11 @@ class PathBlock:
             setattr(self, name, np.empty(n, dtype=np.int32))
         self.n = n
         self.place, self.place_end = (np.empty((2, n), dtype=np.float32) for _ in range(2))
-        self.distance, self.distance_end = (np.empty((LADDERS, n), dtype=np.float32) for _ in range(2))
-        self.rank = np.empty((LADDERS, n), dtype=np.int32)
+        self.distance, self.distance_end = (np.empty((WORLD_SIDES, n), dtype=np.float32) for _ in range(2))
+        self.rank = np.empty((WORLD_SIDES, n), dtype=np.int32)
         # As wide as an index is, or every look-up would widen them first.
-        self.code = np.empty((LADDERS, n), dtype=np.intp)
-        self.twin_barrier = np.empty((2, n), dtype=np.float32)
+        self.code = np.empty((WORLD_SIDES, n), dtype=np.intp)
+        self.control_barrier = np.empty((2, n), dtype=np.float32)
         self.first = np.empty((2, n), dtype=np.int8)
         self.runs = {int(r): np.empty(n, dtype=np.int32) for r in np.flatnonzero(self.plan.trigger_closes)}
         self.normals = np.empty((self.normal_count, n), dtype=np.float32)
@@ -115,8 +115,8 @@ class PathBlock:
         self.gap_outcome: tuple[Float32Array, Float32Array] | None = None
         for r, run in self.runs.items():
             run.fill(plan.run_start[r])
-        self.code[:] = self.ladder_start[:, None]
-        self.twin_barrier[:] = plan.level[:, :1]
-        first_barriers = self.barrier_start[0, self.ladder_start]
+        self.code[:] = self.first_barrier[:, None]
+        self.control_barrier[:] = plan.level[:, :1]
+        first_barriers = self.barrier_start[0, self.first_barrier]
         start = np.array([plan.hedge_start, -plan.hedge_start, 0, 0], dtype=np.float32)
         self.distance[:] = (first_barriers - start)[:, None]

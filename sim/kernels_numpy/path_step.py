@@ -13,17 +13,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import BRIDGE_REACH, CALLS_PER_SESSION, PURPOSE_BRIDGE
-from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
+from sim.compiled.kernel_constants import BRIDGE_BOUND, CALLS_PER_SESSION, PURPOSE_BRIDGE
+from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_bounds, touched
 from sim.kernels_numpy.normal import Float32Array
-from sim.kernels_numpy.path_state import DOWN, LADDERS, UP, PathBlock
+from sim.kernels_numpy.path_state import DOWN, UP, WORLD_SIDES, PathBlock
 from sim.kernels_numpy.reaction import look_up
 from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.
 SIGN = np.array([1, -1], dtype=np.float32)
-LARGEST_REACHES = largest_reaches()
+LARGEST_BOUNDS = largest_bounds()
 
 
 def take_step(block: PathBlock, step: int) -> None:
@@ -75,12 +75,12 @@ def clear_market(block: PathBlock, step: int, k: int) -> None:
 
 
 def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
-    """5 Find the paths that may have touched their next level: d0·d1 within reach of the largest exponential that
+    """5 Find the paths that may have touched their next level: d0·d1 within bound of the largest exponential that
     the bits known of it allow.
     """
     barriers, ends = block.barrier_end[step], block.distance_end
     np.take(barriers, block.code[:2], out=ends[:2], mode="clip")
-    for first, offer in ((0, ends), (2, block.twin_barrier)):
+    for first, offer in ((0, ends), (2, block.control_barrier)):
         place = block.place_end[first // 2]
         source = offer[:2]
         np.subtract(source[UP], place, out=ends[first + UP])
@@ -99,13 +99,13 @@ def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
         np.multiply(block.distance[side + 2], ends[side + 2], out=work)
         np.minimum(by_side[side], work, out=by_side[side])
     closest = np.minimum(by_side[UP], by_side[DOWN], out=work)
-    gate = np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_REACH)), out=block.t)
+    gate = np.multiply(block.scaled_variance, np.float32(share * np.float32(BRIDGE_BOUND)), out=block.t)
     np.less(closest, gate, out=near)
-    # Most paths are out of any reach; the bits known beforehand bring in few of the others.
+    # Most paths are out of any bound; the bits known beforehand bring in few of the others.
     candidates = np.flatnonzero(near)
     variance = np.take(block.scaled_variance, candidates) * share
     known = known_bits(np.take(block.spare[k // 2], candidates), k)
-    gates = np.take(LARGEST_REACHES, known, axis=1) * variance
+    gates = np.take(LARGEST_BOUNDS, known, axis=1) * variance
     within = np.take(by_side, candidates, axis=1) < gates
     within_either: IndexArray = candidates[within[UP] | within[DOWN]]
     return within_either
@@ -114,23 +114,23 @@ def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
 def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
     """6 Decide the touches of the paths near a level, count them, and settle first targets.
 
-    One exponential serves all ladders of a side, with dealers and without; one word serves both sides.
+    One exponential serves all world_sides of a side, with dealers and without; one word serves both sides.
     """
     plan, m, n = block.plan, near.size, block.n
     start = np.take(block.distance, near, axis=1)
     end = np.take(block.distance_end, near, axis=1)
-    reach = None
+    bound = None
     if k > 0:
         words = np.empty((4, m), dtype=np.uint32)
         call = (step // plan.steps_per_session) * CALLS_PER_SESSION + k
         block.words.draw(block.path_low[near], block.path_high, call, PURPOSE_BRIDGE, words)
         variance = block.scaled_variance[near] * plan.share[k]
-        reach = np.empty((LADDERS, m), dtype=np.float32)
+        bound = np.empty((WORLD_SIDES, m), dtype=np.float32)
         word = bridge_word(known_bits(block.spare[k // 2][near], k), words[0])
-        reach[:2] = half_exponential(np.concatenate((word, ~word))).reshape(2, m) * variance
-        reach[2:] = reach[:2]
-    # An event is a touch, by its place in a (ladder, near path) array; several levels may be touched in one step.
-    event = np.flatnonzero(touched(start, end, reach))
+        bound[:2] = half_exponential(np.concatenate((word, ~word))).reshape(2, m) * variance
+        bound[2:] = bound[:2]
+    # An event is a touch, by its place in a (world_side, near path) array; several levels may be touched in one step.
+    event = np.flatnonzero(touched(start, end, bound))
     if not event.size:
         return
     start_now = start.reshape(-1)[event]
@@ -138,27 +138,27 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
     places, places_end = block.place.reshape(-1), block.place_end.reshape(-1)
     touches, targets, distances = [], [], []
     while event.size:
-        ladder = event // m
-        path = near[event - ladder * m]
-        flat = ladder * n + path
-        sides = ladder & 1
+        world_side = event // m
+        path = near[event - world_side * m]
+        flat = world_side * n + path
+        sides = world_side & 1
         rank = ranks[flat]
-        touches.append(ladder * block.width + rank)
+        touches.append(world_side * block.width + rank)
         at_target = rank == plan.target_rank[sides]
         targets.append(event[at_target])
         distances.append(start_now[at_target])
         code = codes[flat] + 1
         ranks[flat] = rank + np.int32(1)
         codes[flat] = code
-        place = (ladder >> 1) * n + path
+        place = (world_side >> 1) * n + path
         sign = SIGN[sides]
         barrier = block.barrier_end[step][code]
         end_now = barrier - sign * places_end[place]
         start_now = block.barrier_start[step][code] - sign * places[place]
         ends[flat] = end_now
-        twin = ladder >= 2
-        block.twin_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
-        again = touched(start_now, end_now, None if reach is None else reach.reshape(-1)[event])
+        twin = world_side >= 2
+        block.control_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
+        again = touched(start_now, end_now, None if bound is None else bound.reshape(-1)[event])
         event, start_now = event[again], start_now[again]
     count_touches(block, step, np.concatenate(touches))
     event = np.concatenate(targets)
@@ -167,9 +167,9 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
 
 
 def count_touches(block: PathBlock, step: int, touches: IndexArray) -> None:
-    """7 Count touches, each ladder·W + rank, into the outcomes' order: levels ascending."""
+    """7 Count touches, each world_side·W + rank, into the outcomes' order: levels ascending."""
     above, below = (int(count) for count in block.plan.level_count)
-    tally = np.bincount(touches, minlength=LADDERS * block.width).reshape(2, 2, block.width)
+    tally = np.bincount(touches, minlength=WORLD_SIDES * block.width).reshape(2, 2, block.width)
     counts = block.outcomes.touch[:, :, step]
     counts[:, below:] += tally[:, UP, :above]
     counts[:, :below] += tally[:, DOWN, :below][:, ::-1]
@@ -183,18 +183,18 @@ def settle_first_targets(
     Parameters
     ----------
     near : (m,) the paths near a level.
-    event : (k,) targets touched now, each ladder·m + place in `near`.
+    event : (k,) targets touched now, each world_side·m + place in `near`.
     distance : (k,) from the path to the target at the step's start.
     """
     m = near.size
-    to_target = np.full(LADDERS * m, np.inf, dtype=np.float32)
+    to_target = np.full(WORLD_SIDES * m, np.inf, dtype=np.float32)
     to_target[event] = distance
-    ladder = event // m
-    world, side, path = ladder >> 1, ladder & 1, near[event - ladder * m]
+    world_side = event // m
+    world, side, path = world_side >> 1, world_side & 1, near[event - world_side * m]
     opposite = to_target[event + m * (1 - 2 * side)]
     # Of two as near the upper one counts.
     first = (distance < opposite) | ((distance == opposite) & (side == UP))
     first &= block.first[world, path] == NEITHER
-    ladder = ladder[first]
+    world_side = world_side[first]
     block.first[world[first], path[first]] = np.where(side[first] == UP, np.int8(UPPER), np.int8(LOWER))
-    block.outcomes.first[:, :, step] += np.bincount(ladder, minlength=LADDERS).reshape(2, 2)
+    block.outcomes.first[:, :, step] += np.bincount(world_side, minlength=WORLD_SIDES).reshape(2, 2)

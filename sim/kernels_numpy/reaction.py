@@ -1,7 +1,7 @@
-"""Look-ups in tables of straight lines: the reaction map Φ and its inverse.
+"""Look-ups in tables of straight lines: the clearing map Φ and its inverse.
 
-x̂ = clip(x, low, high);   zone = lines[truncate(scale·x̂ + offset) + book·zones]
-line = lines[truncate(zone.slope·x̂ + zone.intercept)];   value = line.intercept + line.slope·x
+x̂ = clip(x, low, high);   panel = lines[truncate(scale·x̂ + offset) + book·panels]
+line = lines[truncate(panel.slope·x̂ + panel.intercept)];   value = line.intercept + line.slope·x
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sim.plan.engine_plan import EnginePlan, Int32Array
 
 @dataclass(frozen=True)
 class Lines:
-    """One line table of a plan, its lines as complex64 pairs (intercept + i·slope) so that one gather reads both."""
+    """Segment table of a plan, its lines as complex64 pairs (intercept + i·slope) so that one gather reads both."""
 
     pairs: NDArray[np.complex64]
-    zones: np.int32
+    panels: np.int32
     low: np.float32
     high: np.float32
     scale: np.float32
@@ -28,14 +28,14 @@ class Lines:
 
 
 def plan_tables(plan: EnginePlan) -> list[Lines]:
-    """Return views of all line tables of a plan."""
+    """Return views of all segment tables of a plan."""
     pairs = plan.lines.view(np.complex64).reshape(-1)
     # A plan without tables has no lines, hence no end either.
     ends = np.append(plan.table_start[1:], pairs.size)[: plan.table_start.size]
     return [
-        Lines(pairs[start:end], zones, *clip, *scale)
-        for start, end, zones, clip, scale in zip(
-            plan.table_start, ends, plan.table_zones, plan.table_clip, plan.table_scale, strict=True
+        Lines(pairs[start:end], panels, *clip, *scale)
+        for start, end, panels, clip, scale in zip(
+            plan.table_start, ends, plan.table_panels, plan.table_clip, plan.table_scale, strict=True
         )
     ]
 
@@ -79,7 +79,7 @@ def look_up(
     np.copyto(work.index, place, casting="unsafe")
     if book is not None:
         row = place.view(np.int32)
-        np.multiply(book, table.zones, out=row)
+        np.multiply(book, table.panels, out=row)
         np.add(work.index, row, out=work.index)
     np.take(table.pairs, work.index, out=work.pairs, mode="clip")
     np.multiply(work.pairs.imag, inside, out=place)

@@ -187,7 +187,7 @@ def rebase(block: PathBlock, step: int, paths: NDArray[np.intp] | None) -> None:
         return
     which = slice(None) if paths is None else paths
     for side, sign in ((UP, np.float32(1)), (DOWN, np.float32(-1))):
-        code = block.ladder_start[side] + block.book[which] * block.width + block.rank[side][which]
+        code = block.first_barrier[side] + block.book[which] * block.width + block.rank[side][which]
         block.code[side][which] = code
         distance = block.barrier_start[step + 1][code] - sign * y[which]
         block.distance[side][which] = np.maximum(distance, np.float32(0))

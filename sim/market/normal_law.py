@@ -18,12 +18,12 @@ from sim.market.black_scholes import INVERSE_SQRT_TWO_PI, FloatArray
 
 # Entries of the table by unit of z, and where it ends.
 ENTRIES_PER_UNIT = 64
-LAW_REACH = 8.5
-_LAST = int(2 * LAW_REACH * ENTRIES_PER_UNIT)
+LAW_HALF_WIDTH = 8.5
+_LAST = int(2 * LAW_HALF_WIDTH * ENTRIES_PER_UNIT)
 
 
 def _table() -> tuple[FloatArray, FloatArray]:
-    z = np.arange(_LAST + 1) / ENTRIES_PER_UNIT - LAW_REACH
+    z = np.arange(_LAST + 1) / ENTRIES_PER_UNIT - LAW_HALF_WIDTH
     law, density = ndtr(z), INVERSE_SQRT_TWO_PI * np.exp(-0.5 * z**2)
     law[[0, -1]] = 0.0, 1.0
     density[[0, -1]] = 0.0
@@ -35,9 +35,9 @@ LAW, DENSITY = _table()
 
 def law_and_density(z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """N(z) and n(z), both of the shape of z."""
-    inside = np.minimum(np.maximum(z, -LAW_REACH), LAW_REACH)
-    place = (inside * ENTRIES_PER_UNIT + (LAW_REACH * ENTRIES_PER_UNIT + 0.5)).astype(np.int32)
-    entry = (place - int(LAW_REACH * ENTRIES_PER_UNIT)) * (1.0 / ENTRIES_PER_UNIT)
+    inside = np.minimum(np.maximum(z, -LAW_HALF_WIDTH), LAW_HALF_WIDTH)
+    place = (inside * ENTRIES_PER_UNIT + (LAW_HALF_WIDTH * ENTRIES_PER_UNIT + 0.5)).astype(np.int32)
+    entry = (place - int(LAW_HALF_WIDTH * ENTRIES_PER_UNIT)) * (1.0 / ENTRIES_PER_UNIT)
     d = inside - entry
     at_entry = DENSITY[place]
     b1 = -entry

@@ -1,4 +1,4 @@
-"""Scenario → EnginePlan: calendar, dealers' book, reaction map, ladder and regimes as an engine reads them."""
+"""Scenario → EnginePlan: calendar, dealers' book, clearing map, log_levels and regimes as an engine reads them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sim.plan.regimes import impact_per_bn, rank_of_level, regime_fields
 from sim.plan.shared_work import SharedWork
 from sim.plan.time_grid import TimeGrid, build_time_grid
 from sim.plan.variance import variance_fields
-from sim.reaction.clearing_map import FloorEvent, ReactionMap
+from sim.reaction.clearing_map import ClearingMap, FloorEvent
 from sim.scenario.model import Scenario
 
 # Bins of the close histogram; the width of a bin is a power of two, 1/8192 or less than a point for a month.
 MOST_CLOSE_BINS = 8192
-SHORTEST_REACH = 0.25
-LONGEST_REACH = 3.0
-# Steps of the map's reach by log unit.
-REACH_STEPS = 8
+SMALLEST_HALF_WIDTH = 0.25
+LARGEST_HALF_WIDTH = 3.0
+# Steps of the map's half_width by log unit.
+HALF_WIDTH_STEPS = 8
 # One set of counts, of which every worker holds one.
 MOST_OUTCOME_BYTES = 1 << 29
 
@@ -39,7 +39,7 @@ class Prepared:
     ----------
     scenario : what it was built from.
     grid : sessions and instants.
-    reaction_map : the float64 map behind the tables.
+    clearing_map : the float64 map behind the tables.
     plan : what engines see.
     axes : labels of the outcomes.
     floor_events : where the feedback factor's floor binds.
@@ -47,7 +47,7 @@ class Prepared:
 
     scenario: Scenario
     grid: TimeGrid
-    reaction_map: ReactionMap
+    clearing_map: ClearingMap
     plan: EnginePlan
     axes: OutcomeAxes
     floor_events: tuple[FloorEvent, ...]
@@ -64,19 +64,19 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
 
     Raises
     ------
-    InputError : the reaction map is not increasing and no floor is set, or the run would not fit into memory.
+    InputError : the clearing map is not increasing and no floor is set, or the run would not fit into memory.
     """
     grid = build_time_grid(scenario)
-    reaction_map = _reaction_map(scenario, grid)
+    clearing_map = _clearing_map(scenario, grid)
     variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
     observed = scenario.volatility.quoted == "observed"
-    scale = feedback_at_start(reaction_map, grid) ** 2 if observed else 1.0
-    ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
+    scale = feedback_at_start(clearing_map, grid) ** 2 if observed else 1.0
+    log_levels = np.log(np.array(scenario.all_levels) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
     shared = SharedWork() if shared is None else shared
-    maps = _map_tables(reaction_map, grid, ladder, where or scenario.name, shared)
-    bins_reach = close_reach(scenario, scale, grid)
-    bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
+    maps = _map_tables(clearing_map, grid, log_levels, where or scenario.name, shared)
+    bins_half_width = close_half_width(scenario, scale, grid)
+    bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_half_width)))
     plan = EnginePlan(
         sessions=grid.n_sessions,
         steps_per_session=grid.steps_per_session + 1,
@@ -94,14 +94,14 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
             ],
             "i4",
         ),
-        close_low=np.float32(-bins_reach),
+        close_low=np.float32(-bins_half_width),
         close_scale=np.float32(bins_per_unit),
-        close_bins=int(2 * bins_reach * bins_per_unit),
+        close_bins=int(2 * bins_half_width * bins_per_unit),
     )
     return Prepared(
         scenario,
         grid,
-        reaction_map,
+        clearing_map,
         plan,
         _axes(scenario, grid, plan),
         maps.floor_events,
@@ -109,42 +109,42 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
 
 
 def _map_tables(
-    reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str, shared: SharedWork
+    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str, shared: SharedWork
 ) -> MapTables:
-    if reaction_map.is_identity:
-        return identity_tables(grid, ladder, len(reaction_map.weights))
+    if clearing_map.is_identity:
+        return identity_tables(grid, log_levels, len(clearing_map.weights))
     instants = (grid.start_minute, grid.step_end_minute.tobytes(), grid.steps_per_session)
-    key = ("map tables", reaction_map.key, instants, ladder.tobytes())
+    key = ("map tables", clearing_map.key, instants, log_levels.tobytes())
     return shared.get(
-        key, lambda: build_map_tables(reaction_map, grid, ladder, where), lambda maps: maps.nbytes
+        key, lambda: build_map_tables(clearing_map, grid, log_levels, where), lambda maps: maps.nbytes
     )
 
 
 def _refuse_long_outcomes(scenario: Scenario, grid: TimeGrid, where: str) -> None:
     """Refuse a run whose counts alone would fill the memory: touches by level and step, closes by session."""
-    counts = 2 * grid.n_steps * (len(scenario.ladder) + 2) + grid.n_sessions * MOST_CLOSE_BINS
+    counts = 2 * grid.n_steps * (len(scenario.all_levels) + 2) + grid.n_sessions * MOST_CLOSE_BINS
     if 8 * counts > MOST_OUTCOME_BYTES:
-        size = f"{grid.n_steps:,} steps and {len(scenario.ladder)} levels"
+        size = f"{grid.n_steps:,} steps and {len(scenario.all_levels)} levels"
         why = f"counts for {size} outgrow {MOST_OUTCOME_BYTES >> 20} MiB"
         hint = "Try fewer steps a session, fewer levels or a shorter horizon."
         value = str(scenario.volatility.steps_per_session)
         raise InputError([Problem(where, "volatility.steps_per_session", value, why, hint)])
 
 
-def feedback_at_start(reaction_map: ReactionMap, grid: TimeGrid) -> float:
+def feedback_at_start(clearing_map: ClearingMap, grid: TimeGrid) -> float:
     """Feedback factor max(m, m_floor) of the initial regime at the start, s = 0."""
-    _, slopes = reaction_map.unfloored(np.zeros(1), grid.start_minute, after_settlement=True)
-    return max(float(slopes[0, 0]), reaction_map.m_floor)
+    _, slopes = clearing_map.unfloored(np.zeros(1), grid.start_minute, after_settlement=True)
+    return max(float(slopes[0, 0]), clearing_map.m_floor)
 
 
 def initial_feedback(scenario: Scenario) -> float:
     """Feedback factor m_0(0,0) of a scenario: fundamental volatility over observed volatility at the start."""
     grid = build_time_grid(scenario)
-    reaction_map = _reaction_map(scenario, grid)
-    return 1.0 if reaction_map.is_identity else feedback_at_start(reaction_map, grid)
+    clearing_map = _clearing_map(scenario, grid)
+    return 1.0 if clearing_map.is_identity else feedback_at_start(clearing_map, grid)
 
 
-def close_reach(scenario: Scenario, scale: float, grid: TimeGrid) -> float:
+def close_half_width(scenario: Scenario, scale: float, grid: TimeGrid) -> float:
     """Half-width of the close histogram in log units, a multiple of 1/16: nine standard deviations, at least 1/4.
 
     Parameters
@@ -155,22 +155,22 @@ def close_reach(scenario: Scenario, scale: float, grid: TimeGrid) -> float:
     """
     volatility = max(scenario.volatility.annual, scenario.volatility.long_run_annual or 0.0)
     deviation = volatility * np.sqrt(scale * grid.n_sessions / SESSIONS_PER_YEAR)
-    return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.25, LONGEST_REACH))
+    return float(np.clip(np.ceil(9.0 * deviation * 16) / 16, 0.25, LARGEST_HALF_WIDTH))
 
 
-def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
+def _clearing_map(scenario: Scenario, grid: TimeGrid) -> ClearingMap:
     book = build_dealer_book(scenario, grid)
     weights, _ = group_weights(scenario, book.groups)
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
     spot, start = scenario.market.spot, grid.start_minute
     live = book.live_at(start, after_settlement=True, spot=spot)
-    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.ladder]
+    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.all_levels]
     edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
-    furthest = max(SHORTEST_REACH, 8.0 * deviation, *edges)
+    furthest = max(SMALLEST_HALF_WIDTH, 8.0 * deviation, *edges)
     # In coarse steps, so that cases that differ in volatility or targets have the map's nodes in common.
-    reach = float(min(np.ceil(furthest * REACH_STEPS) / REACH_STEPS, LONGEST_REACH))
+    half_width = float(min(np.ceil(furthest * HALF_WIDTH_STEPS) / HALF_WIDTH_STEPS, LARGEST_HALF_WIDTH))
     kappa = impact_per_bn(scenario) / 1e9 * spot
-    return ReactionMap(spot, kappa, book, weights, scenario.dealers.m_floor, reach)
+    return ClearingMap(spot, kappa, book, weights, scenario.dealers.m_floor, half_width)
 
 
 def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
@@ -182,7 +182,7 @@ def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
         sessions=grid.sessions,
         steps_per_session=grid.steps_per_session,
         step_time=grid.step_time,
-        levels=scenario.ladder,
+        levels=scenario.all_levels,
         upper=scenario.targets.upper,
         lower=scenario.targets.lower,
         regimes=("initial", *(r.name for r in scenario.regime)),

@@ -22,7 +22,7 @@ class EnginePlan:
 
     Legend: D sessions; K steps a session (the overnight gap first); N = D·K steps; B regime books; R regimes;
     W places of a row of barriers, the levels of one side (0 above, 1 below the start) nearest first, the rest out
-    of reach; T line tables. All logarithms are relative to the starting index S0.
+    of reach; T segment tables. All logarithms are relative to the starting index S0.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ class EnginePlan:
     step_table : (N,) table of Φ⁻¹ at the end of each step; row = book.
     rebase_table : (N,) table of Φ just after each step, where books can change then; else −1.
     settles : (N,) whether options settle at the end of the step, so that every path is re-based.
-    table_start, table_zones : (T,) first line of each table and zones a row, see `sim.reaction.line_table`.
-    table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its zone.
+    table_start, table_panels : (T,) first line of each table and panels a row, see `sim.reaction.segment_table`.
+    table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its panel.
     lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
         σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
@@ -82,7 +82,7 @@ class EnginePlan:
     rebase_table: Int32Array
     settles: NDArray[np.bool_]
     table_start: NDArray[np.int64]
-    table_zones: Int32Array
+    table_panels: Int32Array
     table_clip: Float32Array
     table_scale: Float32Array
     lines: Float32Array

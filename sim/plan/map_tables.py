@@ -1,4 +1,4 @@
-"""The reaction map as engines read it: line tables and barriers for every step, built once in float64."""
+"""The clearing map as engines read it: segment tables and barriers for every step, built once in float64."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
 from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
 from sim.plan.time_grid import TimeGrid
-from sim.reaction.clearing_map import FloorEvent, MapSlice, ReactionMap
-from sim.reaction.line_table import MOST_CELLS, LineTable, build_line_table
+from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
 from sim.reaction.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
+from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
 from sim.scenario.model import MAX_POSITIONS
 
 # Largest error of the inverse and of the forward tables, index points at the starting level.
 INVERSE_TOLERANCE_POINTS = 0.012
 FORWARD_TOLERANCE_POINTS = 0.004
 MOST_TABLE_BYTES = 1 << 29
-# Mean cells a row from which the map's bends, not the number of steps, fill the memory.
-MANY_CELLS = 8192
+# Mean segments a row from which the map's bends, not the number of steps, fill the memory.
+MANY_SEGMENTS = 8192
 # Largest |Φ − s|, log units: beyond it float32 no longer resolves a hundredth of a point.
 LARGEST_HEDGE = 4.0
 # Memory of a line and of a floor event.
-LINE_BYTES = 8
+ENTRY_BYTES_OF_TABLE = 8
 EVENT_BYTES = 200
 
 
 @dataclass(frozen=True)
 class MapTables:
-    """Line tables and barriers of every step, ready for the plan.
+    """Segment tables and barriers of every step, ready for the plan.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class MapTables:
 def _map_tables(
     hedge_start: float,
     barriers: tuple[FloatArray, FloatArray],
-    ladder: FloatArray,
+    log_levels: FloatArray,
     numbers: tuple[Int32Array, Int32Array, NDArray[np.bool_]],
     tables: Sequence[Built],
     floor_events: tuple[FloorEvent, ...] = (),
@@ -69,13 +69,13 @@ def _map_tables(
     ----------
     hedge_start : Φ(0) of the initial book at the start, log units.
     barriers : (N, books, levels) Φ of each level at the start and at the end of each step.
-    ladder : (levels,) log levels, ascending, none at zero.
+    log_levels : (levels,) log levels, ascending, none at zero.
     numbers : (N,) table of Φ⁻¹ at the end of each step, table of Φ just after it, whether options settle then.
     tables : none: Φ(s,t) = s.
     """
-    above, below = np.flatnonzero(ladder > 0), np.flatnonzero(ladder < 0)[::-1]
+    above, below = np.flatnonzero(log_levels > 0), np.flatnonzero(log_levels < 0)[::-1]
     no_pairs = np.empty((0, 2), dtype=np.float32)
-    sizes = [size for some in tables for size in some.table_lines]
+    sizes = [size for some in tables for size in some.table_entries]
     fields: dict[str, Any] = {
         "identity_map": not tables,
         "hedge_start": np.float32(hedge_start),
@@ -83,13 +83,13 @@ def _map_tables(
         "rebase_table": numbers[1],
         "settles": numbers[2],
         "table_start": np.cumsum([0, *sizes])[:-1].astype(np.int64),
-        "table_zones": np.array([zones for some in tables for zones in some.table_zones], dtype=np.int32),
+        "table_panels": np.array([panels for some in tables for panels in some.table_panels], dtype=np.int32),
         "table_clip": np.concatenate([no_pairs, *(some.table_clip for some in tables)]),
         "table_scale": np.concatenate([no_pairs, *(some.table_scale for some in tables)]),
         "lines": _joined([no_pairs, *(some.lines for some in tables)]),
         "barrier_start": _by_side(barriers[0], above, below),
         "barrier_end": _by_side(barriers[1], above, below),
-        "level": _by_side(ladder[None, None, :], above, below)[0, :, 0],
+        "level": _by_side(log_levels[None, None, :], above, below)[0, :, 0],
         "level_count": np.array([above.size, below.size], dtype=np.int32),
     }
     for value in fields.values():
@@ -112,34 +112,36 @@ def _joined(parts: list[Float32Array]) -> Float32Array:
     return filled[0] if len(filled) == 1 else np.concatenate(parts)
 
 
-def identity_tables(grid: TimeGrid, ladder: FloatArray, books: int) -> MapTables:
+def identity_tables(grid: TimeGrid, log_levels: FloatArray, books: int) -> MapTables:
     """Tables of a market without impact: none, and every barrier is its level."""
-    barrier = np.broadcast_to(ladder, (grid.n_steps, books, ladder.size))
+    barrier = np.broadcast_to(log_levels, (grid.n_steps, books, log_levels.size))
     none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
     settles = np.zeros(grid.n_steps, dtype=np.bool_)
-    return _map_tables(0.0, (barrier, barrier), ladder, (none, none.copy(), settles), ())
+    return _map_tables(0.0, (barrier, barrier), log_levels, (none, none.copy(), settles), ())
 
 
-def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArray, where: str) -> MapTables:
+def build_map_tables(
+    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str
+) -> MapTables:
     """Tables of Φ⁻¹ at every step's end, of Φ where books can change, and every level's barriers.
 
     Compiled code builds them where it works, NumPy where it does not: the tables are the same.
 
     Parameters
     ----------
-    reaction_map : the float64 map.
+    clearing_map : the float64 map.
     grid : the steps.
-    ladder : (levels,) log levels, ascending.
+    log_levels : (levels,) log levels, ascending.
     where : what to call the scenario in an error.
 
     Raises
     ------
     InputError : the map is not increasing, too large for float32, or too sharp or too long for the memory.
     """
-    ends, settlements = grid.step_end_minute, reaction_map.book.columns.settlement
+    ends, settlements = grid.step_end_minute, clearing_map.book.columns.settlement
     settles = np.isin(ends, settlements)
     closes = np.arange(ends.size) % (grid.steps_per_session + 1) == grid.steps_per_session
-    rebases = settles | (closes & (len(reaction_map.weights) > 1))
+    rebases = settles | (closes & (len(clearing_map.weights) > 1))
     # The start, then each step's end, before what settles at it and, if anything does, after.
     first = np.concatenate(([0], np.cumsum(1 + settles))) + 1
     end, settled = first[:-1], first[:-1][settles] + 1
@@ -153,7 +155,7 @@ def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArr
     instants.wanted[end] = INVERSE
     instants.wanted[end + settles] |= np.where(rebases, FORWARD, 0).astype(np.uint8)
 
-    built = _Tables(reaction_map, np.append(ladder, 0.0), where).build(instants)
+    built = _Tables(clearing_map, np.append(log_levels, 0.0), where).build(instants)
     values = np.concatenate([some.values for some in built])
     starts = np.cumsum([0, *(len(some.values) for some in built)])
     once = {0, *end.tolist()}
@@ -161,7 +163,7 @@ def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArr
     return _map_tables(
         float(values[0, 0, -1]),
         (values[np.concatenate(([0], (end + settles)[:-1]))][..., :-1], values[end][..., :-1]),
-        ladder,
+        log_levels,
         (step_table, np.where(rebases, step_table + 1, NO_TABLE).astype(np.int32), settles),
         built,
         tuple(
@@ -176,17 +178,17 @@ def build_map_tables(reaction_map: ReactionMap, grid: TimeGrid, ladder: FloatArr
 class _Tables:
     """Tables built so far, and the refusals of a map that no table can hold."""
 
-    def __init__(self, reaction_map: ReactionMap, places: FloatArray, where: str):
-        self.reaction_map = reaction_map
+    def __init__(self, clearing_map: ClearingMap, places: FloatArray, where: str):
+        self.clearing_map = clearing_map
         self.places = places
         self.where = where
         self.lines = self.rows = 0
 
     def build(self, instants: Instants) -> list[Built]:
         """Build all instants, one after the other."""
-        library, spot = working_library(), self.reaction_map.spot
+        library, spot = working_library(), self.clearing_map.spot
         rules = TableRules(INVERSE_TOLERANCE_POINTS / spot, FORWARD_TOLERANCE_POINTS / spot, LARGEST_HEDGE)
-        native = NativeMaps(library, self.reaction_map, self.places, rules) if library else None
+        native = NativeMaps(library, self.clearing_map, self.places, rules) if library else None
         built: list[Built] = []
         number = 0
         while number < instants.minute.size:
@@ -201,7 +203,7 @@ class _Tables:
 
     def _by_numpy(self, instants: Instants, number: int, rules: TableRules) -> Built:
         minute = float(instants.minute[number])
-        at = self.checked(self.reaction_map.at(minute, bool(instants.after_settlement[number])), minute)
+        at = self.checked(self.clearing_map.at(minute, bool(instants.after_settlement[number])), minute)
         wanted, tables = int(instants.wanted[number]), []
         if wanted & INVERSE:
             tables.append(_inverse_table(at, rules.inverse_tolerance))
@@ -211,7 +213,7 @@ class _Tables:
             at.value(self.places)[None],
             np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
             [len(t.lines) for t in tables],
-            [t.zones for t in tables],
+            [t.panels for t in tables],
             np.array([t.clip for t in tables], dtype=np.float32).reshape(-1, 2),
             np.array([(t.scale, t.offset) for t in tables], dtype=np.float32).reshape(-1, 2),
             [(0, event) for event in at.floor_events],
@@ -219,7 +221,7 @@ class _Tables:
 
     def checked(self, at: MapSlice, minute: float) -> MapSlice:
         """Return the slice if it is increasing and small enough."""
-        if at.floor_events and self.reaction_map.m_floor == 0:
+        if at.floor_events and self.clearing_map.m_floor == 0:
             worst = min(at.floor_events, key=lambda e: e.lowest)
             raise self._refusal(
                 "dealers.m_floor",
@@ -231,7 +233,7 @@ class _Tables:
             )
         hedge = float(np.abs(at.values - at.nodes).max())
         if hedge > LARGEST_HEDGE:
-            sizes = [abs(p.index_units) for p in self.reaction_map.book.positions]
+            sizes = [abs(p.index_units) for p in self.clearing_map.book.positions]
             largest = sizes.index(max(sizes))
             is_file = len(sizes) > MAX_POSITIONS
             smaller = "book (dealers.book_weights)" if is_file else "position, a strike nearer the index"
@@ -245,15 +247,15 @@ class _Tables:
 
     def add(self, some: Built) -> None:
         """Count tables with those before them and refuse what does not fit."""
-        books = len(self.reaction_map.weights)
-        for lines, zones in zip(some.table_lines, some.table_zones, strict=True):
+        books = len(self.clearing_map.weights)
+        for lines, panels in zip(some.table_entries, some.table_panels, strict=True):
             self.lines += lines
             self.rows += books
-            if lines - books * zones >= MOST_CELLS:
-                raise self._too_sharp(f"one of its tables outgrows {MOST_CELLS:,} cells")
-            if self.lines * LINE_BYTES > MOST_TABLE_BYTES:
-                limit = f"tables of the reaction map outgrow {MOST_TABLE_BYTES >> 20} MiB"
-                if self.lines / self.rows > MANY_CELLS:
+            if lines - books * panels >= MOST_SEGMENTS:
+                raise self._too_sharp(f"one of its tables outgrows {MOST_SEGMENTS:,} segments")
+            if self.lines * ENTRY_BYTES_OF_TABLE > MOST_TABLE_BYTES:
+                limit = f"tables of the clearing map outgrow {MOST_TABLE_BYTES >> 20} MiB"
+                if self.lines / self.rows > MANY_SEGMENTS:
                     raise self._too_sharp(f"the {limit}")
                 raise self._refusal(
                     "volatility.steps_per_session",
@@ -265,7 +267,7 @@ class _Tables:
     def _too_sharp(self, limit: str) -> InputError:
         return self._refusal(
             "dealers.m_floor",
-            f"{self.reaction_map.m_floor:g}",
+            f"{self.clearing_map.m_floor:g}",
             f"the map bends so sharply that {limit}",
             "Try a larger dealers.m_floor, a smaller dealers.impact_bp_per_bn or smaller positions.",
         )
@@ -274,9 +276,9 @@ class _Tables:
         return InputError([Problem(self.where, key, value, why, hint)])
 
 
-def _inverse_table(at: MapSlice, tolerance: float) -> LineTable:
+def _inverse_table(at: MapSlice, tolerance: float) -> SegmentTable:
     books = range(len(at.values))
-    return build_line_table(
+    return build_segment_table(
         [partial(at.inverse, book=b) for b in books],
         [at.values[b] for b in books],
         [1.0 / at.slopes[b] for b in books],
@@ -284,9 +286,9 @@ def _inverse_table(at: MapSlice, tolerance: float) -> LineTable:
     )
 
 
-def _forward_table(at: MapSlice, tolerance: float) -> LineTable:
+def _forward_table(at: MapSlice, tolerance: float) -> SegmentTable:
     books = range(len(at.values))
-    return build_line_table(
+    return build_segment_table(
         [partial(at.value_of, book=b) for b in books],
         [at.nodes for _ in books],
         [at.slopes[b] for b in books],

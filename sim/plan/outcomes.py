@@ -99,7 +99,7 @@ class OutcomeAxes:
     sessions : the D simulated trading days.
     steps_per_session : trading steps a session; with the overnight gap there is one step more.
     step_time : (N,) time in sessions at the end of each step.
-    levels : (L,) the ladder in index points, ascending.
+    levels : (L,) the log_levels in index points, ascending.
     upper, lower : the targets, members of `levels`.
     regimes : names, "initial" first.
     close_edges : (H + 1,) edges of the close histogram, index points.

@@ -75,4 +75,4 @@ def regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
 def rank_of_level(scenario: Scenario, level: float) -> int:
     """Place of a level among those on its side of the start, the nearest first."""
     spot = scenario.market.spot
-    return sum(1 for other in scenario.ladder if spot < other < level or level < other < spot)
+    return sum(1 for other in scenario.all_levels if spot < other < level or level < other < spot)

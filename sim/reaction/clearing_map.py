@@ -1,4 +1,4 @@
-"""The reaction map Φ: how far the price must move before dealers' hedging and the fundamental agree.
+"""The clearing map Φ: how far the price must move before dealers' hedging and the fundamental agree.
 
     Φ_r(s,t) = s + κ·D_r(S0·e^s, t)                    log units
     m_r(s,t) = ∂Φ_r/∂s = 1 + κ·S·G_r(S,t)              the feedback factor
@@ -100,7 +100,7 @@ class MapSlice:
 
 
 @dataclass(frozen=True)
-class ReactionMap:
+class ClearingMap:
     """Φ of a dealers' book under each regime's weights.
 
     Attributes
@@ -110,7 +110,7 @@ class ReactionMap:
     book : the positions.
     weights : (books, groups) weight of each group in each distinct regime book.
     m_floor : smallest allowed feedback factor; 0 = no floor.
-    reach : half-width of the covered log price range.
+    half_width : half-width of the covered log price range.
     """
 
     spot: float
@@ -118,7 +118,7 @@ class ReactionMap:
     book: DealerBook
     weights: FloatArray
     m_floor: float
-    reach: float
+    half_width: float
 
     @property
     def is_identity(self) -> bool:
@@ -129,11 +129,11 @@ class ReactionMap:
     def key(self) -> Hashable:
         """Everything that the map depends on."""
         weights = (self.weights.shape, self.weights.tobytes())
-        return (self.spot, self.kappa, self.book, weights, self.m_floor, self.reach)
+        return (self.spot, self.kappa, self.book, weights, self.m_floor, self.half_width)
 
     @cached_property
     def _expiries(self) -> ExpiryCurves:
-        return ExpiryCurves(self.book, self.spot, self.reach)
+        return ExpiryCurves(self.book, self.spot, self.half_width)
 
     def unfloored(
         self, s: FloatArray, minute: float, after_settlement: bool
@@ -146,7 +146,7 @@ class ReactionMap:
         return self._of_hedge(s, *live.hedge_by_group(s, len(self.book.groups)))
 
     def _unfloored(self, s: FloatArray, live: LiveBook, curves: Curves) -> tuple[FloatArray, FloatArray]:
-        hedge, slope = replace(live, smiles=()).hedge_by_group(s, len(self.book.groups))
+        hedge, slope = replace(live, expiry_groups=()).hedge_by_group(s, len(self.book.groups))
         for curve in curves:
             curve.add(s, hedge, slope)
         return self._of_hedge(s, hedge, slope)
@@ -169,7 +169,7 @@ class ReactionMap:
         def unfloored(s: FloatArray) -> tuple[FloatArray, FloatArray]:
             return self._unfloored(s, live, expiries)
 
-        nodes = base_nodes(live, expiries, self.reach)
+        nodes = base_nodes(live, expiries, self.half_width)
         curve = Curve(nodes, *unfloored(nodes))
         curve = _joined(curve, self._between(curve), unfloored)
         events = tuple(self._floor_events(minute, curve))
@@ -249,7 +249,7 @@ def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
     return Curve(nodes[order], *both)
 
 
-def base_nodes(live: LiveBook, expiries: Curves, reach: float) -> FloatArray:
+def base_nodes(live: LiveBook, expiries: Curves, half_width: float) -> FloatArray:
     """Log prices at which a map is tabulated: coarse, and finer around each strike; both ends and zero among them.
 
     Each stretch between the places where a strike's surroundings begin or end is divided evenly, into cells as narrow
@@ -258,14 +258,15 @@ def base_nodes(live: LiveBook, expiries: Curves, reach: float) -> FloatArray:
     far = WIDTHS_COVERED * live.width
     low, high = live.centre - far, live.centre + far
     spacing = live.width / NODES_PER_WIDTH
-    anchors = np.array([-reach, 0.0, reach])
+    anchors = np.array([-half_width, 0.0, half_width])
     ends = np.concatenate((low, high))
-    ends = ends[_apart(ends, reach)]
+    ends = ends[_apart(ends, half_width)]
     if expiries:
         lattice = (
-            np.arange(np.floor(-reach / COARSE_SPACING), np.ceil(reach / COARSE_SPACING) + 1) * COARSE_SPACING
+            np.arange(np.floor(-half_width / COARSE_SPACING), np.ceil(half_width / COARSE_SPACING) + 1)
+            * COARSE_SPACING
         )
-        ends = np.concatenate((ends, lattice[_apart(lattice, reach)]))
+        ends = np.concatenate((ends, lattice[_apart(lattice, half_width)]))
     breaks = np.sort(np.concatenate((anchors, ends)))
     breaks = breaks[(np.diff(breaks, prepend=-np.inf) > SMALLEST_STRETCH)]
     middle = 0.5 * (breaks[1:] + breaks[:-1])
@@ -284,10 +285,12 @@ def base_nodes(live: LiveBook, expiries: Curves, reach: float) -> FloatArray:
     last = np.cumsum(cells)
     within = np.arange(last[-1]) - np.repeat(last - cells, cells)
     nodes = np.repeat(breaks[:-1], cells) + within * np.repeat(width / cells, cells)
-    return np.append(nodes, reach)
+    return np.append(nodes, half_width)
 
 
-def _apart(ends: FloatArray, reach: float) -> NDArray[np.bool_]:
-    """Which places lie within the reach, and apart from both its ends and from zero."""
-    inside = (ends > -reach) & (ends < reach) & (np.abs(ends) > SMALLEST_STRETCH)
-    return np.asarray(inside & (reach - ends > SMALLEST_STRETCH) & (ends + reach > SMALLEST_STRETCH))
+def _apart(ends: FloatArray, half_width: float) -> NDArray[np.bool_]:
+    """Which places lie within the half_width, and apart from both its ends and from zero."""
+    inside = (ends > -half_width) & (ends < half_width) & (np.abs(ends) > SMALLEST_STRETCH)
+    return np.asarray(
+        inside & (half_width - ends > SMALLEST_STRETCH) & (ends + half_width > SMALLEST_STRETCH)
+    )

@@ -13,16 +13,16 @@ from sim.book import expiry_curves
 from sim.book import hedge as dealer_book
 from sim.market import black_scholes, normal_law
 from sim.market.black_scholes import FloatArray
-from sim.reaction import clearing_map as reaction_map
-from sim.reaction import line_table
-from sim.reaction.clearing_map import FloorEvent, ReactionMap
+from sim.reaction import clearing_map as clearing_map
+from sim.reaction import segment_table
+from sim.reaction.clearing_map import ClearingMap, FloorEvent
 
 # Tables wanted of an instant.
 INVERSE, FORWARD = 1, 2
 # Instants that the library does at a time, so that an interruption is heeded soon, and the lines it has room for,
 # enough for any instant. Room that is not used takes no memory.
 INSTANTS_AT_ONCE = 2048
-MOST_LINES = 1 << 22
+MOST_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Built:
     ----------
     values : (instants, books, places) Φ.
     lines : (·, 2) float32, lines of all tables wanted, an instant's inverse first.
-    table_lines, table_zones : lines and zones of each table.
-    table_clip, table_scale : (·, 2) float32, range, and scale and offset; see `sim.reaction.line_table`.
+    table_entries, table_panels : lines and panels of each table.
+    table_clip, table_scale : (·, 2) float32, range, and scale and offset; see `sim.reaction.segment_table`.
     floor_events : instant's place among these, and where the floor binds.
     """
 
     values: FloatArray
     lines: NDArray[np.float32]
-    table_lines: list[int]
-    table_zones: list[int]
+    table_entries: list[int]
+    table_panels: list[int]
     table_clip: NDArray[np.float32]
     table_scale: NDArray[np.float32]
     floor_events: list[tuple[int, FloorEvent]]
@@ -80,23 +80,23 @@ class _Inputs(ctypes.Structure):
 
     _fields_ = (
         *((name, _ARRAY) for name in ("law", "density")),
-        *((name, _REAL) for name in ("entries_per_unit", "law_reach", "spare")),
+        *((name, _REAL) for name in ("entries_per_unit", "law_half_width", "spare")),
         *((name, _WHOLE) for name in ("positions", "groups", "books")),
         *(
             (name, _ARRAY)
             for name in ("group", "put", "units", "log_strike", "iv", "carry", "settlement", "weights")
         ),
-        ("smiles", _WHOLE),
-        ("smile_start", _ARRAY),
+        ("expiry_groups", _WHOLE),
+        ("expiry_start", _ARRAY),
         ("knots", _WHOLE),
         ("knot", _ARRAY),
         *(
             (name, _REAL)
-            for name in ("minutes_per_year", "shortest_life", "kappa", "m_floor", "least", "reach")
+            for name in ("minutes_per_year", "shortest_life", "kappa", "m_floor", "least", "half_width")
         ),
         *(
             (name, _REAL)
-            for name in ("coarse_spacing", "nodes_per_width", "nodes_per_smile_width", "widths_covered")
+            for name in ("coarse_spacing", "nodes_per_width", "nodes_per_expiry_width", "widths_covered")
         ),
         ("largest_change", _REAL),
         *((name, _REAL) for name in ("smallest_stretch", "smallest_cell")),
@@ -105,14 +105,14 @@ class _Inputs(ctypes.Structure):
             (name, _REAL)
             for name in ("largest_hedge", "inverse_tolerance", "forward_tolerance", "end_margin")
         ),
-        *((name, _WHOLE) for name in ("most_cells", "zone_choices")),
-        ("zones", _ARRAY),
+        *((name, _WHOLE) for name in ("most_segments", "panel_choices")),
+        ("panels", _ARRAY),
         ("instants", _WHOLE),
         *((name, _ARRAY) for name in ("minute", "after_settlement", "wanted")),
         ("places", _WHOLE),
         ("place", _ARRAY),
         ("line", _ARRAY),
-        ("most_lines", _WHOLE),
+        ("most_entries", _WHOLE),
     )
 
 
@@ -121,7 +121,7 @@ class _Outputs(ctypes.Structure):
 
     _fields_ = (
         *((name, _WHOLE) for name in ("done", "events")),
-        *((name, _ARRAY) for name in ("table_lines", "table_zones", "table_clip", "table_scale")),
+        *((name, _ARRAY) for name in ("table_entries", "table_panels", "table_clip", "table_scale")),
         *((name, _ARRAY) for name in ("value", "event", "event_range")),
     )
 
@@ -132,15 +132,15 @@ class NativeMaps:
     Parameters
     ----------
     library : see `sim.compiled.native_library`.
-    reaction_map, places : the map, and the log prices at which it is read.
+    clearing_map, places : the map, and the log prices at which it is read.
     rules : what the tables must keep to.
     """
 
     def __init__(
-        self, library: ctypes.CDLL, reaction_map: ReactionMap, places: FloatArray, rules: TableRules
+        self, library: ctypes.CDLL, clearing_map: ClearingMap, places: FloatArray, rules: TableRules
     ):
         self.library = library
-        self.map = reaction_map
+        self.map = clearing_map
         self.places = places
         self.arrays: list[NDArray[Any]] = []
         self.inputs = self._inputs(rules)
@@ -156,7 +156,7 @@ class NativeMaps:
             law=place(normal_law.LAW),
             density=place(normal_law.DENSITY),
             entries_per_unit=normal_law.ENTRIES_PER_UNIT,
-            law_reach=normal_law.LAW_REACH,
+            law_half_width=normal_law.LAW_HALF_WIDTH,
             spare=dealer_book.SPARE,
             positions=book.units.size,
             groups=len(self.map.book.groups),
@@ -168,8 +168,8 @@ class NativeMaps:
             iv=place(book.iv),
             carry=place(book.carry),
             settlement=place(book.settlement),
-            smiles=book.smile_start.size - 1,
-            smile_start=place(book.smile_start, np.int64),
+            expiry_groups=book.expiry_start.size - 1,
+            expiry_start=place(book.expiry_start, np.int64),
             weights=place(self.map.weights),
             knots=expiry_curves.KNOTS.size,
             knot=place(expiry_curves.KNOTS),
@@ -178,23 +178,23 @@ class NativeMaps:
             kappa=self.map.kappa,
             m_floor=self.map.m_floor,
             least=self.map.least_feedback,
-            reach=self.map.reach,
+            half_width=self.map.half_width,
             coarse_spacing=expiry_curves.COARSE_SPACING,
-            nodes_per_width=reaction_map.NODES_PER_WIDTH,
-            nodes_per_smile_width=expiry_curves.NODES_PER_WIDTH,
+            nodes_per_width=clearing_map.NODES_PER_WIDTH,
+            nodes_per_expiry_width=expiry_curves.NODES_PER_WIDTH,
             widths_covered=expiry_curves.WIDTHS_COVERED,
-            largest_change=reaction_map.LARGEST_CHANGE,
-            smallest_stretch=reaction_map.SMALLEST_STRETCH,
-            smallest_cell=reaction_map.SMALLEST_CELL,
-            pieces=reaction_map.PIECES,
-            crossing_steps=reaction_map.CROSSING_STEPS,
+            largest_change=clearing_map.LARGEST_CHANGE,
+            smallest_stretch=clearing_map.SMALLEST_STRETCH,
+            smallest_cell=clearing_map.SMALLEST_CELL,
+            pieces=clearing_map.PIECES,
+            crossing_steps=clearing_map.CROSSING_STEPS,
             largest_hedge=rules.largest_hedge,
             inverse_tolerance=rules.inverse_tolerance,
             forward_tolerance=rules.forward_tolerance,
-            end_margin=line_table.END_MARGIN,
-            most_cells=line_table.MOST_CELLS,
-            zone_choices=len(line_table.ZONE_CHOICES),
-            zones=place(line_table.ZONE_CHOICES, np.int64),
+            end_margin=segment_table.END_MARGIN,
+            most_segments=segment_table.MOST_SEGMENTS,
+            panel_choices=len(segment_table.PANEL_CHOICES),
+            panels=place(segment_table.PANEL_CHOICES, np.int64),
             places=self.places.size,
             place=place(self.places),
         )
@@ -215,12 +215,12 @@ class NativeMaps:
         inputs.minute, inputs.after_settlement, inputs.wanted = (
             array.ctypes.data for array in (minute, after, wanted)
         )
-        lines = np.empty((MOST_LINES, 2), dtype=np.float32)
-        inputs.line, inputs.most_lines = lines.ctypes.data, MOST_LINES
+        lines = np.empty((MOST_ENTRIES, 2), dtype=np.float32)
+        inputs.line, inputs.most_entries = lines.ctypes.data, MOST_ENTRIES
         outputs = _Outputs()
         held = self.library.build_map_tables(ctypes.byref(inputs), ctypes.byref(outputs))
         if not held:
-            raise MemoryError("no memory for the reaction map's tables")
+            raise MemoryError("no memory for the clearing map's tables")
         try:
             return self._built(outputs, minute, wanted, lines)
         finally:
@@ -231,14 +231,14 @@ class NativeMaps:
     ) -> Built:
         """Copy of what the library holds, but for an instant that it has not finished."""
         tables = sum(int(some).bit_count() for some in wanted[: out.done])
-        lengths = _copied(out.table_lines, np.int64, tables).tolist()
+        lengths = _copied(out.table_entries, np.int64, tables).tolist()
         events = _copied(out.event, np.int64, out.events, 2).tolist()
         ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
         return Built(
             _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
             lines[: sum(lengths)].copy(),  # and not the room that it had
             lengths,
-            _copied(out.table_zones, np.int64, tables).tolist(),
+            _copied(out.table_panels, np.int64, tables).tolist(),
             _copied(out.table_clip, np.float32, tables, 2),
             _copied(out.table_scale, np.float32, tables, 2),
             [

@@ -64,7 +64,7 @@ def headline(levels: GammaLevels) -> str:
         side, effect = ("long", "damps") if levels.net_gex_bn > 0 else ("short", "amplifies")
         answer = f"{figures}: dealers are {side} gamma at spot, and their hedging {effect} moves."
     if levels.zero_gamma is None:
-        return f"{answer} It does not change its sign within {levels.reach:.0%} of spot."
+        return f"{answer} It does not change its sign within {levels.spot_range:.0%} of spot."
     distance = levels.zero_gamma / levels.spot - 1
     return f"{answer} It turns at {levels.zero_gamma:,.2f}, {distance:+.1%} from spot."
 

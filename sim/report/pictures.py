@@ -82,7 +82,7 @@ def _profile(axes: Any, levels: GammaLevels) -> None:
     _marks(axes, levels, STRIKES_SHOWN)
 
 
-def _marks(axes: Any, levels: GammaLevels, reach: float) -> None:
+def _marks(axes: Any, levels: GammaLevels, spot_range: float) -> None:
     """Spot, walls and zero gamma as lines, their names at the top."""
     marks = [("spot", levels.spot, SPOT, "-")]
     walls = [wall for wall in (levels.call_wall, levels.put_wall) if wall is not None]
@@ -96,7 +96,7 @@ def _marks(axes: Any, levels: GammaLevels, reach: float) -> None:
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + HEADROOM * (top - bottom))
     shown = sorted(
-        (mark for mark in marks if abs(mark[1] / levels.spot - 1) <= reach), key=lambda mark: mark[1]
+        (mark for mark in marks if abs(mark[1] / levels.spot - 1) <= spot_range), key=lambda mark: mark[1]
     )
     for place, (name, price, colour, style) in enumerate(shown):
         axes.axvline(price, color=colour, linestyle=style, linewidth=1.0, zorder=1)
@@ -110,7 +110,7 @@ def _marks(axes: Any, levels: GammaLevels, reach: float) -> None:
             color=colour,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
         )
-    axes.set_xlim(levels.spot * (1 - reach), levels.spot * (1 + reach))
+    axes.set_xlim(levels.spot * (1 - spot_range), levels.spot * (1 + spot_range))
 
 
 def _round_width(least: float) -> float:

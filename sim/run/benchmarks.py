@@ -26,7 +26,7 @@ def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
     flat = flat_volatility_odds(spot, targets.upper, targets.lower, annual, sessions, scenario.drift.annual)
     variance = sessions * annual**2 / SESSIONS_PER_YEAR
     mean = sessions * scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
-    levels = [float(level) for level in scenario.ladder]
+    levels = [float(level) for level in scenario.all_levels]
     years = sessions / SESSIONS_PER_YEAR
     return {
         "flat_first_upper": flat.first_upper,

@@ -121,7 +121,7 @@ def simulate(
 
     Raises
     ------
-    InputError : an argument is out of range, or the reaction map is not increasing and has no floor.
+    InputError : an argument is out of range, or the clearing map is not increasing and has no floor.
     GammawallError : the engine is not available, ran out of memory, or lost its device or a worker.
     KeyboardInterrupt : after the workers have stopped.
     """

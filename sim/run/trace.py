@@ -32,7 +32,7 @@ def trace_path(scenario: Scenario, path: int, *, seed: int = 1, where: str | Non
 
     Raises
     ------
-    InputError : the path or the seed is out of range, or the reaction map has no inverse.
+    InputError : the path or the seed is out of range, or the clearing map has no inverse.
     """
     for key, value in (("path", path), ("seed", seed)):
         if not 0 <= value <= LARGEST_SEED:

@@ -54,12 +54,12 @@ def floor_warnings(prepared: Prepared) -> list[str]:
     events = prepared.floor_events
     if not events:
         return []
-    reaction_map = prepared.reaction_map
+    clearing_map = prepared.clearing_map
     minutes = sorted({e.minute for e in events})
-    held = reaction_map.book.columns
+    held = clearing_map.book.columns
     strikes: set[float] = set()
     for e in events:
-        short = held.units * reaction_map.weights[e.book, held.group] < 0
+        short = held.units * clearing_map.weights[e.book, held.group] < 0
         there = (held.strike >= e.price_low) & (held.strike <= e.price_high) & (held.settlement >= e.minute)
         strikes.update(held.strike[short & there].tolist())
     depths = {}
@@ -69,7 +69,7 @@ def floor_warnings(prepared: Prepared) -> list[str]:
             depths[regime] = f"{regime} {lowest:.1f}"
     worst = min(events, key=lambda e: e.lowest)
     return [
-        f"feedback factor held at m_floor = {reaction_map.m_floor:g} near short strikes "
+        f"feedback factor held at m_floor = {clearing_map.m_floor:g} near short strikes "
         f"{_strikes_listed(strikes)}, at {len(minutes)} of "
         f"{prepared.plan.steps + 1} instants from {_new_york(minutes[0])} to {_new_york(minutes[-1])} New York; "
         f"lowest by regime: {', '.join(depths.values())}; at worst {worst.lowest:.1f} from "

@@ -27,7 +27,7 @@ from pydantic_core.core_schema import FieldSerializationInfo
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
-from sim.scenario.rules import MAX_LADDER, cross_field_problems
+from sim.scenario.rules import MAX_LEVELS, cross_field_problems
 
 MAX_SESSIONS: Final = 2520
 MAX_POSITIONS: Final = 2000
@@ -278,7 +278,7 @@ class Scenario(ScenarioTable):
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
     name: Title
     description: Annotated[str, Field(max_length=10_000)] = ""
-    levels: Annotated[Items[Price], Field(max_length=MAX_LADDER)] = ()
+    levels: Annotated[Items[Price], Field(max_length=MAX_LEVELS)] = ()
     market: Market
     volatility: Volatility
     drift: Drift = Field(default_factory=Drift)
@@ -296,7 +296,7 @@ class Scenario(ScenarioTable):
         return self
 
     @property
-    def ladder(self) -> tuple[float, ...]:
+    def all_levels(self) -> tuple[float, ...]:
         """Levels every path is scored on, ascending: `levels`, both targets, touch triggers' levels."""
         touched = (
             regime.level

@@ -10,7 +10,7 @@ from sim.errors import Problem
 from sim.problems import known, problem, shown, shown_key
 from sim.scenario.regime_rules import regime_problems
 
-MAX_LADDER: Final = 64
+MAX_LEVELS: Final = 64
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
 # inverse map outgrow any memory.
 SMALLEST_FEEDBACK: Final = 0.05
@@ -163,11 +163,11 @@ def _levels(scenario: Any) -> Iterator[Problem]:
         for regime in scenario.regime
         if regime.when in ("touches_above", "touches_below") and known(regime.level)
     }
-    if len(ladder) > MAX_LADDER:
+    if len(ladder) > MAX_LEVELS:
         yield problem(
             "levels",
             None,
-            f"the ladder has {len(ladder)} levels with targets and touches, at most {MAX_LADDER} fit",
+            f"the ladder has {len(ladder)} levels with targets and touches, at most {MAX_LEVELS} fit",
             "Try fewer levels.",
         )
 

@@ -11,7 +11,7 @@ from support.needs import needs_native
 
 import sim.batch.run
 import sim.plan.builder
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.file import batch_from_mapping
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import check_cases, run_batch
@@ -57,7 +57,7 @@ def test_a_hundred_cases_of_one_path(tmp_path: Path) -> None:
     check_cases(batch.cases, shared)
     with (
         open_batch_folder(batch, tmp_path / "b") as folder,
-        choose_counter("native", threads=2, shared=shared) as counter,
+        choose_executor("native", threads=2, shared=shared) as counter,
     ):
         done = run_batch(batch, folder, batch.cases, counter)
     spent = time.process_time() - began

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from support.batch_results import IMPOSSIBLE, SINGLES, contents, rows, small_batch
 
-from sim.batch.chunks import UnfitWorkerError, count_unit
-from sim.batch.executors import choose_counter
+from sim.batch.chunks import UnfitWorkerError, count_chunk
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import BatchProgress, BatchRun, run_batch
@@ -35,8 +35,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of the small batch, run in this process."""
     out = tmp_path_factory.mktemp("whole") / "b"
     batch = small_batch()
-    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.cases, counter)
+    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as executor:
+        run_batch(batch, folder, batch.cases, executor)
     return out
 
 
@@ -49,9 +49,9 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Units of 500 paths: six a case."""
-    monkeypatch.setattr(batch_cluster, "SMALLEST_UNIT", 500)
-    monkeypatch.setattr(batch_cluster, "USUAL_UNIT_STEPS", 500 * 12)
+    """Chunks of 500 paths: six a case."""
+    monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 500)
+    monkeypatch.setattr(batch_cluster, "USUAL_CHUNK_STEPS", 500 * 12)
 
 
 def run(
@@ -59,9 +59,9 @@ def run(
 ) -> BatchRun:
     with (
         open_batch_folder(batch, out, resume=True) as folder,
-        choose_counter("numpy", scheduler=cluster.scheduler_address) as counter,
+        choose_executor("numpy", scheduler=cluster.scheduler_address) as executor,
     ):
-        return run_batch(batch, folder, batch.cases, counter, progress=progress, **options)
+        return run_batch(batch, folder, batch.cases, executor, progress=progress, **options)
 
 
 @pytest.mark.usefixtures("small_units")
@@ -113,7 +113,7 @@ class LoseResults(BatchProgress):
         held: set[str] = set()
         while not held or any(self.client.processing().values()):
             time.sleep(0.05)
-            held = {key for keys in self.client.has_what().values() for key in keys if "count_unit" in key}
+            held = {key for keys in self.client.has_what().values() for key in keys if "count_chunk" in key}
         self.lost = len(held)
         (worker,) = self.client.run(os.getpid).values()
         os.kill(worker, signal.SIGKILL)
@@ -141,8 +141,11 @@ def test_a_target_standard_error(cluster: Any, tmp_path: Path) -> None:
     """Rounds end where they do in one process, and pairs reach as far as the baseline does."""
     batch = small_batch(paths=1_000, target_se=0.004, max_paths=70_000, grid={})
     run(batch, tmp_path / "b", cluster)
-    with open_batch_folder(batch, tmp_path / "one") as folder, choose_counter("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.cases, counter)
+    with (
+        open_batch_folder(batch, tmp_path / "one") as folder,
+        choose_executor("numpy", threads=1) as executor,
+    ):
+        run_batch(batch, folder, batch.cases, executor)
     assert contents(tmp_path / "b", machine=False) == contents(tmp_path / "one", machine=False)
 
 
@@ -163,7 +166,7 @@ def test_workers_of_another_version_are_refused(cluster: Any, monkeypatch: pytes
     monkeypatch.setattr(batch_cluster, "code_digest", lambda: "another")
     with (
         pytest.raises(GammawallError, match=r"worker tcp://.* has another version"),
-        choose_counter("numpy", scheduler=cluster.scheduler_address),
+        choose_executor("numpy", scheduler=cluster.scheduler_address),
     ):
         pass
 
@@ -171,7 +174,7 @@ def test_workers_of_another_version_are_refused(cluster: Any, monkeypatch: pytes
 def test_workers_without_the_engine_are_refused(cluster: Any) -> None:
     with (
         pytest.raises(GammawallError, match=r"worker tcp://.*cuda engine is not available"),
-        choose_counter("cuda", scheduler=cluster.scheduler_address),
+        choose_executor("cuda", scheduler=cluster.scheduler_address),
     ):
         pass
 
@@ -210,7 +213,7 @@ def test_an_unfit_worker_fails_no_case(whole: Path, tmp_path: Path) -> None:
     assert FAILED not in statuses
     with (
         open_batch_folder(batch, tmp_path / "b", resume=True) as folder,
-        choose_counter("numpy", threads=1) as here,
+        choose_executor("numpy", threads=1) as here,
     ):
         run_batch(batch, folder, batch.cases, here)
     assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
@@ -232,8 +235,8 @@ class Join(BatchProgress):
 
 def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_cluster, "LOOK_S", 0.0)
-    monkeypatch.setattr(batch_cluster, "SMALLEST_UNIT", 10_000)
-    monkeypatch.setattr(batch_cluster, "USUAL_UNIT_STEPS", 10_000 * 12)
+    monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 10_000)
+    monkeypatch.setattr(batch_cluster, "USUAL_CHUNK_STEPS", 10_000 * 12)
     with (
         batch_cluster._quiet_logs(),
         distributed.LocalCluster(
@@ -249,7 +252,7 @@ def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_waited_for_is_told(cluster: Any) -> None:
     told: list[str] = []
     address = cluster.scheduler_address
-    with choose_counter("numpy", scheduler=address, waiting=told.append):
+    with choose_executor("numpy", scheduler=address, waiting=told.append):
         pass
     assert told == [f"for workers at {address}"]
 
@@ -271,7 +274,7 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, address: str, said: str) 
         raise AssertionError("dask was asked")
 
     monkeypatch.setattr(distributed, "Client", client)
-    with pytest.raises(GammawallError, match=said), choose_counter("numpy", scheduler=address):
+    with pytest.raises(GammawallError, match=said), choose_executor("numpy", scheduler=address):
         pass
 
 
@@ -296,14 +299,14 @@ def test_a_worker_that_makes_other_tables_counts_nothing() -> None:
     case = small_batch().cases[1]
     assert case.scenario is not None
     plan = prepare(case.scenario).plan
-    unit = (case.scenario, (case.name, case.hash), 1, 0, 100, "numpy")
+    chunk = (case.scenario, (case.name, case.hash), 1, 0, 100, "numpy")
     for code, digest, said in (
         (code_digest(), "0" * 64, "a worker makes other tables"),
         ("another", plan.digest, "a worker has another version"),
     ):
         with pytest.raises(UnfitWorkerError, match=said):
-            count_unit(*unit, (code, digest), False, None)
-    assert count_unit(*unit, (code_digest(), plan.digest), False, None).outcomes.paths == 100
+            count_chunk(*chunk, (code, digest), False, None)
+    assert count_chunk(*chunk, (code_digest(), plan.digest), False, None).outcomes.paths == 100
 
 
 class Close(BatchProgress):

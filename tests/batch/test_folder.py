@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.batch_results import contents, small_batch
 
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.folder import BatchFolder
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import run_batch
@@ -18,7 +18,7 @@ from sim.errors import GammawallError, InputError
 
 def run(out: Path, **options: bool) -> None:
     batch = small_batch(grid={})
-    with open_batch_folder(batch, out, **options) as folder, choose_counter("numpy", threads=1) as counter:
+    with open_batch_folder(batch, out, **options) as folder, choose_executor("numpy", threads=1) as counter:
         run_batch(batch, folder, batch.cases, counter)
 
 

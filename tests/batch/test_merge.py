@@ -11,7 +11,7 @@ import pytest
 from support.batch_results import contents, small_batch
 
 import sim.batch.local_executor
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.folder import COUNTS
 from sim.batch.local_executor import CountedCase
@@ -23,7 +23,7 @@ from sim.errors import GammawallError, InputError
 
 
 def run(batch: Batch, out: Path, shard: tuple[int, int] | None = None) -> Path:
-    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as counter:
         run_batch(batch, folder, batch.selected(None, shard), counter)
     return out
 
@@ -58,7 +58,7 @@ def test_a_missing_share(shares: list[Path], tmp_path: Path) -> None:
     assert 0 < len(done.finished) < len(batch.cases)
     with open_batch_folder(small_batch(), tmp_path / "merged", resume=True) as folder:
         assert [case.name for case in batch.cases if folder.status(case) == FINISHED] == done.finished
-        with choose_counter("numpy", threads=1) as counter:
+        with choose_executor("numpy", threads=1) as counter:
             run_batch(small_batch(), folder, small_batch().cases, counter)
     merge_folders(shares, tmp_path / "whole")
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")

@@ -15,7 +15,7 @@ from support.batch_results import GRID, IMPOSSIBLE, SINGLES, contents, rows, sma
 import sim
 import sim.batch.local_executor
 import sim.plan.builder
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase
@@ -34,9 +34,9 @@ def run(
 ) -> BatchRun:
     with (
         open_batch_folder(batch, out, resume=resume, parquet=options.pop("parquet", False)) as folder,
-        choose_counter(ENGINE, threads=1) as counter,
+        choose_executor(ENGINE, threads=1) as executor,
     ):
-        return run_batch(batch, folder, batch.selected(only, None), counter, **options)
+        return run_batch(batch, folder, batch.selected(only, None), executor, **options)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +213,8 @@ class TestResume:
         changed = small_batch(grid={}, case=[SINGLES[0], {"name": "new", "set": {"volatility.annual*": 3}}])
         with open_batch_folder(changed, out, resume=True, accept_changes=True) as folder:
             assert [folder.status(case) for case in changed.cases] == [FINISHED, FINISHED, NOT_RUN]
-            with choose_counter(ENGINE, threads=1) as counter:
-                run_batch(changed, folder, changed.cases, counter)
+            with choose_executor(ENGINE, threads=1) as executor:
+                run_batch(changed, folder, changed.cases, executor)
         run(changed, tmp_path / "fresh")
         assert contents(out) == contents(tmp_path / "fresh")
 
@@ -395,11 +395,11 @@ def test_tables_do_not_depend_on_the_order_in_which_cases_end(whole: Path, tmp_p
     run(batch, tmp_path / "b", only=order[0].name)
     with (
         open_batch_folder(batch, tmp_path / "b", resume=True) as folder,
-        choose_counter(ENGINE, threads=1) as counter,
+        choose_executor(ENGINE, threads=1) as executor,
     ):
-        run_batch(batch, folder, [batch.cases[0], *order[:half]], counter)
+        run_batch(batch, folder, [batch.cases[0], *order[:half]], executor)
         assert len({row["scenario"] for row in rows(tmp_path / "b", "odds.csv")}) == half + 1
-        run_batch(batch, folder, [batch.cases[0], *order[::-1]], counter)
+        run_batch(batch, folder, [batch.cases[0], *order[::-1]], executor)
     assert contents(tmp_path / "b") == contents(whole)
 
 
@@ -426,12 +426,12 @@ def test_interrupted_while_counting(whole: Path, tmp_path: Path) -> None:
     def interrupted(
         batch: Batch, cases: Sequence[Case], baseline: Baseline | None, progress: Callable[[int, int], None]
     ) -> Iterator[CountedCase | FailedCase]:
-        for number, ended in enumerate(counter(batch, cases, baseline, progress)):
+        for number, ended in enumerate(executor(batch, cases, baseline, progress)):
             if number == 3:
                 raise KeyboardInterrupt
             yield ended
 
-    with open_batch_folder(batch, out) as folder, choose_counter(ENGINE, threads=1) as counter:
+    with open_batch_folder(batch, out) as folder, choose_executor(ENGINE, threads=1) as executor:
         with pytest.raises(KeyboardInterrupt):
             run_batch(batch, folder, batch.cases, interrupted)
         assert sum(folder.status(case) == FINISHED for case in batch.cases) == 4

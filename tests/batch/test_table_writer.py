@@ -12,18 +12,18 @@ from support.batch_results import SINGLES, contents, small_batch
 import sim.batch.folder
 import sim.batch.local_executor
 from sim.batch.case_counts import CaseCounts
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import CountedCase
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import run_batch
-from sim.batch.table_writer import TablesUnderWay, save_tables
+from sim.batch.table_writer import TableWriter, save_tables
 from sim.errors import GammawallError
 from sim.files.table_files import TableFile
 
 
 def run(batch: Batch, out: Path) -> Path:
-    with open_batch_folder(batch, out) as folder, choose_counter("numpy", threads=1) as counter:
+    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as counter:
         run_batch(batch, folder, batch.cases, counter)
     return out
 
@@ -33,18 +33,18 @@ def test_they_are_written_before_the_last_case_is_counted(
 ) -> None:
     """Of counts at hand: none is read back from the disk."""
     batch, happened = small_batch(), []
-    count_case, add = sim.batch.local_executor._count_case, TablesUnderWay._add
+    count_case, add = sim.batch.local_executor._count_case, TableWriter._add
 
     def counting(*arguments: Any) -> CountedCase:
         happened.append(("counted", arguments[1].name))
         return count_case(*arguments)
 
-    def adding(tables: TablesUnderWay, case: Case, counts: CaseCounts | None) -> None:
+    def adding(tables: TableWriter, case: Case, counts: CaseCounts | None) -> None:
         happened.append(("written" if counts is not None else "read back", case.name))
         add(tables, case, counts)
 
     monkeypatch.setattr(sim.batch.local_executor, "_count_case", counting)
-    monkeypatch.setattr(TablesUnderWay, "_add", adding)
+    monkeypatch.setattr(TableWriter, "_add", adding)
     run(batch, tmp_path / "b")
     names = [case.name for case in batch.cases]
     assert [name for what, name in happened if what == "written"] == names
@@ -85,7 +85,7 @@ def test_a_disk_too_small_for_the_tables_takes_all_cases(
             run(batch, out)
     assert len(list(out.glob("cases/*/counts.npz"))) == len(batch.cases)
     assert not list(out.rglob(".gammawall-*"))
-    with open_batch_folder(batch, out, resume=True) as folder, choose_counter("numpy", threads=1) as counter:
+    with open_batch_folder(batch, out, resume=True) as folder, choose_executor("numpy", threads=1) as counter:
         assert run_batch(batch, folder, batch.cases, counter).finished == []
     assert contents(out) == contents(run(batch, tmp_path / "whole"))
 
@@ -108,7 +108,7 @@ def test_none_is_written_before_the_baseline_has_ended(tmp_path: Path) -> None:
     out = run(batch, tmp_path / "b")
     with (
         open_batch_folder(batch, out, resume=True) as folder,
-        TablesUnderWay(folder, [case.name for case in batch.cases]) as tables,
+        TableWriter(folder, [case.name for case in batch.cases]) as tables,
     ):
         first, baseline = batch.cases[0], batch.baseline_case
         assert first.name != baseline.name

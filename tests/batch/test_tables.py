@@ -69,13 +69,13 @@ def random_prices(paths: int, seed: int = 3) -> list[np.ndarray]:
     return [SPOT + swings[0], SPOT - swings[1], SPOT + swings[2], SPOT - swings[3]]
 
 
-LADDERS = st.lists(st.sampled_from([80.0, 85.0, 92.0, 97.0, 103.0, 108.0, 115.0]), unique=True).map(
+WORLD_SIDES = st.lists(st.sampled_from([80.0, 85.0, 92.0, 97.0, 103.0, 108.0, 115.0]), unique=True).map(
     lambda levels: tuple(sorted([90.0, 110.0, *levels]))
 )
 
 
 @settings(deadline=None, max_examples=40)
-@given(LADDERS, LADDERS, st.sampled_from([SPOT, 99.0, 104.0]), st.integers(1, 200))
+@given(WORLD_SIDES, WORLD_SIDES, st.sampled_from([SPOT, 99.0, 104.0]), st.integers(1, 200))
 def test_differences_are_those_of_the_paths(
     mine: tuple[float, ...], theirs: tuple[float, ...], spot: float, paths: int
 ) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sim.book.expiry_curves import COARSE_SPACING, KNOTS, NODES_PER_WIDTH, ExpiryCurves
-from sim.book.hedge import FEWEST_OF_SMILE, BookPosition, DealerBook
+from sim.book.hedge import SMALLEST_EXPIRY_GROUP, BookPosition, DealerBook
 from sim.market.black_scholes import years_to_settlement
 from sim.market.calendar import settlement_minute, trading_calendar
-from sim.reaction.clearing_map import ReactionMap
+from sim.reaction.clearing_map import ClearingMap
 
 SPOT = 6941.81
 REACH = 0.5
@@ -21,7 +21,7 @@ ERROR = 6e-7
 
 
 def book(expiries: dict[dt.date, int], settlement: str = "PM") -> DealerBook:
-    """Calls and puts in turn over a smile, dealers long and short, at each expiry so many."""
+    """Calls and puts in turn over a expiry_group, dealers long and short, at each expiry so many."""
     positions = []
     for expiry, count in expiries.items():
         settles = settlement_minute(CALENDAR, expiry, settlement)
@@ -89,7 +89,7 @@ def test_nodes_are_close_where_gammas_are_narrow_and_few_elsewhere() -> None:
     lines = book({DATES[0]: 60})
     settles = lines.columns.settlement.min()
     (near,) = ExpiryCurves(lines, SPOT, REACH).at(settles - 60, False)
-    widths = lines.live_at(settles - 60, False, SPOT).smiles[0].width
+    widths = lines.live_at(settles - 60, False, SPOT).expiry_groups[0].width
     around = np.abs(near.nodes) < 0.01
     assert np.diff(near.nodes[around]).max() <= 1.001 * widths.min() * 2 / NODES_PER_WIDTH
     assert near.nodes[0] <= -REACH
@@ -101,23 +101,25 @@ def test_nodes_are_close_where_gammas_are_narrow_and_few_elsewhere() -> None:
 
 
 def test_few_positions_are_no_smile_and_stay_exact() -> None:
-    few, many = book({DATES[0]: FEWEST_OF_SMILE - 1}), book({DATES[0]: FEWEST_OF_SMILE})
-    assert not few.live_at(0, False, SPOT).smiles
-    assert [len(smile.units) for smile in many.live_at(0, False, SPOT).smiles] == [FEWEST_OF_SMILE]
+    few, many = book({DATES[0]: SMALLEST_EXPIRY_GROUP - 1}), book({DATES[0]: SMALLEST_EXPIRY_GROUP})
+    assert not few.live_at(0, False, SPOT).expiry_groups
+    assert [len(expiry_group.units) for expiry_group in many.live_at(0, False, SPOT).expiry_groups] == [
+        SMALLEST_EXPIRY_GROUP
+    ]
     assert not ExpiryCurves(few, SPOT, REACH).at(0, False)
 
 
 def test_smiles_stand_behind_the_others_in_order_of_settlement() -> None:
     mixed = book({DATES[2]: 20, DATES[1]: 5, DATES[0]: 30})
     columns = mixed.columns
-    np.testing.assert_array_equal(columns.smile_start, [5, 35, 55])
+    np.testing.assert_array_equal(columns.expiry_start, [5, 35, 55])
     assert (np.diff(columns.settlement[5:]) >= 0).all()
     assert sorted(columns.units) == sorted(p.index_units for p in mixed.positions)
 
 
 def test_the_map_of_a_chain_is_the_map_of_its_positions() -> None:
     units = sum(abs(p.index_units) for p in BOOK.positions)
-    chain = ReactionMap(SPOT, 2.0 / units, BOOK, np.ones((1, 2)), 0.0, REACH)
+    chain = ClearingMap(SPOT, 2.0 / units, BOOK, np.ones((1, 2)), 0.0, REACH)
     for left in (45.0, 5000.0):
         minute = BOOK.columns.settlement.min() - left
         values, slopes = chain.unfloored(S, minute, False)
@@ -141,10 +143,12 @@ def test_hedging_of_both_ends() -> None:
 def test_the_error_of_one_gamma_is_what_the_module_says(left: float) -> None:
     """Equal positions add up their errors; different ones, as above, mostly cancel theirs."""
     settles = settlement_minute(CALENDAR, DATES[0], "PM")
-    same = tuple(BookPosition(0, True, 6950.0, 0.12, 0.03, 100.0, settles) for _ in range(FEWEST_OF_SMILE))
+    same = tuple(
+        BookPosition(0, True, 6950.0, 0.12, 0.03, 100.0, settles) for _ in range(SMALLEST_EXPIRY_GROUP)
+    )
     one = DealerBook(("calls",), same)
     hedge, slope = on_curves(one, settles - left)
     direct, direct_slope = one.live_at(settles - left, False, SPOT).hedge_by_group(S, 1)
-    units = 100.0 * FEWEST_OF_SMILE
+    units = 100.0 * SMALLEST_EXPIRY_GROUP
     assert np.abs(hedge - direct).max() < ERROR * units
     assert np.abs(slope - direct_slope).max() < 1e-4 * np.abs(direct_slope).max()

@@ -83,7 +83,7 @@ def test_what_the_scenario_is_made_of(tmp_path: Path) -> None:
     assert (scenario.targets.upper, scenario.targets.lower) == (6600.0, 6300.0)
     levels = gamma_levels(book)
     assert levels.call_wall is not None
-    assert levels.call_wall.strike in scenario.ladder
+    assert levels.call_wall.strike in scenario.all_levels
     assert "naive sign" in scenario.description
     assert book.chain.source in scenario.description
 
@@ -243,10 +243,10 @@ def test_odds_by_curves_are_those_of_a_sum_over_all_options(
     )
     by_curves = simulate(scenario, paths=40_000, seed=3)
     with monkeypatch.context() as patch:
-        patch.setattr("sim.book.hedge.FEWEST_OF_SMILE", 10**9)
+        patch.setattr("sim.book.hedge.SMALLEST_EXPIRY_GROUP", 10**9)
         exact = prepare(scenario)
-        assert exact.reaction_map.book.columns.smile_start.tolist() == [
-            len(exact.reaction_map.book.positions)
+        assert exact.clearing_map.book.columns.expiry_start.tolist() == [
+            len(exact.clearing_map.book.positions)
         ]
         by_sum = simulate(scenario, paths=40_000, seed=3)
     assert by_curves.manifest["plan_digest"] != by_sum.manifest["plan_digest"]
@@ -263,14 +263,14 @@ def test_the_map_of_the_real_chain_is_within_tolerance_of_a_sum_over_all_options
     book = book_of_chain(read_chain(REAL / "cboe_spx_2025-09-03_pt-BR.csv"))
     scenario = scenario_of(book, Horizon(dt.date(2025, 10, 10)), "dealers.impact_bp_per_bn=3.5")
     prepared = prepare(scenario)
-    reaction_map, spot = prepared.reaction_map, book.chain.spot
+    clearing_map, spot = prepared.clearing_map, book.chain.spot
     s = np.linspace(-0.35, 0.35, 601)
     # The first and last minutes of an expiry's last day, its open, and days in between.
     for step in (0, 13, 14, 167, 377):
         minute = float(prepared.grid.step_end_minute[step])
-        exact, slopes = reaction_map.unfloored(s, minute, False)
-        live = reaction_map.book.live_at(minute, False, spot)
-        values, found = reaction_map._unfloored(s, live, reaction_map._expiries.at(minute, False))
+        exact, slopes = clearing_map.unfloored(s, minute, False)
+        live = clearing_map.book.live_at(minute, False, spot)
+        values, found = clearing_map._unfloored(s, live, clearing_map._expiries.at(minute, False))
         assert spot * np.abs(values - exact).max() < 0.002
         assert np.abs(found - slopes).max() < 1e-4
     assert expiry_curves.NODES_PER_WIDTH >= 10

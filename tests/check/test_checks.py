@@ -22,7 +22,7 @@ from sim.plan import map_tables
 from sim.plan.builder import prepare
 from sim.plan.regimes import impact_per_bn
 from sim.plan.time_grid import build_time_grid
-from sim.reaction.clearing_map import ReactionMap
+from sim.reaction.clearing_map import ClearingMap
 from sim.scenario.file import load_scenario, scenario_from_mapping
 from sim.scenario.model import Scenario
 
@@ -51,7 +51,7 @@ def failures(scenario: Scenario) -> list[str]:
 def test_siege_passes(siege: Scenario) -> None:
     checks = run_checks(siege, paths=PATHS, seed=SEED)
     assert all(c.ok for c in checks)
-    assert len(checks) == 6 + 2 + len(siege.ladder)
+    assert len(checks) == 6 + 2 + len(siege.all_levels)
     # The odds of each group add up, on both sides of the comparison.
     for three in (checks[:3], checks[3:6]):
         assert sum(c.expected for c in three) == pytest.approx(1.0, abs=1e-9)
@@ -103,11 +103,11 @@ def test_broken_drift_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_map_frozen_in_time_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Φ's dependence on time is what pins; a local-volatility shortcut has none."""
-    sound = ReactionMap.at
+    sound = ClearingMap.at
     start = build_time_grid(siege).start_minute
     monkeypatch.setattr(map_tables, "working_library", lambda: None)
     monkeypatch.setattr(
-        ReactionMap, "at", lambda self, minute, after_settlement: sound(self, start, after_settlement)
+        ClearingMap, "at", lambda self, minute, after_settlement: sound(self, start, after_settlement)
     )
     assert any("with dealers (PDE)" in name for name in failures(siege))
 
@@ -118,7 +118,7 @@ def test_forms(siege: Scenario) -> None:
     assert hedged.dealers.position == siege.dealers.position
     assert prepare(hedged).plan.constant_variance
     assert hedged.regime == flat.regime == ()
-    assert flat.ladder == siege.ladder
+    assert flat.all_levels == siege.all_levels
     assert prepare(flat).plan.identity_map
     assert prepare(flat).plan.share[0] == 0
 

@@ -1,4 +1,4 @@
-"""The check's own reaction map against the engine's and against plain sums of gammas."""
+"""The check's own clearing map against the engine's and against plain sums of gammas."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_it_is_the_engines_map(siege: Scenario, session_of: int) -> None:
     for step in (0, 5, 13):
         minute = float(prepared.grid.step_end_minute[14 * session_of + step])
         for after in (False, True):
-            at: MapSlice = prepared.reaction_map.at(minute, after)
+            at: MapSlice = prepared.clearing_map.at(minute, after)
             difference = other(s, minute, after) - at.value_of(s, 0)
             np.testing.assert_allclose(difference - difference[1000], 0.0, rtol=0, atol=3e-6)
 

@@ -40,7 +40,7 @@ CONSTANTS = [
     "PHILOX_MULTIPLIERS",
 ]
 # Numbers that Python alone uses, or packs into what it hands to the kernels.
-NOT_RENDERED = {"PHILOX_KEY_STEPS", "BRIDGE_REACH"}
+NOT_RENDERED = {"PHILOX_KEY_STEPS", "BRIDGE_BOUND"}
 
 
 def forget() -> None:

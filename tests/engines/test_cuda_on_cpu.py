@@ -38,7 +38,7 @@ toy(const int mode, const __grid_constant__ Pair pair, Count* out, float* reals)
         shared[threadIdx.x] = 0;
     } else if (mode == 2) {  // one beyond the end
         shared[blockDim.x] = i;
-    } else if (mode == 3) {  // barriers that not all threads reach
+    } else if (mode == 3) {  // barriers that not all threads bound
         if (threadIdx.x == 5) { __syncthreads(); } else { out[i] = 1; }
     } else if (mode == 4) {  // two barriers
         if (threadIdx.x % 2) { __syncthreads(); }

@@ -93,7 +93,7 @@ def test_a_path_is_the_same_on_both_sides_of_two_to_the_32(plan: EnginePlan, bef
 
 
 def test_paths_beyond_every_level_are_counted() -> None:
-    """Fat tails over a year reach prices no level stands for; they must neither fail nor spill into other rows."""
+    """Fat tails over a year bound prices no level stands for; they must neither fail nor spill into other rows."""
     edits = {
         **{"market.until": DELETE, "market.sessions": 252, "volatility.steps_per_session": 1},
         **{"volatility.tail_dof": 2.1, "volatility.annual": 2.0, "regime": DELETE},

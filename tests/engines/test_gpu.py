@@ -24,7 +24,7 @@ from support.path_records import check_counts, recorded
 from support.places import CASES
 from support.random_scenarios import COUNT, random_scenarios
 
-from sim.batch.executors import choose_counter
+from sim.batch.executors import choose_executor
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import run_batch
 from sim.compiled.kernel_sources import CUDA_OPTIONS, translation_unit
@@ -209,7 +209,7 @@ def test_a_batch_is_that_of_the_processor(tmp_path: Path) -> None:
     for name, way in ways.items():
         if name == "worker":
             pytest.importorskip("distributed")
-        with open_batch_folder(batch, tmp_path / name) as folder, choose_counter(**way) as counter:
+        with open_batch_folder(batch, tmp_path / name) as folder, choose_executor(**way) as counter:
             run_batch(batch, folder, batch.cases, counter)
     tables = {
         name: {file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.np[yz]")}

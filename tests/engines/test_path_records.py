@@ -149,7 +149,7 @@ def test_without_dealers_the_record_is_the_twin_s() -> None:
 
 
 def test_scenarios_are_compared_path_by_path() -> None:
-    """Where dealers hedge, other paths reach the upper target first, and fewer differ than two seeds' would."""
+    """Where dealers hedge, other paths bound the upper target first, and fewer differ than two seeds' would."""
     without = prepared_of({"dealers.impact_bp_per_bn": 0.0, "regime": DELETE}).plan
     with_dealers = prepared_of({"regime": DELETE}).plan
     engine = NumpyEngine(1)

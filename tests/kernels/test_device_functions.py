@@ -237,16 +237,16 @@ def test_touched() -> None:
     rng = np.random.default_rng(16)
     corners = np.array([0, -0.0, 1e-3, -1e-3, 1e-30, np.inf], dtype=np.float32)
     grid = np.array(np.meshgrid(corners, corners, [0, 1e-6, 1.0, -1.0], indexing="ij")).reshape(3, -1)
-    start, end, reach = np.concatenate((grid, rng.normal(0.004, 0.01, (3, MANY))), axis=1).astype(np.float32)
-    reach[grid.shape[1] :] *= np.float32(0.01)
-    # On the edge itself: strictly within reach.
-    reach[-1000:] = start[-1000:] * end[-1000:]
+    start, end, bound = np.concatenate((grid, rng.normal(0.004, 0.01, (3, MANY))), axis=1).astype(np.float32)
+    bound[grid.shape[1] :] *= np.float32(0.01)
+    # On the edge itself: strictly within bound.
+    bound[-1000:] = start[-1000:] * end[-1000:]
     # No level at all (infinite) is not at the same time one that is reached.
     keep = ~(np.isinf(start) & (end == 0)) & ~(np.isinf(end) & (start == 0))
-    start, end, reach = (np.ascontiguousarray(v[keep]) for v in (start, end, reach))
+    start, end, bound = (np.ascontiguousarray(v[keep]) for v in (start, end, bound))
     step, gap = (np.zeros(start.size, dtype=np.bool_) for _ in range(2))
-    call("touched", start, end, reach, step, gap)
-    np.testing.assert_array_equal(step, bridge.touched(start, end, reach))
+    call("touched", start, end, bound, step, gap)
+    np.testing.assert_array_equal(step, bridge.touched(start, end, bound))
     np.testing.assert_array_equal(gap, bridge.touched(start, end, None))
     assert 0.2 < step.mean() < 0.95
     assert gap.sum() < step.sum()

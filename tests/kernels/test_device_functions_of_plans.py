@@ -18,7 +18,7 @@ from sim.engines.kernel_plan import (
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernels_numpy import paths as whole_paths
 from sim.kernels_numpy import reaction, session
-from sim.kernels_numpy.path_state import LADDERS, PathBlock
+from sim.kernels_numpy.path_state import WORLD_SIDES, PathBlock
 from sim.plan.builder import Prepared
 from sim.plan.engine_plan import EnginePlan
 
@@ -45,7 +45,7 @@ def test_look_up() -> None:
     plan = with_books().plan
     rng = np.random.default_rng(17)
     _, kept = placed(plan)
-    tables = next(array for array in kept if array.dtype == struct_dtype("LineTable"))
+    tables = next(array for array in kept if array.dtype == struct_dtype("SegmentTable"))
     assert len(tables) == len(reaction.plan_tables(plan)) > 4
     for n, numpy_table in enumerate(reaction.plan_tables(plan)):
         own = tables[n : n + 1].reshape(())
@@ -114,22 +114,25 @@ def test_variance_of_a_session_and_of_the_next() -> None:
 
 
 def test_distances_at_the_start_of_a_step() -> None:
-    """To the next barrier of each ladder; with dealers never below zero, wherever the book has left the path."""
+    """To the next barrier of each world_side; with dealers never below zero, wherever the book has left the path."""
     plan = with_books().plan
     struct, _kept = placed(plan)
     n, rng = 5_000, np.random.default_rng(21)
     x, y = rng.normal(0, 0.02, (2, n)).astype(np.float32)
-    side = np.arange(LADDERS) % 2
-    rank = rng.integers(0, plan.level_count[side] + 1, (n, LADDERS)).astype(np.int32)
+    side = np.arange(WORLD_SIDES) % 2
+    rank = rng.integers(0, plan.level_count[side] + 1, (n, WORLD_SIDES)).astype(np.int32)
     book = rng.integers(0, plan.books, n, dtype=np.int32)
     sign = np.array([1, -1], dtype=np.float32)
     for number in (0, 1, plan.steps - 1):
-        ladders, closest = np.zeros((n, LADDERS), dtype=np.float32), np.zeros((n, 2), dtype=np.float32)
-        call("distance", struct, number, x, y, rank, book, ladders, closest)
+        world_sides, closest = (
+            np.zeros((n, WORLD_SIDES), dtype=np.float32),
+            np.zeros((n, 2), dtype=np.float32),
+        )
+        call("distance", struct, number, x, y, rank, book, world_sides, closest)
         barriers = plan.barrier_start[number][side[:2], book[:, None], rank[:, :2]]
         with_dealers = np.maximum(barriers - sign * y[:, None], np.float32(0))
         without = plan.level[side[2:], rank[:, 2:]] - sign * x[:, None]
-        np.testing.assert_array_equal(ladders, np.concatenate((with_dealers, without), axis=1))
+        np.testing.assert_array_equal(world_sides, np.concatenate((with_dealers, without), axis=1))
         np.testing.assert_array_equal(closest, np.minimum(with_dealers, without))
         assert (with_dealers == 0).any()
 

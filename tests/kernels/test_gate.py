@@ -30,7 +30,7 @@ pytestmark = [needs_cuda_toolchain, pytest.mark.parametrize("architecture", ARCH
 STEPS_IN_LOOP = 4
 # Of the twenty products of ten rounds, some do not depend on the call and stand before the loop.
 FEWEST_PHILOX_PRODUCTS = 16
-# Two look-ups a step read a zone and a line each.
+# Two look-ups a step read a panel and a line each.
 MAP_READS = 2 * STEPS_IN_LOOP
 ROOTS = 2
 # What CuPy adds of its own, and the engine's distance between steps for the built-in scenario.

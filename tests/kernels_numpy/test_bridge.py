@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS, BRIDGE_REACH
-from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_reaches, touched
+from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_BOUND, BRIDGE_KNOWN_BITS
+from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_bounds, touched
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint32]
@@ -94,7 +94,7 @@ def test_half_exponential_does_not_depend_on_the_block() -> None:
 @pytest.mark.parametrize("side", [0, 1], ids=["above", "below"])
 def test_reach_bounds_every_word(side: int) -> None:
     """E/2 falls with U, whose smallest value stands where nothing or everything is drawn; tight to 3%."""
-    bounds = largest_reaches()[side]
+    bounds = largest_bounds()[side]
     known = np.repeat(NUMBERS, 2)
     ends = half_exponential(bridge_words(known, np.resize(ENDS, known.size))[side]).reshape(64, 2)
     largest = ends.max(axis=1)
@@ -105,7 +105,7 @@ def test_reach_bounds_every_word(side: int) -> None:
     assert np.all(found <= largest)
     assert np.all(bounds > largest)
     assert np.all(bounds[1:-1] < 1.03 * largest[1:-1])
-    assert bounds.max() == np.float32(BRIDGE_REACH)
+    assert bounds.max() == np.float32(BRIDGE_BOUND)
     assert bounds[0 if side == 0 else 63] == bounds.max()
     assert bounds.max() < 1.03 * largest.max()
 
@@ -116,7 +116,7 @@ def test_reach_bounds_survive_rounding() -> None:
     variance = np.exp(rng.uniform(np.log(1e-12), np.log(1.0), 20_000)).astype(np.float32)
     known = np.repeat(NUMBERS, 2)
     halves = half_exponential(bridge_words(known, np.resize(ENDS, known.size)).reshape(-1)).reshape(2, 64, 2)
-    for bounds, half in zip(largest_reaches(), halves.max(axis=2), strict=True):
+    for bounds, half in zip(largest_bounds(), halves.max(axis=2), strict=True):
         for bound, largest in zip(bounds, half, strict=True):
             assert np.all(bound * variance > largest * variance)
 
@@ -134,8 +134,8 @@ def test_reach_bounds_survive_rounding() -> None:
 def test_touch_law(start: float, end: float, variance: float) -> None:
     """P = exp(−2·d0·d1/v) within the binomial interval of 1e-6; five cases, 5e-6 false alarms."""
     n = 1 << 21
-    reach = half_exponential(some_words(n, 12)) * np.float32(variance)
-    count = np.count_nonzero(touched(np.full(n, start, "f4"), np.full(n, end, "f4"), reach))
+    bound = half_exponential(some_words(n, 12)) * np.float32(variance)
+    count = np.count_nonzero(touched(np.full(n, start, "f4"), np.full(n, end, "f4"), bound))
     probability = np.exp(-2 * start * end / variance)
     low, high = stats.binom.interval(1 - 1e-6, n, probability)
     assert low <= count <= high
@@ -156,9 +156,9 @@ def test_touch_law_is_the_crossing_of_a_fine_walk() -> None:
         bridge = walk + (start - end - walk[:, -1:]) * time
         crossed += int(np.count_nonzero(bridge.max(axis=1) >= start))
     shift = 0.5826 * np.sqrt(variance / steps)
-    reach = half_exponential(some_words(1 << 21, 14)) * np.float32(variance)
+    bound = half_exponential(some_words(1 << 21, 14)) * np.float32(variance)
     law = np.mean(
-        touched(np.full(reach.size, start + shift, "f4"), np.full(reach.size, end + shift, "f4"), reach)
+        touched(np.full(bound.size, start + shift, "f4"), np.full(bound.size, end + shift, "f4"), bound)
     )
     assert abs(crossed / n - law) < 4.5 * np.sqrt(law * (1 - law) / n)
 
@@ -181,8 +181,8 @@ def test_reach_is_compared_with_the_product() -> None:
     """Touched if d0·d1 < v·E/2, strictly: d0·d1 = 2^-20."""
     start, end = f4(2.0**-9, 2.0**-9, 2.0**-9), f4(2.0**-11, 2.0**-11, 2.0**-11)
     edge = np.float32(2.0**-20)
-    reach = f4(np.nextafter(edge, np.float32(0)), edge, np.nextafter(edge, np.float32(1)))
-    assert touched(start, end, reach).tolist() == [False, False, True]
+    bound = f4(np.nextafter(edge, np.float32(0)), edge, np.nextafter(edge, np.float32(1)))
+    assert touched(start, end, bound).tolist() == [False, False, True]
 
 
 def test_farther_levels_are_touched_less() -> None:
@@ -192,19 +192,19 @@ def test_farther_levels_are_touched_less() -> None:
     variance = np.float32(2.0e-5)
     start = rng.normal(0.004, 0.004, n).astype(np.float32)
     end = (start + rng.normal(0, np.sqrt(variance), n)).astype(np.float32)
-    reach = half_exponential(some_words(n, 16)) * variance
-    before = touched(start, end, reach)
+    bound = half_exponential(some_words(n, 16)) * variance
+    before = touched(start, end, bound)
     assert 0.05 < before.mean() < 0.95
     for farther in (1e-5, 1e-4, 2e-3, 5e-3):
-        after = touched(start + np.float32(farther), end + np.float32(1.3 * farther), reach)
+        after = touched(start + np.float32(farther), end + np.float32(1.3 * farther), bound)
         assert not np.any(after & ~before)
         assert after.sum() < before.sum()
         before = after
-    assert touched(start, end, None).sum() < touched(start, end, reach).sum()
+    assert touched(start, end, None).sum() < touched(start, end, bound).sum()
 
 
 def test_result_is_boolean_and_leaves_its_arguments_alone() -> None:
-    start, end, reach = f4(0.1, 0.2), f4(0.1, -0.2), f4(0.0, 0.5)
-    assert touched(start, end, reach).dtype == np.bool_
-    for argument, given in ((start, f4(0.1, 0.2)), (end, f4(0.1, -0.2)), (reach, f4(0.0, 0.5))):
+    start, end, bound = f4(0.1, 0.2), f4(0.1, -0.2), f4(0.0, 0.5)
+    assert touched(start, end, bound).dtype == np.bool_
+    for argument, given in ((start, f4(0.1, 0.2)), (end, f4(0.1, -0.2)), (bound, f4(0.0, 0.5))):
         np.testing.assert_array_equal(argument, given)

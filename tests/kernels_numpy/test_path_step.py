@@ -1,4 +1,4 @@
-"""One step, rule by rule: what counts as a touch, in what order targets are met, and where ladders end."""
+"""One step, rule by rule: what counts as a touch, in what order targets are met, and where world_sides end."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level(far: flo
     variance = float(steps.block.scaled_variance[0]) * 0.5
     assert variance == pytest.approx(HALF**2, rel=1e-6)
     bridged, rare, expected_rare = 0, 0, 0.0
-    for side, (sign, ladder) in enumerate(sides):
-        for rank, level in enumerate(ladder):
+    for side, (sign, world_side) in enumerate(sides):
+        for rank, level in enumerate(world_side):
             ahead = steps.rank_before[side] <= rank
             d0, d1 = (level * SESSION - sign * place[WITHOUT, ahead] for place in (steps.start, steps.end))
             assert (d0 > 0).all()
@@ -146,9 +146,9 @@ def test_touch_counts_are_the_ranks() -> None:
     jumped = 0
     for step in range(plan.steps):
         steps.take()
-        for ladder in range(4):
-            world, side = divmod(ladder, 2)
-            before, after = steps.rank_before[ladder], steps.block.rank[ladder]
+        for world_side in range(4):
+            world, side = divmod(world_side, 2)
+            before, after = steps.rank_before[world_side], steps.block.rank[world_side]
             assert (after >= before).all()
             assert after.max() <= plan.level_count[side]
             ranks = np.arange(plan.level_count[side])[:, None]

@@ -26,7 +26,7 @@ from sim.plan.builder import prepare
 from sim.plan.engine_plan import EnginePlan
 from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT, Outcomes
 from sim.scenario.file import scenario_from_mapping
-from sim.scenario.rules import MAX_LADDER
+from sim.scenario.rules import MAX_LEVELS
 
 SPOT = 6941.81
 SHORT = {
@@ -163,7 +163,7 @@ def test_records_are_those_of_the_scalar_twin(case: Any) -> None:
 
 def test_a_record_has_room_for_every_ladder() -> None:
     assert max(NEITHER, UPPER, LOWER) < 1 << RECORD_FIRST_BITS
-    assert MAX_LADDER < 1 << RECORD_RANK_BITS
+    assert MAX_LEVELS < 1 << RECORD_RANK_BITS
     assert RECORD_FIRST_BITS + 2 * RECORD_RANK_BITS <= 16
 
 

@@ -1,4 +1,4 @@
-"""Look-ups in line tables: against float64, against a scalar twin, row by row, and beyond the ends.
+"""Look-ups in segment tables: against float64, against a scalar twin, row by row, and beyond the ends.
 
 `tests/test_line_table.py` shows that every place lies in the table and next to the exact one.
 """
@@ -17,7 +17,7 @@ from scipy import stats
 from scipy.special import ndtr
 
 from sim.kernels_numpy.reaction import Lines, LookUpWork, look_up, plan_tables
-from sim.reaction.line_table import LineTable, build_line_table
+from sim.reaction.segment_table import SegmentTable, build_segment_table
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -46,7 +46,7 @@ class Smooth:
 
 
 class Kinked:
-    """A step 0.002 wide at 0.01: its table has many cells in few zones."""
+    """A step 0.002 wide at 0.01: its table has many cells in few panels."""
 
     def __call__(self, x: Doubles) -> Doubles:
         return np.asarray(x + 0.02 * ndtr((x - 0.01) / 0.002))
@@ -60,15 +60,15 @@ NEAR_THE_STEP = np.linspace(-0.0199, 0.0399, 3000)
 NODES = np.concatenate([np.linspace(LOW, -0.02, 400), NEAR_THE_STEP, np.linspace(0.04, HIGH, 400)])
 
 
-def table_of(*functions: Function) -> LineTable:
+def table_of(*functions: Function) -> SegmentTable:
     slopes = [f.slope(NODES) for f in functions]
-    return build_line_table(functions, [NODES] * len(functions), slopes, TOLERANCE)
+    return build_segment_table(functions, [NODES] * len(functions), slopes, TOLERANCE)
 
 
-def lines_of(table: LineTable) -> Lines:
+def lines_of(table: SegmentTable) -> Lines:
     """The table as an engine holds it."""
     pairs = np.ascontiguousarray(table.lines).view(np.complex64).reshape(-1)
-    return Lines(pairs, np.int32(table.zones), *table.clip, table.scale, table.offset)
+    return Lines(pairs, np.int32(table.panels), *table.clip, table.scale, table.offset)
 
 
 def looked_up(lines: Lines, x: Floats, book: NDArray[np.int32] | None = None) -> Floats:
@@ -83,45 +83,45 @@ def some_x(count: int, seed: int, low: float = LOW - 0.1, high: float = HIGH + 0
 
 straight, smooth, kinked = Straight(), Smooth(), Kinked()
 LINE, SMOOTH, ZONED = table_of(straight), table_of(smooth), table_of(kinked)
-TABLES = [pytest.param(LINE, id="line"), pytest.param(SMOOTH, id="smooth"), pytest.param(ZONED, id="zones")]
+TABLES = [pytest.param(LINE, id="line"), pytest.param(SMOOTH, id="smooth"), pytest.param(ZONED, id="panels")]
 
 
 def test_one_of_each_kind() -> None:
-    assert (LINE.zones, LINE.cells) == (1, 1)
+    assert (LINE.panels, LINE.cells) == (1, 1)
     assert SMOOTH.cells > 20
-    # Zones of one cell and zones of many.
-    cells = ZONED.lines[: ZONED.zones, 1] / ZONED.scale
+    # Zones of one cell and panels of many.
+    cells = ZONED.lines[: ZONED.panels, 1] / ZONED.scale
     assert cells.min() == pytest.approx(1)
     assert cells.max() > 10
 
 
-def exact_look_up(table: LineTable, x: Doubles, row: int = 0) -> Doubles:
+def exact_look_up(table: SegmentTable, x: Doubles, row: int = 0) -> Doubles:
     """The formula of the module in float64."""
     lines = table.lines.astype(np.float64)
     inside = np.clip(x, float(table.clip[0]), float(table.clip[1]))
-    zone = (float(table.scale) * inside + float(table.offset)).astype(np.int64) + row * table.zones
-    place = (lines[zone, 1] * inside + lines[zone, 0]).astype(np.int64)
+    panel = (float(table.scale) * inside + float(table.offset)).astype(np.int64) + row * table.panels
+    place = (lines[panel, 1] * inside + lines[panel, 0]).astype(np.int64)
     return lines[place, 0] + lines[place, 1] * x
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_float64_evaluation(table: LineTable) -> None:
+def test_float64_evaluation(table: SegmentTable) -> None:
     """The formula of the module in float64 may pick the neighbouring cell at an edge, where both lines meet."""
     x = some_x(200_000, 1)
     exact = exact_look_up(table, x.astype(np.float64))
     np.testing.assert_allclose(looked_up(lines_of(table), x), exact, rtol=0, atol=1.0e-7)
 
 
-@pytest.mark.parametrize(("table", "function"), [(SMOOTH, smooth), (ZONED, kinked)], ids=["smooth", "zones"])
-def test_function_is_met(table: LineTable, function: Function) -> None:
+@pytest.mark.parametrize(("table", "function"), [(SMOOTH, smooth), (ZONED, kinked)], ids=["smooth", "panels"])
+def test_function_is_met(table: SegmentTable, function: Function) -> None:
     x = np.concatenate([some_x(200_000, 2, LOW, HIGH), some_x(100_000, 3, 0.0, 0.02)])
     error = np.abs(looked_up(lines_of(table), x) - function(x.astype(np.float64)))
     assert 0.5 * TOLERANCE < error.max() < TOLERANCE + 1.0e-7
 
 
-def zone_edges(table: LineTable) -> Floats:
-    """Ends of the range and of every zone, with the float32 numbers next to them."""
-    edges = ((np.arange(table.zones + 1) - float(table.offset)) / float(table.scale)).astype(np.float32)
+def zone_edges(table: SegmentTable) -> Floats:
+    """Ends of the range and of every panel, with the float32 numbers next to them."""
+    edges = ((np.arange(table.panels + 1) - float(table.offset)) / float(table.scale)).astype(np.float32)
     edges = np.concatenate([edges, table.clip])
     return np.concatenate([np.nextafter(edges, np.float32(-9)), edges, np.nextafter(edges, np.float32(9))])
 
@@ -134,9 +134,9 @@ def scalar_look_up(lines: Lines, x: np.float32, book: int) -> np.float32:
     if inside > lines.high:
         inside = lines.high
     scaled = inside * lines.scale
-    zone = int(scaled + lines.offset)
-    assert 0 <= zone < lines.zones
-    cells = lines.pairs[book * int(lines.zones) + zone]
+    panel = int(scaled + lines.offset)
+    assert 0 <= panel < lines.panels
+    cells = lines.pairs[book * int(lines.panels) + panel]
     within = np.float32(cells.imag) * inside
     line = lines.pairs[int(within + np.float32(cells.real))]
     value = np.float32(line.imag) * x
@@ -153,7 +153,7 @@ FAR = np.array([0, -0.0, 1e-40, -5, 5, 60, -1e30, 1e30], dtype=np.float32)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_scalar_twin(table: LineTable) -> None:
+def test_scalar_twin(table: SegmentTable) -> None:
     lines = lines_of(table)
     x = np.concatenate([some_x(2000, 4), zone_edges(table), FAR])
     assert_bits(looked_up(lines, x), [scalar_look_up(lines, value, 0) for value in x])
@@ -176,15 +176,15 @@ def test_scalar_twin_anywhere_in_any_row(x: Floats, data: st.DataObject) -> None
 
 
 @pytest.mark.parametrize("table", [*TABLES, pytest.param(MIXED, id="rows")])
-def test_every_cell_is_read_and_nothing_else(table: LineTable) -> None:
+def test_every_cell_is_read_and_nothing_else(table: SegmentTable) -> None:
     """Lines that tell their own place: each row's paths read all cells of the row, from its first to its last."""
-    zones = table.rows * table.zones
+    panels = table.rows * table.panels
     lines = lines_of(table)
     places = lines.pairs.copy()
-    places[zones:] = np.arange(zones, len(places))
+    places[panels:] = np.arange(panels, len(places))
     telling = dataclasses.replace(lines, pairs=places)
-    cells = np.rint(table.lines[:zones, 1] / table.scale).reshape(table.rows, -1).sum(axis=1)
-    ends = zones + np.cumsum(cells)
+    cells = np.rint(table.lines[:panels, 1] / table.scale).reshape(table.rows, -1).sum(axis=1)
+    ends = panels + np.cumsum(cells)
     x = np.concatenate([some_x(100_000, 14), zone_edges(table), FAR])
     for row, (first, end) in enumerate(zip(ends - cells, ends, strict=True)):
         found = looked_up(telling, x, np.full(x.size, row, dtype=np.int32))
@@ -221,7 +221,7 @@ def test_book_is_not_needed_for_one_row() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_same_bits_whatever_the_block(table: LineTable) -> None:
+def test_same_bits_whatever_the_block(table: SegmentTable) -> None:
     lines, x = lines_of(table), some_x(131, 8)
     whole = looked_up(lines, x)
     for path in range(x.size):
@@ -241,17 +241,17 @@ def test_work_can_be_cut_and_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_straight_beyond_the_ends(table: LineTable) -> None:
+def test_straight_beyond_the_ends(table: SegmentTable) -> None:
     """The first and the last line go on, however far."""
     lines = lines_of(table)
-    for line, ends in ((table.zones, (LOW, -1.0, -30.0, -1e30)), (-1, (HIGH, 1.0, 30.0, 1e30))):
+    for line, ends in ((table.panels, (LOW, -1.0, -30.0, -1e30)), (-1, (HIGH, 1.0, 30.0, 1e30))):
         x = np.array(ends, dtype=np.float32)
         intercept, slope = table.lines[line]
         np.testing.assert_array_equal(looked_up(lines, x), intercept + slope * x)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_never_falls(table: LineTable) -> None:
+def test_never_falls(table: SegmentTable) -> None:
     """The functions rise, and so do their tables, but for the last bit where two lines meet."""
     x = np.concatenate([some_x(300_000, 10), some_x(100_000, 11, 0.0, 0.02), zone_edges(table)])
     x = np.sort(x)
@@ -264,16 +264,16 @@ class TablesOnly:
 
     lines: Floats
     table_start: NDArray[np.int64]
-    table_zones: NDArray[np.int32]
+    table_panels: NDArray[np.int32]
     table_clip: Floats
     table_scale: Floats
 
 
-def plan_of(tables: list[LineTable]) -> TablesOnly:
+def plan_of(tables: list[SegmentTable]) -> TablesOnly:
     return TablesOnly(
         lines=np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
         table_start=np.cumsum([0, *(len(t.lines) for t in tables)])[:-1],
-        table_zones=np.array([t.zones for t in tables], dtype=np.int32),
+        table_panels=np.array([t.panels for t in tables], dtype=np.int32),
         table_clip=np.array([t.clip for t in tables], dtype=np.float32).reshape(-1, 2),
         table_scale=np.array([(t.scale, t.offset) for t in tables], dtype=np.float32).reshape(-1, 2),
     )

@@ -477,7 +477,7 @@ def test_rebasing_moves_the_hedge_and_no_price() -> None:
         changed = before["regime"] != after["regime"]
         rebased = np.full(400, settles) | changed
         book = prepared.plan.book_of_regime[after["regime"]]
-        exact = prepared.reaction_map.at(minute, after_settlement=True).value(after["s"].astype(np.float64))
+        exact = prepared.clearing_map.at(minute, after_settlement=True).value(after["s"].astype(np.float64))
         expected = exact[book, np.arange(400)]
         np.testing.assert_allclose(after["y"][rebased], expected[rebased], rtol=0, atol=MAP_ERROR)
         np.testing.assert_array_equal(after["y"][~rebased], before["y"][~rebased])

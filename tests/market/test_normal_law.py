@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import ndtr
 
-from sim.market.normal_law import DENSITY, ENTRIES_PER_UNIT, LAW, LAW_REACH, law_and_density
+from sim.market.normal_law import DENSITY, ENTRIES_PER_UNIT, LAW, LAW_HALF_WIDTH, law_and_density
 
 Z = np.concatenate([np.linspace(-8.49, 8.49, 200_001), np.random.default_rng(3).normal(size=100_000)])
 
@@ -29,12 +29,12 @@ def test_law_rises_from_entry_to_entry() -> None:
 
 def test_ends() -> None:
     """No position bends the map, to the last bit, beyond the table's ends."""
-    z = np.array([LAW_REACH, LAW_REACH + 1e-9, 9.0, 1e3, 1e300])
+    z = np.array([LAW_HALF_WIDTH, LAW_HALF_WIDTH + 1e-9, 9.0, 1e3, 1e300])
     for sign, expected in ((-1.0, 0.0), (1.0, 1.0)):
         law, density = law_and_density(sign * z)
         assert law.tolist() == [expected] * z.size
         assert density.tolist() == [0.0] * z.size
-    assert ndtr(-LAW_REACH) < 1e-16
+    assert ndtr(-LAW_HALF_WIDTH) < 1e-16
 
 
 def test_entries() -> None:

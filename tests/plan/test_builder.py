@@ -1,4 +1,4 @@
-"""From a scenario to the plan: variance, gap outcomes, regimes, ladder, histogram, refusals and the digest."""
+"""From a scenario to the plan: variance, gap outcomes, regimes, log_levels, histogram, refusals and the digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sim.compiled import kernel_constants as codes
 from sim.compiled.kernel_constants import NO_LEVEL
 from sim.engines.numpy_engine import NumpyEngine
 from sim.plan import builder as plan_builder
-from sim.plan.builder import Prepared, close_reach, feedback_at_start, prepare
+from sim.plan.builder import Prepared, close_half_width, feedback_at_start, prepare
 from sim.plan.engine_plan import NO_TABLE
 from sim.plan.gaps import gap_outcomes
 from sim.plan.regimes import impact_per_bn
@@ -91,7 +91,7 @@ def test_observed_volatility_is_undone_by_the_feedback_factor(prepared: Prepared
         0.25,
     )
     m = float(exact.feedback(np.zeros(1))[0])
-    assert feedback_at_start(prepared.reaction_map, prepared.grid) == pytest.approx(m, rel=1e-12)
+    assert feedback_at_start(prepared.clearing_map, prepared.grid) == pytest.approx(m, rel=1e-12)
     assert abs(m - 1) > 0.01
     assert prepared.plan.variance_start == pytest.approx(0.141**2 / 252 * m**2, rel=1e-7)
     plan = prepared.plan
@@ -291,12 +291,12 @@ def test_books_are_rebased_where_they_change(regimes: bool) -> None:
     assert sorted(tables) == list(range(plan.table_start.size))
     assert plan.table_start[0] == 0
     ends = [*plan.table_start[1:].tolist(), len(plan.lines)]
-    for start, end, zones, scale in zip(
-        plan.table_start, ends, plan.table_zones, plan.table_scale.astype(np.float64), strict=True
+    for start, end, panels, scale in zip(
+        plan.table_start, ends, plan.table_panels, plan.table_scale.astype(np.float64), strict=True
     ):
-        # Each zone of each book leads from where it begins to as many cells as its slope tells, without a gap.
-        intercept, slope = plan.lines[start : start + zones * plan.books].astype(np.float64).T
-        zone_start = (np.arange(slope.size) % zones - scale[1]) / scale[0]
+        # Each panel of each book leads from where it begins to as many cells as its slope tells, without a gap.
+        intercept, slope = plan.lines[start : start + panels * plan.books].astype(np.float64).T
+        zone_start = (np.arange(slope.size) % panels - scale[1]) / scale[0]
         first, cells = np.rint(intercept + slope * zone_start), np.rint(slope / scale[0])
         assert first[0] == slope.size
         np.testing.assert_array_equal(first + cells, [*first[1:], end - start])
@@ -319,10 +319,10 @@ def test_close_histogram_covers_nine_deviations() -> None:
     scenario = scenario_of()
     grid = build_time_grid(scenario)
     deviation = 0.16 * np.sqrt(8 / 252)
-    reach = close_reach(scenario, 1.0, grid)
-    assert 9 * deviation <= reach < 9 * deviation + 1 / 16
-    assert (reach * 16).is_integer()
-    assert close_reach(scenario, 4.0, grid) >= 18 * deviation
+    half_width = close_half_width(scenario, 1.0, grid)
+    assert 9 * deviation <= half_width < 9 * deviation + 1 / 16
+    assert (half_width * 16).is_integer()
+    assert close_half_width(scenario, 4.0, grid) >= 18 * deviation
 
 
 def test_outcome_of_probability_zero_never_happens() -> None:

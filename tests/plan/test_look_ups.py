@@ -79,10 +79,10 @@ def test_reference_case_within_two_hundredths_of_a_point(case: str) -> None:
     worst_inverse = worst_forward = 0.0
     for step, minute in enumerate(grid.step_end_minute):
         for book, weights in enumerate(books):
-            exact = exact_map(scenario, grid, minute, weights, after_settlement=False, reach=0.31)
+            exact = exact_map(scenario, grid, minute, weights, after_settlement=False, half_width=0.31)
             worst_inverse = max(worst_inverse, tables.inverse_error(exact, places(exact, 801), step, book))
             if plan.rebase_table[step] != NO_TABLE:
-                exact = exact_map(scenario, grid, minute, weights, after_settlement=True, reach=0.31)
+                exact = exact_map(scenario, grid, minute, weights, after_settlement=True, half_width=0.31)
                 worst_forward = max(
                     worst_forward, tables.forward_error(exact, places(exact, 801), step, book)
                 )
@@ -95,15 +95,17 @@ def test_barriers_of_the_reference_case() -> None:
     scenario = load_scenario(CASES / "article.toml")
     prepared = prepare(scenario)
     plan, grid = prepared.plan, prepared.grid
-    logs = np.log(np.array(scenario.ladder) / scenario.market.spot)
+    logs = np.log(np.array(scenario.all_levels) / scenario.market.spot)
     sides = (logs[logs > 0], logs[logs < 0][::-1])
     instants = [grid.start_minute, *grid.step_end_minute]
     after_settlement = np.flatnonzero(plan.settles[:-1]) + 1
     assert after_settlement.size == 3
     for step in sorted({*range(0, plan.steps, 5), *after_settlement.tolist()}):
         for book, weights in enumerate(book_weights(scenario)):
-            start = exact_map(scenario, grid, instants[step], weights, after_settlement=True, reach=0.31)
-            end = exact_map(scenario, grid, instants[step + 1], weights, after_settlement=False, reach=0.31)
+            start = exact_map(scenario, grid, instants[step], weights, after_settlement=True, half_width=0.31)
+            end = exact_map(
+                scenario, grid, instants[step + 1], weights, after_settlement=False, half_width=0.31
+            )
             for side, (levels, sign) in enumerate(zip(sides, (1.0, -1.0), strict=True)):
                 for exact, found in ((start, plan.barrier_start), (end, plan.barrier_end)):
                     row = found[step, side, book]
@@ -169,12 +171,12 @@ def test_any_book_has_an_increasing_map_and_tables_that_invert_it(scenario: Scen
         if "bends so sharply" not in str(error):
             raise
         reject()
-    plan, grid, reaction_map = prepared.plan, prepared.grid, prepared.reaction_map
+    plan, grid, clearing_map = prepared.plan, prepared.grid, prepared.clearing_map
     tables = Tables(prepared)
     for step, minute in enumerate(grid.step_end_minute):
-        before, after = (reaction_map.at(minute, settled) for settled in (False, True))
+        before, after = (clearing_map.at(minute, settled) for settled in (False, True))
         for book, weights in enumerate(book_weights(scenario)):
-            exact = exact_map(scenario, grid, minute, weights, False, reaction_map.reach)
+            exact = exact_map(scenario, grid, minute, weights, False, clearing_map.half_width)
             s = np.sort(places(exact, 401))
             y = before.value_of(s, book)
             assert np.all(np.diff(y)[np.diff(s) > 1e-9] > 0)

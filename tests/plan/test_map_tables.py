@@ -10,7 +10,7 @@ from support.short_scenarios import prepared_of, scenario_of
 
 from sim.plan import map_tables
 from sim.plan.builder import prepare
-from sim.reaction import line_table
+from sim.reaction import segment_table
 
 
 @pytest.fixture(autouse=True, params=["compiled", "numpy"])
@@ -42,7 +42,7 @@ def test_fold_that_comes_with_time_or_with_a_regime_is_refused() -> None:
     bare = {"dealers.m_floor": 0.0, "regime": []}
     near = {**bare, "dealers.impact_bp_per_bn": 9.0, "dealers.position[2].expiry": dt.date(2026, 2, 18)}
     start = prepared_of({**near, "dealers.m_floor": 0.2})
-    assert start.reaction_map.at(start.grid.start_minute, True).floor_events == ()
+    assert start.clearing_map.at(start.grid.start_minute, True).floor_events == ()
     assert refusal(lambda: prepared_of(near)).problems[0].key == "dealers.m_floor"
     puts = {"name": "puts", "when": "closes_below", "level": 6800, "weights": {"puts": 40.0}}
     assert prepared_of(bare).floor_events == ()
@@ -58,15 +58,15 @@ def test_floor_makes_it_run_and_says_so() -> None:
 
 def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(map_tables, "MOST_TABLE_BYTES", 1 << 16)
-    monkeypatch.setattr(map_tables, "MANY_CELLS", 1)
+    monkeypatch.setattr(map_tables, "MANY_SEGMENTS", 1)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
     assert "so sharply that the tables" in problem.why
 
 
 def test_a_table_with_too_many_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (map_tables, line_table):
-        monkeypatch.setattr(module, "MOST_CELLS", 64)
+    for module in (map_tables, segment_table):
+        monkeypatch.setattr(module, "MOST_SEGMENTS", 64)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
     assert "so sharply that one of its tables outgrows 64 cells" in problem.why

@@ -1,4 +1,4 @@
-"""The reaction map: its slope, its floor against quadrature, its inverse, and where it is the identity."""
+"""The clearing map: its slope, its floor against quadrature, its inverse, and where it is the identity."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.sample_scenario import DELETE, sample
 from sim.market.hermite import hermite
 from sim.plan.builder import feedback_at_start, prepare
 from sim.plan.time_grid import TimeGrid
-from sim.reaction.clearing_map import MapSlice, ReactionMap
+from sim.reaction.clearing_map import ClearingMap, MapSlice
 from sim.scenario.model import Scenario
 
 EXPIRY = dt.date(2026, 2, 13)
@@ -49,12 +49,12 @@ class Market:
         prepared = prepare(scenario)
         self.scenario = scenario
         self.grid: TimeGrid = prepared.grid
-        self.map: ReactionMap = prepared.reaction_map
+        self.map: ClearingMap = prepared.clearing_map
         self.instants = [self.grid.start_minute, *self.grid.step_end_minute]
 
     def exact(self, minute: float, book: int, after: bool) -> ExactMap:
         weights = book_weights(self.scenario)[book]
-        return exact_map(self.scenario, self.grid, minute, weights, after, self.map.reach)
+        return exact_map(self.scenario, self.grid, minute, weights, after, self.map.half_width)
 
 
 # 5 × the usual impact: the feedback factor of the puts falls below zero.
@@ -181,7 +181,7 @@ def test_straight_beyond_the_nodes(gentle: Market) -> None:
 
 def test_nodes_reach_as_far_as_asked(gentle: Market) -> None:
     slice_ = gentle.map.at(gentle.instants[-1], after_settlement=False)
-    assert slice_.nodes[-1] == -slice_.nodes[0] >= gentle.map.reach
+    assert slice_.nodes[-1] == -slice_.nodes[0] >= gentle.map.half_width
     assert 0.0 in slice_.nodes
     assert np.all(np.diff(slice_.nodes) > 0)
 
@@ -217,7 +217,7 @@ def test_without_a_floor_events_tell_of_folds_only(floored: Market) -> None:
     lowest = []
     for part in np.linspace(0.05, 1.0, 20):
         kappa = part * floored.map.kappa
-        bare = ReactionMap(floored.map.spot, kappa, floored.map.book, floored.map.weights, 0.0, 0.25)
+        bare = ClearingMap(floored.map.spot, kappa, floored.map.book, floored.map.weights, 0.0, 0.25)
         slice_ = bare.at(minute, after_settlement=False)
         lowest += slice_.slopes.min(axis=1).tolist()
         assert {e.book for e in slice_.floor_events} == {b for b in range(3) if slice_.slopes[b].min() < 0.05}
@@ -230,12 +230,12 @@ def test_without_a_floor_events_tell_of_folds_only(floored: Market) -> None:
 @pytest.mark.parametrize("edits", [{"dealers.impact_bp_per_bn": 0.0}, {"dealers.position": [], "regime": []}])
 def test_identity(edits: dict[str, Any]) -> None:
     prepared = prepare(scenario_of(**edits))
-    assert prepared.reaction_map.is_identity
-    slice_ = prepared.reaction_map.at(prepared.grid.start_minute, after_settlement=True)
+    assert prepared.clearing_map.is_identity
+    slice_ = prepared.clearing_map.at(prepared.grid.start_minute, after_settlement=True)
     s = np.linspace(-0.4, 0.4, 333)
     np.testing.assert_allclose(slice_.value_of(s, 0), s, rtol=0, atol=1e-15)
     np.testing.assert_allclose(slice_.inverse(s, 0), s, rtol=0, atol=1e-15)
-    assert feedback_at_start(prepared.reaction_map, prepared.grid) == 1.0
+    assert feedback_at_start(prepared.clearing_map, prepared.grid) == 1.0
 
 
 def test_identity_is_not_claimed_with_dealers(gentle: Market) -> None:
@@ -263,7 +263,7 @@ def test_feedback_factor_at_the_start_of_the_reference_cases(case: str) -> None:
 
     prepared = prepare(load_scenario(CASES / f"{case}.toml"))
     expected = json.loads((CASES / f"{case}.json").read_text())["m0"]
-    assert feedback_at_start(prepared.reaction_map, prepared.grid) == pytest.approx(expected, rel=1e-9)
+    assert feedback_at_start(prepared.clearing_map, prepared.grid) == pytest.approx(expected, rel=1e-9)
 
 
 def test_hermite_is_exact_for_cubics_and_straight_outside() -> None:

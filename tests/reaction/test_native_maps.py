@@ -45,7 +45,7 @@ def chain(count: int, sign: float = 1.0) -> list[dict[str, Any]]:
     ]
 
 
-def smiles(count: int, expiries: int) -> list[dict[str, Any]]:
+def expiry_groups(count: int, expiries: int) -> list[dict[str, Any]]:
     """Strikes all over at each of some expiries: from days to years away, some at the open, one with few strikes."""
     dates = [*WEEK, dt.date(2026, 3, 20), dt.date(2026, 12, 18), dt.date(2031, 12, 19)][:expiries]
     return [
@@ -104,17 +104,19 @@ HARD = {
             "dealers.impact_bp_per_bn": 20.0,
         }
     ),
-    "smiles": scenario_of({"dealers.position": smiles(40, 9), "regime": []}),
-    "smiles that bind": scenario_of(
+    "expiry_groups": scenario_of({"dealers.position": expiry_groups(40, 9), "regime": []}),
+    "expiry_groups that bind": scenario_of(
         {
-            "dealers.position": smiles(30, 7),
+            "dealers.position": expiry_groups(30, 7),
             "dealers.impact_bp_per_bn": 30.0,
             "regime": [
                 {"name": "r", "when": "closes_above", "level": 7000, "weights": {"g0": 0.1, "g1": -0.5}}
             ],
         }
     ),
-    "smiles and lone": scenario_of({"dealers.position": [*smiles(20, 3), *chain(30)], "regime": []}),
+    "expiry_groups and lone": scenario_of(
+        {"dealers.position": [*expiry_groups(20, 3), *chain(30)], "regime": []}
+    ),
     "identity": scenario_of({"dealers.impact_bp_per_bn": 0.0}),
     "no position": scenario_of({"dealers.position": [], "regime": []}),
     "opposed": scenario_of(
@@ -163,7 +165,9 @@ def test_hard_cases(name: str, by_numpy: Any) -> None:
 
 def test_hard_cases_are_what_they_are_called() -> None:
     events = {name: len(prepare(HARD[name]).floor_events) for name in HARD}
-    assert all(events[name] > 0 for name in ("floor binds", "high floor", "short chain", "smiles that bind"))
+    assert all(
+        events[name] > 0 for name in ("floor binds", "high floor", "short chain", "expiry_groups that bind")
+    )
     assert events["no floor"] == events["opposed"] == 0
     assert prepare(HARD["31 books"]).plan.books == 32
     closes = prepare(HARD["early close"]).grid
@@ -227,7 +231,9 @@ def test_the_siege(by_numpy: Any) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("limit", [{"INSTANTS_AT_ONCE": 1}, {"INSTANTS_AT_ONCE": 7}, {"MOST_LINES": 20_000}])
+@pytest.mark.parametrize(
+    "limit", [{"INSTANTS_AT_ONCE": 1}, {"INSTANTS_AT_ONCE": 7}, {"MOST_ENTRIES": 20_000}]
+)
 def test_parts_make_the_same_whole(limit: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = prepare(HARD["floor binds"])
     for name, value in limit.items():
@@ -251,7 +257,7 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert library is not None
     monkeypatch.setattr(map_tables, "working_library", lambda: Exhausted)
-    with pytest.raises(MemoryError, match="no memory for the reaction map"):
+    with pytest.raises(MemoryError, match="no memory for the clearing map"):
         prepare(HARD["one book"])
 
 

@@ -52,7 +52,7 @@ def test_still_book_has_the_scale_functions_odds(gex_bn: float) -> None:
     start = prepared.grid.start_minute
 
     def feedback(s: float) -> float:
-        _, slopes = prepared.reaction_map.unfloored(np.atleast_1d(s), start, after_settlement=True)
+        _, slopes = prepared.clearing_map.unfloored(np.atleast_1d(s), start, after_settlement=True)
         return float(slopes[0, 0])
 
     upper, lower = (float(np.log(t / scenario.market.spot)) for t in (7100, 6800))

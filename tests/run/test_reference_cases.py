@@ -63,7 +63,7 @@ def test_labels(case: Case) -> None:
 
 
 def test_feedback_at_the_start(case: Case) -> None:
-    found = feedback_at_start(case.prepared.reaction_map, case.prepared.grid)
+    found = feedback_at_start(case.prepared.clearing_map, case.prepared.grid)
     assert found == pytest.approx(case.reference["m0"], rel=1e-9)
 
 

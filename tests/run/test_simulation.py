@@ -123,7 +123,9 @@ def test_benchmarks_are_the_closed_forms(small: Scenario, result: Result) -> Non
     assert result.benchmarks["flat_first_upper"] == pytest.approx(float(odds.first_upper))
     assert result.benchmarks["flat_first_lower"] == pytest.approx(float(odds.first_lower))
     assert result.benchmarks["flat_neither"] == pytest.approx(float(odds.neither))
-    assert set(result.benchmarks["flat_touch"]) == set(result.benchmarks["two_delta"]) == set(small.ladder)
+    assert (
+        set(result.benchmarks["flat_touch"]) == set(result.benchmarks["two_delta"]) == set(small.all_levels)
+    )
     touch = float(touch_probability(upper, -variance / 2, variance))
     assert result.benchmarks["flat_touch"][small.targets.upper] == pytest.approx(touch)
 

@@ -43,7 +43,7 @@ def test_siege_tells_the_story() -> None:
     siege = load_scenario("siege-of-7000")
     assert (siege.market.as_of, siege.market.spot) == (dt.date(2026, 2, 10), 6941.81)
     assert (siege.targets.upper, siege.targets.lower) == (7100.0, 6800.0)
-    assert {6300.0, 6945.0, 7000.0, 7020.0} <= set(siege.ladder)
+    assert {6300.0, 6945.0, 7000.0, 7020.0} <= set(siege.all_levels)
     triggers = {regime.name: (regime.when, regime.level) for regime in siege.regime}
     assert triggers == {
         "breakout": ("closes_above", 7020.0),

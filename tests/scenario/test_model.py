@@ -98,15 +98,15 @@ def test_contradictions_are_refused_by_the_constructor() -> None:
 
 def test_ladder() -> None:
     """Levels, both targets and every touch trigger once, ascending; close triggers are not on it."""
-    ladder = scenario({"levels": [7300, 7100, 6300], "regime[0].level": 7042}).ladder
+    ladder = scenario({"levels": [7300, 7100, 6300], "regime[0].level": 7042}).all_levels
     assert ladder == (6300.0, 6800.0, 7100.0, 7150.0, 7300.0)
-    assert Scenario.model_validate(MINIMAL).ladder == (6800.0, 7100.0)
+    assert Scenario.model_validate(MINIMAL).all_levels == (6800.0, 7100.0)
 
 
 def test_ladder_limit() -> None:
     """64 levels in all, targets and touches among them; those that coincide count once."""
     levels = [6800, 7100, 7150, *range(7201, 7262)]
-    assert len(scenario({"levels": levels}).ladder) == 64
+    assert len(scenario({"levels": levels}).all_levels) == 64
     with pytest.raises(InputError, match="ladder has 65 levels"):
         scenario({"levels": [*levels[1:], 7300]})
 

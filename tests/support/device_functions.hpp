@@ -96,14 +96,14 @@ void each_bound(int n, const float* known, float* least, float* most) {
     }
 }
 
-void each_touched(int n, const float* start, const float* end, const float* reach, bool* step, bool* gap) {
+void each_touched(int n, const float* start, const float* end, const float* bound, bool* step, bool* gap) {
     for (int i = 0; i < n; ++i) {
-        step[i] = touched<false>(start[i], end[i], reach[i]);
-        gap[i] = touched<true>(start[i], end[i], reach[i]);
+        step[i] = touched<false>(start[i], end[i], bound[i]);
+        gap[i] = touched<true>(start[i], end[i], bound[i]);
     }
 }
 
-void each_look_up(int n, const LineTable* table, const float* x, const int* book, float* out) {
+void each_look_up(int n, const SegmentTable* table, const float* x, const int* book, float* out) {
     for (int i = 0; i < n; ++i) out[i] = look_up(head_of(*table), x[i], book[i]);
 }
 
@@ -140,9 +140,9 @@ void each_update_variance(int n, const Plan* plan, const float* x, const float* 
     }
 }
 
-// Distances of a path at the start of step `number`: of each ladder, and the nearer world's on each side.
+// Distances of a path at the start of step `number`: of each world_side, and the nearer world's on each side.
 void each_distance(int n, const Plan* plan, int number, const float* x, const float* y, const int* rank,
-                   const int* book, float* ladders, float* closest) {
+                   const int* book, float* world_sides, float* closest) {
     const Step& step = *step_number(*plan, number);
     for (int i = 0; i < n; ++i) {
         PathState path;
@@ -150,14 +150,14 @@ void each_distance(int n, const Plan* plan, int number, const float* x, const fl
         path.x = x[i];
         path.y = y[i];
         path.book = book[i];
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            path.place[ladder] = first_place(*plan, ladder, book[i]) + rank[LADDERS * i + ladder];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            path.place[world_side] = first_place(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
         }
-        path.twin_barrier[UP] = plan->level[path.place[2 + UP]];
-        path.twin_barrier[DOWN] = plan->level[path.place[2 + DOWN]];
+        path.control_barrier[UP] = plan->level[path.place[2 + UP]];
+        path.control_barrier[DOWN] = plan->level[path.place[2 + DOWN]];
         find_closest(*plan, step, path);
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            ladders[LADDERS * i + ladder] = distance_at_start(*plan, step, path, ladder);
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            world_sides[WORLD_SIDES * i + world_side] = distance_at_start(*plan, step, path, world_side);
         }
         for (int side = UP; side <= DOWN; ++side) closest[2 * i + side] = path.closest[side];
     }
@@ -169,8 +169,8 @@ void each_record(int n, const Plan* plan, const int* first, const int* book, con
         PathState path = {};
         path.first = first[i];
         path.book = book[i];
-        for (int ladder = 0; ladder < LADDERS; ++ladder) {
-            path.place[ladder] = first_place(*plan, ladder, book[i]) + rank[LADDERS * i + ladder];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            path.place[world_side] = first_place(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
         }
         out[i] = record_of(*plan, path);
     }

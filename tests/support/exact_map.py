@@ -1,4 +1,4 @@
-"""The reaction map straight from a scenario's keys: another formula for delta, the floor by root finding.
+"""The clearing map straight from a scenario's keys: another formula for delta, the floor by root finding.
 
 Nothing here is taken from `sim` but the scenario, the grid and the settlement instants.
 """
@@ -93,9 +93,9 @@ def exact_map(
     minute: float,
     weights: dict[str, float],
     after_settlement: bool,
-    reach: float,
+    half_width: float,
 ) -> ExactMap:
-    """Reaction map of a scenario at an instant, exact for |s| ≤ reach."""
+    """Clearing map of a scenario at an instant, exact for |s| ≤ half_width."""
     spot, dealers = scenario.market.spot, scenario.dealers
     calendar = trading_calendar(scenario.market.as_of)
     kappa = dealers.impact_bp_per_bn * 1e-4 / 1e9 * spot
@@ -121,21 +121,21 @@ def exact_map(
     if dealers.m_floor == 0:
         return unfloored
     return ExactMap(
-        spot, dealers.m_floor, tuple(lines), _floored_intervals(unfloored, dealers.m_floor, reach)
+        spot, dealers.m_floor, tuple(lines), _floored_intervals(unfloored, dealers.m_floor, half_width)
     )
 
 
-def _floored_intervals(unfloored: ExactMap, floor: float, reach: float) -> FloatArray:
+def _floored_intervals(unfloored: ExactMap, floor: float, half_width: float) -> FloatArray:
     def excess(s: float) -> float:
         return float(unfloored.raw_feedback(np.array([s]))[0] - floor)
 
     near = [np.log(k / unfloored.spot) + v * SCAN_WIDTHS for _, k, v, _, _ in unfloored.lines]
-    scan = np.unique(np.concatenate([np.arange(-reach, reach, SCAN_SPACING), [reach], *near]))
-    scan = scan[np.abs(scan) <= reach]
+    scan = np.unique(np.concatenate([np.arange(-half_width, half_width, SCAN_SPACING), [half_width], *near]))
+    scan = scan[np.abs(scan) <= half_width]
     low = unfloored.raw_feedback(scan) < floor
     changes = np.flatnonzero(low[1:] != low[:-1])
     roots = [float(brentq(excess, scan[i], scan[i + 1], xtol=1e-14)) for i in changes]
-    ends = ([-reach] if low[0] else []) + roots + ([reach] if low[-1] else [])
+    ends = ([-half_width] if low[0] else []) + roots + ([half_width] if low[-1] else [])
     return np.array(ends).reshape(-1, 2)
 
 

@@ -294,8 +294,8 @@ FEATURES: dict[str, Callable[[Prepared], bool]] = {
         f"{left} steps after whole calls": lambda p, left=left: (p.grid.steps_per_session - 1) % 4 == left
         for left in range(4)
     },
-    "targets alone": lambda p: len(p.scenario.ladder) == 2,
-    "ladder of 20": lambda p: len(p.scenario.ladder) >= 20,
+    "targets alone": lambda p: len(p.scenario.all_levels) == 2,
+    "ladder of 20": lambda p: len(p.scenario.all_levels) >= 20,
     "levels on one side": lambda p: p.plan.level_count.min() == 1 and p.plan.level_count.max() > 2,
     "levels close to the spot": lambda p: (
         p.plan.level_count.sum() > 8 and np.abs(p.plan.level[:, 1]).max() < 0.002

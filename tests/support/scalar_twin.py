@@ -1,6 +1,6 @@
 """One path's whole life in plain scalar Python: what the model says, one float32 rounding an operation.
 
-Every real number is a `np.float32`, every random word a Python integer, every level of a ladder is looked at on
+Every real number is a `np.float32`, every random word a Python integer, every level of a world_side is looked at on
 its own. Nothing is shared with the kernels but the plan and the constants, so that equal bits mean that
 both do what the model says and not that both make the same mistake.
 """
@@ -186,7 +186,7 @@ class ScalarPath:
         scale, offset = plan.table_scale[table]
         inside = min(max(x, low), high)
         start = int(plan.table_start[table])
-        row = int(plan.book_of_regime[self.regime]) * int(plan.table_zones[table])
+        row = int(plan.book_of_regime[self.regime]) * int(plan.table_panels[table])
         place, places = plan.lines[start + row + int(inside * scale + offset)]
         intercept, slope = plan.lines[start + int(places * inside + place)]
         return intercept + slope * x

@@ -1,4 +1,4 @@
-"""Smooth steps, their line tables, and where float32 finds their cells beside where these exactly lie."""
+"""Smooth steps, their segment tables, and where float32 finds their cells beside where these exactly lie."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
 
-from sim.reaction.line_table import LineTable, build_line_table
+from sim.reaction.segment_table import SegmentTable, build_segment_table
 
 FloatArray = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -33,16 +33,18 @@ class Steps:
         return np.asarray(self.base + sum(h * stats.norm.pdf(x, p, w) for p, w, h in self.steps) + 0 * x)
 
     def nodes(self, low: float, high: float) -> FloatArray:
-        """Abscissae as the reaction map lays them: even, and twelve a width around each step."""
+        """Abscissae as the clearing map lays them: even, and twelve a width around each step."""
         fine = [p + w / 12 * np.arange(-84, 85) for p, w, _ in self.steps]
         nodes = np.unique(np.concatenate([np.linspace(low, high, 401), *fine]))
         nodes = nodes[(nodes >= low) & (nodes <= high)]
         return nodes[np.concatenate(([True], np.diff(nodes) > 1e-9))]
 
 
-def table_of(functions: Sequence[Steps], tolerance: float, low: float = LOW, high: float = HIGH) -> LineTable:
+def table_of(
+    functions: Sequence[Steps], tolerance: float, low: float = LOW, high: float = HIGH
+) -> SegmentTable:
     nodes = [f.nodes(low, high) for f in functions]
-    return build_line_table(
+    return build_segment_table(
         functions, nodes, [f.slope(x) for f, x in zip(functions, nodes, strict=True)], tolerance
     )
 
@@ -64,14 +66,14 @@ class Row:
         return self.first + np.searchsorted(self.edges[1:-1], x.astype(np.float64), side="right")
 
 
-def rows_of(table: LineTable, low: float = LOW, high: float = HIGH) -> list[Row]:
-    """Every row, from nothing but the range and the numbers of cells that the zones' slopes tell."""
-    width = (high - low) / table.zones
-    told = table.lines[: table.rows * table.zones, 1].astype(np.float64) * width
-    cells = np.rint(told).astype(np.int64).reshape(table.rows, table.zones)
+def rows_of(table: SegmentTable, low: float = LOW, high: float = HIGH) -> list[Row]:
+    """Every row, from nothing but the range and the numbers of cells that the panels' slopes tell."""
+    width = (high - low) / table.panels
+    told = table.lines[: table.rows * table.panels, 1].astype(np.float64) * width
+    cells = np.rint(told).astype(np.int64).reshape(table.rows, table.panels)
     np.testing.assert_allclose(told, cells.reshape(-1), rtol=1e-6)
-    zone_edges = low + width * np.arange(table.zones + 1)
-    rows, first = [], table.rows * table.zones
+    zone_edges = low + width * np.arange(table.panels + 1)
+    rows, first = [], table.rows * table.panels
     for counts in cells:
         pieces = [low + width * (z + np.arange(count) / count) for z, count in enumerate(counts)]
         rows.append(Row(first, np.concatenate([*pieces, [high]]), zone_edges))
@@ -80,22 +82,22 @@ def rows_of(table: LineTable, low: float = LOW, high: float = HIGH) -> list[Row]
     return rows
 
 
-def zone_found(table: LineTable, x: NDArray[np.floating]) -> Places:
+def zone_found(table: SegmentTable, x: NDArray[np.floating]) -> Places:
     """Zone that float32 arithmetic finds."""
     low, high = table.clip
     inside = np.minimum(np.maximum(x.astype(np.float32), low), high)
     return (table.scale * inside + table.offset).astype(np.int64)
 
 
-def place_found(table: LineTable, x: NDArray[np.floating], row: int = 0) -> Places:
+def place_found(table: SegmentTable, x: NDArray[np.floating], row: int = 0) -> Places:
     """Place that float32 arithmetic finds."""
     low, high = table.clip
     inside = np.minimum(np.maximum(x.astype(np.float32), low), high)
-    intercept, slope = table.lines[row * table.zones + zone_found(table, x)].T
+    intercept, slope = table.lines[row * table.panels + zone_found(table, x)].T
     return (slope * inside + intercept).astype(np.int64)
 
 
-def read(table: LineTable, x: FloatArray, row: int = 0) -> FloatArray:
+def read(table: SegmentTable, x: FloatArray, row: int = 0) -> FloatArray:
     intercept, slope = table.lines[place_found(table, x, row)].T.astype(np.float64)
     return intercept + slope * x
 

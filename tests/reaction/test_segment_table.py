@@ -1,4 +1,4 @@
-"""Tables of straight lines: chord error, continuity, number of cells, the ends, and places under float32 rounding.
+"""Tables of straight lines: chord error, continuity, number of segments, the ends, and places under float32 rounding.
 
 Values are read here in float64 from the lines that float32 finds; float32 values are the kernels' tests.
 """
@@ -34,17 +34,17 @@ from support.stepped_tables import (
     zone_found,
 )
 
-from sim.reaction import line_table
-from sim.reaction.line_table import MOST_CELLS, ZONE_CHOICES, LineTable, build_line_table
+from sim.reaction import segment_table
+from sim.reaction.segment_table import MOST_SEGMENTS, PANEL_CHOICES, SegmentTable, build_segment_table
 
-# The two tolerances of the reaction map: 0.012 and 0.004 index points at 6,941.81.
+# The two tolerances of the clearing map: 0.012 and 0.004 index points at 6,941.81.
 TOLERANCES = (1.7e-6, 5.8e-7)
 # Bends are read off between nodes twelve a width apart, which hides up to two per cent of the sharpest.
 HIDDEN = 1.02
 
 
 def optimal_cells(function: Steps, tolerance: float) -> float:
-    """∫ √(|f″|/(8·tolerance)) dx, the cells of a table that is as fine everywhere as its bend there."""
+    """∫ √(|f″|/(8·tolerance)) dx, the segments of a table that is as fine everywhere as its bend there."""
     x = dense([function])
     bend = np.abs(np.gradient(function.slope(np.unique(x)), np.unique(x)))
     return float(np.trapezoid(np.sqrt(bend / (8 * tolerance)), np.unique(x)))
@@ -66,7 +66,7 @@ def test_chord_error(function: Steps, tolerance: float) -> None:
 @pytest.mark.parametrize("tolerance", TOLERANCES)
 @pytest.mark.parametrize("function", BENT)
 def test_error_at_every_edge_of_cells_and_zones(function: Steps, tolerance: float) -> None:
-    """Chords meet the function where cells begin, whichever side rounding picks."""
+    """Chords meet the function where segments begin, whichever side rounding picks."""
     table = table_of([function], tolerance)
     (row,) = rows_of(table)
     x = around(row.edges).astype(np.float64)
@@ -76,7 +76,7 @@ def test_error_at_every_edge_of_cells_and_zones(function: Steps, tolerance: floa
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_bend_that_is_sharpest_where_a_zone_begins(side: int) -> None:
-    """Between the two nodes around a zone's edge the mean bend is less than the zone's sharpest."""
+    """Between the two nodes around a panel's edge the mean bend is less than the panel's sharpest."""
     function = Steps(1.0, ((0.0, 0.0266742, 0.08),))
     low, high = sorted((-0.5 * side, 1.0 * side))
     table = table_of([function], 3.16e-7, low, high)
@@ -86,7 +86,7 @@ def test_bend_that_is_sharpest_where_a_zone_begins(side: int) -> None:
 
 def test_straight_line_is_one_cell() -> None:
     table = table_of([STRAIGHT], 1e-6)
-    assert (table.zones, table.rows, table.cells) == (1, 1, 1)
+    assert (table.panels, table.rows, table.segments) == (1, 1, 1)
     assert table.lines.shape == (2, 2)
     assert table.lines.dtype == np.float32
     np.testing.assert_allclose(read(table, dense([STRAIGHT])), dense([STRAIGHT]), rtol=0, atol=ROUNDING)
@@ -94,7 +94,7 @@ def test_straight_line_is_one_cell() -> None:
 
 @pytest.mark.parametrize("function", BENT)
 def test_neighbours_meet(function: Steps) -> None:
-    """Continuity: at each inner edge, zones' edges among them, both lines have one value."""
+    """Continuity: at each inner edge, panels' edges among them, both lines have one value."""
     table = table_of([function], 5.8e-7)
     (row,) = rows_of(table)
     edge, lines = row.edges[1:-1], table.lines[row.places].astype(np.float64)
@@ -134,35 +134,35 @@ def test_extension_has_the_slope_of_the_end(function: Steps) -> None:
         np.testing.assert_allclose(read(table, x), expected, rtol=0, atol=2e-6)
 
 
-# Number of cells.
+# Number of segments.
 
 
 @pytest.mark.parametrize("tolerance", [*TOLERANCES, 1e-8])
 @pytest.mark.parametrize("function", BENT)
 def test_near_the_fewest_cells(function: Steps, tolerance: float) -> None:
-    """No more than the zones that four widths to both sides of a step touch, all cut as its sharpest bend needs.
+    """No more than the panels that four widths to both sides of a step touch, all cut as its sharpest bend needs.
 
     Farther out a bend is less than a four hundredth of the sharpest, which costs a tenth more.
     """
     table = table_of([function], tolerance)
     bounds = []
-    for zones in ZONE_CHOICES:
-        width = (HIGH - LOW) / zones
+    for panels in PANEL_CHOICES:
+        width = (HIGH - LOW) / panels
         sharpest = [abs(h) / w**2 * stats.norm.pdf(1.0) for _, w, h in function.steps]
-        cells = [
+        segments = [
             min(8 * w + 2 * width, HIGH - LOW) * np.sqrt(bend / (8 * tolerance))
             for bend, (_, w, _) in zip(sharpest, function.steps, strict=True)
         ]
-        bounds.append(2 * zones + 1.1 * sum(cells))
-    assert 0.97 * optimal_cells(function, tolerance) < table.cells
+        bounds.append(2 * panels + 1.1 * sum(segments))
+    assert 0.97 * optimal_cells(function, tolerance) < table.segments
     assert len(table.lines) < min(bounds)
 
 
 def test_fine_tables_reach_the_fewest_cells() -> None:
-    """With many cells a zone each zone has almost one bend, and the zones themselves cost nothing."""
+    """With many segments a panel each panel has almost one bend, and the panels themselves cost nothing."""
     excess = [len(table_of([WIDE], t).lines) / optimal_cells(WIDE, t) for t in (1e-6, 1e-8, 1e-10)]
     assert excess[0] > excess[1] > excess[2]
-    # A zone is narrower here than the distance of the nodes that show its bend, and takes the sharpest around it.
+    # A panel is narrower here than the distance of the nodes that show its bend, and takes the sharpest around it.
     assert 1.0 < excess[2] < 1.1
 
 
@@ -173,41 +173,41 @@ def test_choice_of_zones_has_the_fewest_lines(
 ) -> None:
     chosen = table_of(functions, tolerance)
     lines = {}
-    for zones in ZONE_CHOICES:
-        monkeypatch.setattr(line_table, "ZONE_CHOICES", (zones,))
+    for panels in PANEL_CHOICES:
+        monkeypatch.setattr(segment_table, "PANEL_CHOICES", (panels,))
         table = table_of(functions, tolerance)
-        assert table.zones == zones
-        lines[zones] = len(table.lines)
-    assert len(chosen.lines) == lines[chosen.zones] == min(lines.values())
+        assert table.panels == panels
+        lines[panels] = len(table.lines)
+    assert len(chosen.lines) == lines[chosen.panels] == min(lines.values())
 
 
 def test_zones_only_where_equal_cells_would_be_too_many() -> None:
-    assert table_of([STRAIGHT], 1e-9).zones == 1
-    assert table_of([WIDE], 1e-4).zones == 1
+    assert table_of([STRAIGHT], 1e-9).panels == 1
+    assert table_of([WIDE], 1e-4).panels == 1
     zoned = table_of([NARROW], 5.8e-7)
     bend = 0.01 / 0.0009**2 * stats.norm.pdf(1.0)
     equal_cells = (HIGH - LOW) * np.sqrt(bend / (8 * 5.8e-7))
-    assert zoned.zones > 1
+    assert zoned.panels > 1
     assert len(zoned.lines) < equal_cells / 5
 
 
 def test_only_zones_with_a_bend_are_cut() -> None:
-    """Seven widths from every step a zone is one cell."""
+    """Seven widths from every step a panel is one segment."""
     table = table_of([SPIKES], 1.7e-6)
     (row,) = rows_of(table)
     low, high = row.zone_edges[:-1], row.zone_edges[1:]
     bent = np.any([(low < p + 7 * w) & (high > p - 7 * w) for p, w, _ in SPIKES.steps], axis=0)
-    cells = np.diff(np.searchsorted(row.edges, row.zone_edges - 1e-9))
-    assert 0 < bent.sum() < table.zones / 4
-    assert np.all(cells[~bent] == 1)
-    assert cells[bent].max() > 10
+    segments = np.diff(np.searchsorted(row.edges, row.zone_edges - 1e-9))
+    assert 0 < bent.sum() < table.panels / 4
+    assert np.all(segments[~bent] == 1)
+    assert segments[bent].max() > 10
 
 
 # Rows.
 
 
 def assert_rows_meet(
-    table: LineTable, functions: Sequence[Steps], tolerance: float, low: float = LOW, high: float = HIGH
+    table: SegmentTable, functions: Sequence[Steps], tolerance: float, low: float = LOW, high: float = HIGH
 ) -> None:
     x = dense(functions, low, high)
     for number, (row, function) in enumerate(zip(rows_of(table, low, high), functions, strict=True)):
@@ -221,10 +221,10 @@ def test_rows_share_zones_and_keep_their_functions() -> None:
     table = table_of(functions, 1.7e-6)
     assert table.rows == 4
     assert_rows_meet(table, functions, 1.7e-6)
-    cells = [row.places.size for row in rows_of(table)]
-    assert cells[0] == table.zones
-    assert cells[0] < cells[2] < cells[1] < cells[3]
-    assert sum(cells) == table.cells
+    segments = [row.places.size for row in rows_of(table)]
+    assert segments[0] == table.panels
+    assert segments[0] < segments[2] < segments[1] < segments[3]
+    assert sum(segments) == table.segments
 
 
 def test_a_row_does_not_pay_for_the_bends_of_another() -> None:
@@ -249,7 +249,7 @@ def test_rows_over_different_ranges_cover_both() -> None:
     left, right = Steps(1.0, ((-0.2, 0.001, 0.01),)), Steps(1.0, ((0.4, 0.001, 0.01),))
     nodes = [left.nodes(-0.31, 0.2), right.nodes(0.1, 0.52)]
     slopes = [f.slope(x) for f, x in zip((left, right), nodes, strict=True)]
-    table = build_line_table([left, right], nodes, slopes, 1e-6)
+    table = build_segment_table([left, right], nodes, slopes, 1e-6)
     assert_rows_meet(table, [left, right], 1e-6, -0.31, 0.52)
 
 
@@ -262,70 +262,70 @@ TOO_NARROW = Steps(1.0, ((0.011, 1e-6, 1e-5),))
 def test_bends_too_narrow_for_float32_stop_at_most_cells(rows: int) -> None:
     """Such a table is as large as any, so that it is seen, and still one that every place lies in."""
     table = table_of([STRAIGHT, WIDE, TOO_NARROW][-rows:], 1e-7)
-    assert table.zones == 1
-    assert MOST_CELLS <= table.cells < MOST_CELLS + rows
+    assert table.panels == 1
+    assert MOST_SEGMENTS <= table.segments < MOST_SEGMENTS + rows
     assert_places(table, LOW, HIGH)
 
 
 def test_many_cells_together_stop_at_most_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = table_of([WIDE], 1.7e-7).cells
-    monkeypatch.setattr(line_table, "MOST_CELLS", 1 << 12)
-    assert table_of([WIDE], 1.7e-7).cells == free < 1 << 12
+    free = table_of([WIDE], 1.7e-7).segments
+    monkeypatch.setattr(segment_table, "MOST_SEGMENTS", 1 << 12)
+    assert table_of([WIDE], 1.7e-7).segments == free < 1 << 12
     assert 40 * free > 1 << 12
     crowded = table_of([WIDE] * 40, 1.7e-7)
-    assert crowded.zones == 1
-    assert 1 << 12 <= crowded.cells < (1 << 12) + 40
+    assert crowded.panels == 1
+    assert 1 << 12 <= crowded.segments < (1 << 12) + 40
     assert_places(crowded, LOW, HIGH)
 
 
 @pytest.mark.parametrize("centre", [LOW, 0.0, HIGH])
 def test_narrowest_cells_before_the_limit(centre: float) -> None:
-    """Just wide enough for float32, at an end or within: places stay in the table and next to the true cell."""
+    """Just wide enough for float32, at an end or within: places stay in the table and next to the true segment."""
     width = 2.6e-5
     function = Steps(1.0, ((centre, width, 2 * width),))
     bend = 2.0 / width * stats.norm.pdf(1.0)
-    tolerance = bend / 8 * ((HIGH - LOW) / (0.98 * MOST_CELLS)) ** 2
+    tolerance = bend / 8 * ((HIGH - LOW) / (0.98 * MOST_SEGMENTS)) ** 2
     table = table_of([function], tolerance)
     (row,) = rows_of(table)
-    assert 0.9 * MOST_CELLS < (HIGH - LOW) / np.diff(row.edges).min() <= MOST_CELLS
-    assert table.cells < MOST_CELLS / 100
+    assert 0.9 * MOST_SEGMENTS < (HIGH - LOW) / np.diff(row.edges).min() <= MOST_SEGMENTS
+    assert table.segments < MOST_SEGMENTS / 100
     assert_places(table, LOW, HIGH)
 
 
 # Places under rounding.
 
 
-def assert_places(table: LineTable, low: float, high: float) -> None:
-    """Every float32 finds its own cell, or, within a hair of an edge, the neighbouring one."""
+def assert_places(table: SegmentTable, low: float, high: float) -> None:
+    """Every float32 finds its own segment, or, within a hair of an edge, the neighbouring one."""
     random = np.random.default_rng(1).uniform(low, high, 4000)
     far = np.array([-1e30, -5.0, -1.0, -1e-40, -0.0, 0.0, 1e-40, 1.0, 5.0, 1e30])
     for number, row in enumerate(rows_of(table, low, high)):
         some = row.edges[:: max(1, row.edges.size // 5000)]
         ends = np.array([low, high, *table.clip], dtype=np.float64)
         x = np.concatenate([around(np.concatenate([some, row.zone_edges, ends, random])), np.float32(far)])
-        zone, place = zone_found(table, x), place_found(table, x, number)
-        assert zone.min() >= 0
-        assert zone.max() < table.zones
+        panel, place = zone_found(table, x), place_found(table, x, number)
+        assert panel.min() >= 0
+        assert panel.max() < table.panels
         assert row.places[0] <= place.min()
         assert place.max() <= row.places[-1]
         wrong = place != row.place(x)
         assert np.abs(place - row.place(x)).max(initial=0) <= 1
         near = row.edges[np.maximum(place, row.place(x))[wrong] - row.first]
-        # A place as large as the table is long is rounded too, to a share of a cell.
+        # A place as large as the table is long is rounded too, to a share of a segment.
         rounded = 2 * ROUNDING * len(table.lines) * np.diff(row.edges).max()
         assert np.abs(near - x[wrong]).max(initial=0) < hair(low, high) + rounded
 
 
 @pytest.mark.parametrize("functions", [[STRAIGHT], *([f] for f in BENT), [STRAIGHT, *BENT]])
 def test_each_cell_is_found_from_its_middle(functions: list[Steps]) -> None:
-    """Every place after the zones' belongs to one cell, in order, row by row."""
+    """Every place after the panels' belongs to one segment, in order, row by row."""
     table = table_of(functions, 5.8e-7)
     found = [
         place_found(table, 0.5 * (row.edges[1:] + row.edges[:-1]), number)
         for number, row in enumerate(rows_of(table))
     ]
-    zones = table.rows * table.zones
-    np.testing.assert_array_equal(np.concatenate(found), np.arange(zones, zones + table.cells))
+    panels = table.rows * table.panels
+    np.testing.assert_array_equal(np.concatenate(found), np.arange(panels, panels + table.segments))
 
 
 @st.composite
@@ -347,12 +347,12 @@ def rising(draw: st.DrawFn, low: float, high: float) -> Steps:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_table(data: st.DataObject) -> None:
-    """Places, error and rise of tables of any rising rows, at zone edges and between."""
+    """Places, error and rise of tables of any rising rows, at panel edges and between."""
     low, high = data.draw(ranges())
     functions = data.draw(st.lists(rising(low, high), min_size=1, max_size=4))
     tolerance = 10.0 ** data.draw(st.floats(-6.5, -4.0))
     table = table_of(functions, tolerance, low, high)
-    assert len(table.lines) == table.rows * table.zones + table.cells
+    assert len(table.lines) == table.rows * table.panels + table.segments
     assert_places(table, low, high)
     for number, (row, function) in enumerate(zip(rows_of(table, low, high), functions, strict=True)):
         x = np.concatenate([dense([function], low, high)[::5], around(row.zone_edges).astype(np.float64)])
