@@ -69,7 +69,7 @@ class LiveBook:
     expiry_groups: tuple[LiveBook, ...] = ()
 
     def hedge_by_group(self, s: FloatArray, groups: int) -> tuple[FloatArray, FloatArray]:
-        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, positions added in their order, expiry groups last.
+        """Hedge D_g = Σ n_i·Δ_i of every group and its slope ∂D_g/∂s, added in order, expiry groups last.
 
         Parameters
         ----------

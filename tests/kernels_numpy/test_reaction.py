@@ -87,8 +87,8 @@ TABLES = [pytest.param(LINE, id="line"), pytest.param(SMOOTH, id="smooth"), pyte
 
 
 def test_one_of_each_kind() -> None:
-    assert (LINE.panels, LINE.cells) == (1, 1)
-    assert SMOOTH.cells > 20
+    assert (LINE.panels, LINE.segments) == (1, 1)
+    assert SMOOTH.segments > 20
     # Zones of one cell and panels of many.
     cells = ZONED.lines[: ZONED.panels, 1] / ZONED.scale
     assert cells.min() == pytest.approx(1)
