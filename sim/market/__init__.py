@@ -1,0 +1,1 @@
+"""Market formulas whose numbers are the same on every machine."""
