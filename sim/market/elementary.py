@@ -370,11 +370,20 @@ def sum_in_order(values: Any) -> float:
     return float(np.add.accumulate(numbers)[-1]) if numbers.size else 0.0
 
 
-def interpolate(x: float, places: FloatArray, values: FloatArray) -> float:
-    """Value at x on the straight lines through (places, values), ascending places (n,); the end values beyond them."""
-    if x <= places[0] or x >= places[-1]:
-        return float(values[0] if x <= places[0] else values[-1])
-    above = int(np.searchsorted(places, x, side="right"))
-    low, high = float(places[above - 1]), float(places[above])
-    start = float(values[above - 1])
-    return start + (float(values[above]) - start) * ((x - low) / (high - low))
+@overload
+def interpolate(x: float, places: FloatArray, values: FloatArray) -> float: ...
+@overload
+def interpolate(x: FloatArray, places: FloatArray, values: FloatArray) -> FloatArray: ...
+def interpolate(x: float | FloatArray, places: FloatArray, values: FloatArray) -> float | FloatArray:
+    """Values at x on the straight lines through (places, values); the end values beyond both ends.
+
+    Parameters
+    ----------
+    x : a number, or an array of any shape.
+    places, values : (n,) each, n ≥ 2, places ascending.
+    """
+    below = np.minimum(np.maximum(np.searchsorted(places, x, side="right") - 1, 0), places.size - 2)
+    low, start = places[below], values[below]
+    inside = start + (values[below + 1] - start) * ((x - low) / (places[below + 1] - low))
+    result = np.where(x <= places[0], values[0], np.where(x >= places[-1], values[-1], inside))
+    return result if isinstance(x, np.ndarray) else float(result)
