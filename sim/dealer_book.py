@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sim import black_scholes
 from sim.black_scholes import FloatArray
+from sim.market.elementary import log
 from sim.normal_law import LAW_REACH, law_and_density
 from sim.scenario import Scenario
 from sim.timegrid import TimeGrid, settlement_minute, trading_calendar
@@ -201,8 +202,8 @@ class BookColumns:
     smile_start: NDArray[np.int64]
 
     def log_strike(self, spot: float) -> FloatArray:
-        """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""
-        return np.asarray(np.log(self.strike / spot))
+        """ln(K/spot) of all positions."""
+        return log(self.strike / spot)
 
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
@@ -228,7 +229,7 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
             _, gamma = black_scholes.delta_and_gamma(
                 at_strike, p.strike, years, p.iv, p.carry, p.type == "call"
             )
-            units = p.gex_bn * 1e9 / (float(gamma[0]) * p.strike**2 * 0.01)
+            units = p.gex_bn * 1e9 / (float(gamma[0]) * (p.strike * p.strike) * 0.01)
         positions.append(
             BookPosition(groups.index(p.group), p.type == "call", p.strike, p.iv, p.carry, units, settles)
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv
 
 from sim import kernel_constants
 from sim.black_scholes import SESSIONS_PER_YEAR, FloatArray
@@ -15,6 +15,8 @@ from sim.errors import InputError, Problem
 from sim.expiry_curves import WIDTHS_COVERED
 from sim.kernel_constants import VARIANCE_ATOMS_BITS
 from sim.map_tables import MapTables, build_map_tables, identity_tables
+from sim.market.elementary import exp, floor_log2, log, power
+from sim.market.gamma_law import inverse_means
 from sim.outcomes import OutcomeAxes
 from sim.plan import EnginePlan
 from sim.reaction_map import FloorEvent, ReactionMap
@@ -76,15 +78,15 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
     """
     grid = build_time_grid(scenario)
     reaction_map = _reaction_map(scenario, grid)
-    variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
+    variance = _squared(scenario.volatility.annual) / SESSIONS_PER_YEAR
     observed = scenario.volatility.quoted == "observed"
-    scale = feedback_at_start(reaction_map, grid) ** 2 if observed else 1.0
-    ladder = np.log(np.array(scenario.ladder) / scenario.market.spot)
+    scale = _squared(feedback_at_start(reaction_map, grid)) if observed else 1.0
+    ladder = log(np.array(scenario.ladder) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
     shared = SharedWork() if shared is None else shared
     maps = _map_tables(reaction_map, grid, ladder, where or scenario.name, shared)
     bins_reach = close_reach(scenario, scale, grid)
-    bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_reach)))
+    bins_per_unit = math.ldexp(1.0, floor_log2(MOST_CLOSE_BINS / (2 * bins_reach)))
     plan = EnginePlan(
         sessions=grid.n_sessions,
         steps_per_session=grid.steps_per_session + 1,
@@ -110,6 +112,11 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
         _axes(scenario, grid, plan),
         maps.floor_events,
     )
+
+
+def _squared(x: float) -> float:
+    """x², by a product: Python's power is libm's."""
+    return x * x
 
 
 def _map_tables(
@@ -173,7 +180,7 @@ def _reaction_map(scenario: Scenario, grid: TimeGrid) -> ReactionMap:
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
     spot, start = scenario.market.spot, grid.start_minute
     live = book.live_at(start, after_settlement=True, spot=spot)
-    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.ladder]
+    edges = (np.abs(log(np.array(scenario.ladder) / spot)) + 0.1).tolist()
     edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
     furthest = max(SHORTEST_REACH, 8.0 * deviation, *edges)
     # In coarse steps, so that cases that differ in volatility or targets have the map's nodes in common.
@@ -187,7 +194,7 @@ def _variance_fields(
 ) -> dict[str, Any]:
     v = scenario.volatility
     long_run = (
-        (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
+        _squared(v.long_run_annual if v.long_run_annual is not None else v.annual) / SESSIONS_PER_YEAR * scale
     )
     constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
     omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
@@ -210,13 +217,9 @@ def _variance_fields(
 def student_t_variance_atoms(dof: float) -> FloatArray:
     """Equally likely atoms of V = (ν−2)/χ²_ν, each the mean of V over its cell; ascending in χ².
 
-    Over a cell of χ² between a and b, ∫ (ν−2)/x dF_ν(x) = F_{ν−2}(b) − F_{ν−2}(a), so that the atoms' mean is
-    exactly one.
+    Over a cell of χ² between a and b, ∫ (ν−2)/x dF_ν(x) = F_{ν−2}(b) − F_{ν−2}(a), so that the atoms' mean is one.
     """
-    count = 1 << VARIANCE_ATOMS_BITS
-    edges = gammaincinv(0.5 * dof, np.arange(count + 1) / count)
-    atoms = count * np.diff(gammainc(0.5 * dof - 1.0, edges))
-    return np.asarray(atoms, dtype=np.float64)
+    return inverse_means(0.5 * dof, 1 << VARIANCE_ATOMS_BITS)
 
 
 def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, float, float], ...]]:
@@ -228,10 +231,10 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
         catalyst = catalysts.get(session)
         base = [(1.0, 0.0, 0.0)]
         if catalyst:
-            base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes]
+            base = [(o.probability, o.mean, _squared(o.sd)) for o in catalyst.outcomes]
         if jump_probability > 0:
             jumped = [
-                (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
+                (p * jump_probability, mean + scenario.jumps.mean, variance + _squared(scenario.jumps.sd))
                 for p, mean, variance in base
             ]
             base = [(p * (1 - jump_probability), mean, variance) for p, mean, variance in base] + jumped
@@ -244,7 +247,7 @@ def _outcome_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
     for mixture in gap_outcomes(scenario, grid):
         if mixture != ((1.0, 0.0, 0.0),):
             cumulative = np.cumsum([p for p, _, _ in mixture])
-            words = np.round(cumulative / cumulative[-1] * 2.0**32) - 1
+            words = np.round(cumulative / cumulative[-1] * float(1 << 32)) - 1
             thresholds += [int(max(word, 0)) for word in words]
             means += [mean for _, mean, _ in mixture]
             variances += [variance for _, _, variance in mixture]
@@ -272,12 +275,12 @@ def _regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
         return [(n in regime.from_) if regime.from_ is not None else n != regime.name for n in names]
 
     def log_level(regime: Regime) -> float:
-        return float(np.log(regime.level / spot)) if regime.level is not None else 0.0
+        return log(regime.level / spot) if regime.level is not None else 0.0
 
     per_step = impact_per_bn(scenario) / grid.steps_per_session
     return {
         "fade": np.float32(
-            1.0 - 2.0 ** (-1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0
+            1.0 - power(2.0, -1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0
         ),
         "regime_flow": np.array([0.0, *(r.flow_bn_per_session * per_step for r in rows)], dtype=np.float32),
         "book_of_regime": book_of_regime,
@@ -319,5 +322,5 @@ def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
         upper=scenario.targets.upper,
         lower=scenario.targets.lower,
         regimes=("initial", *(r.name for r in scenario.regime)),
-        close_edges=scenario.market.spot * np.exp(edges),
+        close_edges=scenario.market.spot * exp(edges),
     )

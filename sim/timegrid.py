@@ -7,7 +7,6 @@ equal trading steps (open to close), K = M + 1 steps in all; an early close make
 from __future__ import annotations
 
 import datetime as dt
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.errors import InputError, Problem
+from sim.market.elementary import exp, expm1
 from sim.scenario import FIRST_DATE, LAST_DATE, MAX_SESSIONS, Scenario, UShape
 from sim.scenario_values import known, shown
 
@@ -187,8 +187,8 @@ def u_shape_integral(u: Float64s, shape: UShape) -> Float64s:
     """
     # over a fade of nearly nothing u/fade is infinite, and its exponential zero
     with np.errstate(over="ignore"):
-        after_open = -np.expm1(-u / shape.open_fade)
-        before_close = np.exp(-(1.0 - u) / shape.close_fade) - math.exp(-1.0 / shape.close_fade)
+        after_open = -expm1(-u / shape.open_fade)
+        before_close = exp(-(1.0 - u) / shape.close_fade) - exp(-1.0 / shape.close_fade)
     integral: Float64s = (
         shape.base * u
         + shape.open * shape.open_fade * after_open

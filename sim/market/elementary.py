@@ -35,8 +35,11 @@ _AT_ONCE: Final = 4096
 # 2^27 + 1 splits a number into two of 26 bits, whose products are exact.
 _SPLITTER: Final = 134217729.0
 _SMALLEST_NORMAL: Final = 2.2250738585072014e-308
-# Beyond it 2^k is no normal number.
+# Up to here 2^k is a normal number; beyond here e^x is 0 or inf.
 _LARGEST_PLAIN: Final = 700.0
+_LARGEST_EXPONENT: Final = 750.0
+# Larger powers of numbers other than 1 are 0 or inf.
+_LARGEST_POWER: Final = 2.0**64
 _EXPONENT_BITS: Final = 52
 _BIAS: Final = 1023
 
@@ -279,7 +282,7 @@ def exp(x: float | FloatArray) -> float | FloatArray:
     x = float(x)
     if math.isnan(x):
         return x
-    whole, small, k = _exp_pair_of_float(min(max(x, -750.0), 750.0))
+    whole, small, k = _exp_pair_of_float(min(max(x, -_LARGEST_EXPONENT), _LARGEST_EXPONENT))
     return _scaled_float(whole + small, k)
 
 
@@ -288,7 +291,8 @@ def _exp(x: FloatArray) -> FloatArray:
         whole, small, k = _exp_pair(x)
         return (whole + small) * _power_of_two(k)
     unknown = np.isnan(x)
-    whole, small, k = _exp_pair(np.minimum(np.maximum(np.where(unknown, 0.0, x), -750.0), 750.0))
+    inside = np.minimum(np.maximum(np.where(unknown, 0.0, x), -_LARGEST_EXPONENT), _LARGEST_EXPONENT)
+    whole, small, k = _exp_pair(inside)
     return np.where(unknown, x, _scaled(whole + small, k))
 
 
@@ -333,24 +337,35 @@ def power(x: float | FloatArray, y: float | FloatArray) -> float | FloatArray:
     if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
         base, exponent = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
         return _power(base.reshape(-1), exponent.reshape(-1)).reshape(base.shape)
-    return float(_power(np.array([float(x)]), np.array([float(y)]))[0])
+    x, y = float(x), float(y)
+    if not (0.0 < x < math.inf and abs(y) < math.inf):
+        return math.nan
+    product, low = _product_pair(min(max(y, -_LARGEST_POWER), _LARGEST_POWER), *_log_pair_of_float(x))
+    if abs(product) > _LARGEST_EXPONENT:
+        return math.inf if product > 0.0 else 0.0
+    whole, small, k = _exp_pair_of_float(product, low)
+    return _scaled_float(whole + small, k)
 
 
-def _power(x: FloatArray, y: FloatArray) -> FloatArray:
-    usual = (x > 0.0) & (x < math.inf) & (np.abs(y) < math.inf)
-    whole, small = _log_pair(np.where(usual, x, 1.0))
+def _product_pair(y: Number, whole: Number, small: Number) -> tuple[Number, Number]:
+    """y·(whole + small) as the sum of a number and a small one."""
     log_x = whole + small
     small = small - (log_x - whole)
-    # Beyond these ends there is nothing but 0, 1 and inf.
-    y = np.minimum(np.maximum(np.where(usual, y, 0.0), -(2.0**64)), 2.0**64)
     product = y * log_x
     y_high, y_low = _split(y)
     log_high, log_low = _split(log_x)
     lost = ((y_high * log_high - product) + (y_high * log_low + y_low * log_high)) + y_low * log_low
-    inside = np.abs(product) <= 750.0
-    low = np.where(inside, lost + y * small, 0.0)
-    whole, small, k = _exp_pair(np.minimum(np.maximum(product, -750.0), 750.0), low)
-    return np.where(usual, _scaled(whole + small, k), math.nan)
+    return product, lost + y * small
+
+
+def _power(x: FloatArray, y: FloatArray) -> FloatArray:
+    usual = (x > 0.0) & (x < math.inf) & (np.abs(y) < math.inf)
+    y = np.minimum(np.maximum(np.where(usual, y, 0.0), -_LARGEST_POWER), _LARGEST_POWER)
+    product, low = _product_pair(y, *_log_pair(np.where(usual, x, 1.0)))
+    inside = np.abs(product) <= _LARGEST_EXPONENT
+    whole, small, k = _exp_pair(np.where(inside, product, 0.0), np.where(inside, low, 0.0))
+    beyond = np.where(product > 0.0, math.inf, 0.0)
+    return np.where(usual, np.where(inside, _scaled(whole + small, k), beyond), math.nan)
 
 
 def whole_powers(base: float, count: int) -> FloatArray:

@@ -31,8 +31,8 @@ _STIRLING: Final = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 3603
 _NEGLIGIBLE: Final = 2.0**-58
 # Terms of the continued fraction for Q.
 _FRACTIONS: Final = 60
-# Steps of the quantiles, each of which raises the error to the fourth power.
-_STEPS: Final = 3
+# Shape from which on the first guesses of quantiles are so good that one step fewer does.
+_WELL_GUESSED: Final = 10.0
 # Cells at each end of the law whose means come from differences of the density.
 _END_CELLS: Final = 48
 # Means over the middle cell of ten places evenly apart, from the outermost place to the innermost.
@@ -136,12 +136,12 @@ def gamma_quantiles(a: float, count: int) -> FloatArray:
     root = (1.0 - 1.0 / (9.0 * a)) + z * (1.0 / (3.0 * math.sqrt(a)))
     # Γ(a+1) = a·b^b·e^(−b)/f_a(b)
     gamma = a * power(b, b) * exp(-b) / peak_density(b) if a < _LARGE else math.inf
-    near_zero = int(np.searchsorted(p, 0.2 / gamma)) if a < 4.0 else 0
+    near_zero = int(np.searchsorted(p, 0.5 / gamma)) if a < 8.0 else 0
     x = a * (root * root * root)
     if near_zero:
         t = power(p[:near_zero] * gamma, 1.0 / a)
         x[:near_zero] = t * (1.0 + t * (1.0 / (a + 1.0)))
-    for _ in range(_STEPS):
+    for _ in range(2 if a >= _WELL_GUESSED else 3):
         f = gamma_density(a, x)
         below, above = gamma_law(a, x, f)
         h = np.where(p < q, p - below, above - q) / f
