@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from sim.book.hedge import SPARE, DealerBook, near_positions
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray, years_to_settlement
+from sim.market.elementary import whole_powers
 from sim.market.normal_law import LAW_HALF_WIDTH
 
 # Spacing of nodes where no gamma is narrow, log units. Cells of other sizes are this one doubled again and again.
@@ -34,7 +35,7 @@ WIDTHS_COVERED = 7.0
 # Lives at which curves are worked out, minutes before settlement, ascending. Beyond both ends every instant is.
 SHORTEST_KNOT = 1440.0
 KNOT_RATIO = 1.15
-KNOTS = SHORTEST_KNOT * KNOT_RATIO ** np.arange(78)
+KNOTS = SHORTEST_KNOT * whole_powers(KNOT_RATIO, 78)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sim.market import black_scholes
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import log
 from sim.market.normal_law import LAW_HALF_WIDTH, law_and_density
 
 # Bounds the memory that a long book takes.
@@ -199,5 +200,5 @@ class BookColumns:
     expiry_start: NDArray[np.int64]
 
     def log_strike(self, spot: float) -> FloatArray:
-        """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""
-        return np.asarray(np.log(self.strike / spot))
+        """ln(K/spot) of all positions."""
+        return log(self.strike / spot)

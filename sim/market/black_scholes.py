@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from sim.market.elementary import exp, log
+from sim.market.normal_law import law_and_density
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +34,7 @@ def years_to_settlement(minutes: float | FloatArray) -> FloatArray:
 def d1(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -> FloatArray:
     """Standardised log-moneyness d1 = [ln(S/K) + b·τ + v²/2] / v."""
     total = iv * np.sqrt(years)
-    moneyness: FloatArray = (np.log(spot / strike) + carry * years) / total + 0.5 * total
+    moneyness: FloatArray = (log(spot / strike) + carry * years) / total + 0.5 * total
     return moneyness
 
 
@@ -53,8 +55,10 @@ def delta_and_gamma(
     gamma : (n,) index units an option and index point.
     """
     standardised = d1(spot, strike, years, iv, carry)
-    delta: FloatArray = ndtr(standardised)
+    delta, _ = law_and_density(standardised)
     if not is_call:
         delta -= 1.0
-    gamma: FloatArray = INVERSE_SQRT_TWO_PI * np.exp(-0.5 * standardised**2) / (spot * iv * np.sqrt(years))
+    gamma: FloatArray = (
+        INVERSE_SQRT_TWO_PI * exp(-0.5 * (standardised * standardised)) / (spot * iv * np.sqrt(years))
+    )
     return delta, gamma

@@ -38,7 +38,7 @@ def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
             _, gamma = black_scholes.delta_and_gamma(
                 at_strike, p.strike, years, p.iv, p.carry, p.type == "call"
             )
-            units = p.gex_bn * 1e9 / (float(gamma[0]) * p.strike**2 * 0.01)
+            units = p.gex_bn * 1e9 / (float(gamma[0]) * (p.strike * p.strike) * 0.01)
         positions.append(
             BookPosition(groups.index(p.group), p.type == "call", p.strike, p.iv, p.carry, units, settles)
         )
