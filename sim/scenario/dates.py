@@ -11,7 +11,7 @@ import numpy as np
 from sim.errors import Problem
 from sim.market.calendar import EPOCH, LAST_DATE, TradingCalendar, trading_calendar
 from sim.problems import known, shown
-from sim.scenario.model import MAX_SESSIONS
+from sim.scenario.rules import MAX_SESSIONS
 
 
 def calendar_problems(scenario: Any) -> list[Problem]:
