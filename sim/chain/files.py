@@ -17,7 +17,7 @@ from sim.chain.quote_time import AS_OF_HINT, checked_quote_time
 from sim.chain.quotedata import SPOT_HINT, is_quotedata, read_quotedata
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
-from sim.problems import shown
+from sim.problems import check_type, shown
 
 # Quotes of a weekend or a holiday may still list what expired on the session before.
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
@@ -40,14 +40,22 @@ def read_chain(
 ) -> OptionChain:
     """Option chain of a file, which format it has being told by its content.
 
+    Parameters
+    ----------
     path : file with Cboe's quotedata table or delayed quotes.
     as_of : aware instant of the quotes, instead of what the file states.
     spot : price of the index, index points, instead of what the file states.
 
-    Errors: `InputError`. A single option that cannot be read is no error: `OptionChain.refused` counts it.
+    Raises
+    ------
+    InputError : the file is none of these, or an argument is of another type. A single option that cannot be read is
+        no error: `OptionChain.refused` counts it.
     """
+    check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
     if as_of is not None:
+        hint = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
+        check_type("as_of", as_of, dt.datetime, "a time with its zone", hint)
         as_of = checked_quote_time(as_of, "--as-of")
     if spot is not None:
         spot = _checked_spot(spot)
@@ -77,6 +85,7 @@ def read_chain(
 
 
 def _checked_spot(spot: float) -> float:
+    check_type("spot", spot, (int, float), "a price of the index", "Try spot=6448.28.")
     if not (math.isfinite(spot) and spot > 0.0):
         raise InputError([Problem("--spot", "", str(spot), "is no price above 0", SPOT_HINT)])
     return float(spot)
