@@ -26,8 +26,8 @@ from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray, years_to_settlement
-from sim.market.calendar import TradingCalendar, trading_calendar
-from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.market.calendar import TradingCalendar, settlement_minutes, trading_calendar
+from sim.market.contracts import dollar_gex, own_gamma_gex
 
 # When options of a root settle: at the open of their expiry day, or at its close.
 SETTLEMENT_OF_ROOT: Final = {
@@ -279,11 +279,9 @@ def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFr
     """Options with their settlement ("AM", "PM" or ""), whether it is on a session, minutes and years to it."""
     options = chain.options.copy()
     settlement = options["root"].map(SETTLEMENT_OF_ROOT).fillna("")
-    days = options["expiry"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    place = np.minimum(np.searchsorted(calendar.days, days), calendar.days.size - 1)
     at_open = (settlement == "AM").to_numpy()
-    settles = np.where(at_open, calendar.open_minute[place], calendar.close_minute[place]).astype(np.float64)
-    options["settlement"], options["is_session"] = settlement, calendar.days[place] == days
+    settles, is_session = settlement_minutes(calendar, options["expiry"].to_numpy(), at_open)
+    options["settlement"], options["is_session"] = settlement, is_session
     options["minutes"] = settles - chain.quoted.timestamp() / 60.0
     options["years"] = years_to_settlement(options["minutes"].to_numpy())
     return options
@@ -358,7 +356,7 @@ def _net_gex(
     spot: float,
 ) -> NetGex:
     gamma = options["gamma"].fillna(0.0).to_numpy()
-    own = float((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive].sum())
+    own = float(own_gamma_gex(spot, contracts, gamma)[alive].sum())
     held = options[used].assign(contracts=contracts[used])
     flat = option_gex(held.assign(carry=0.0), spot).sum()
     return NetGex(own, float(flat), float(option_gex(held, spot).sum()))

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from sim.book.expiry_curves import ExpiryCurves
-from sim.book.hedge import BookPosition, DealerBook
+from sim.book.hedge import DealerBook
 from sim.chain.book import ChainBook, option_gex
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
 from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
@@ -261,12 +261,9 @@ def _signs(book: ChainBook, spot_range: float) -> tuple[FloatArray, FloatArray]:
     """Prices close enough together that no gamma fits between two of them, and the sign of the net gamma there."""
     rows, options = book.rows, book.options
     settles = np.rint(book.quoted_minute + options["years"].to_numpy() * MINUTES_PER_YEAR)
-    units = UNITS_PER_CONTRACT * rows.contracts
-    columns = (rows.is_call, rows.strike, rows.iv, rows.carry, units, settles.astype(np.int64))
-    positions = tuple(
-        BookPosition(0, *row) for row in zip(*(column.tolist() for column in columns), strict=True)
-    )
-    dealers, spot, log_range = DealerBook(("all",), positions), book.chain.spot, -float(np.log1p(-spot_range))
+    together = replace(rows, groups=("all",), group=np.zeros(len(rows), dtype=np.int32))
+    dealers = DealerBook.of(together, UNITS_PER_CONTRACT * rows.contracts, settles)
+    spot, log_range = book.chain.spot, -float(np.log1p(-spot_range))
     live = dealers.live_at(book.quoted_minute, after_settlement=True, spot=spot)
     curves = ExpiryCurves(dealers, spot, log_range).at(book.quoted_minute, after_settlement=True)
     s = base_nodes(live, curves, log_range)

@@ -1,4 +1,4 @@
-"""Black-Scholes delta and gamma with zero rate and dividend, each option at its own fixed volatility.
+"""Black-Scholes gamma with zero rate and dividend, each option at its own fixed volatility.
 
 Legend: S spot, K strike, v = iv·sqrt(τ) total volatility, b annual carry, N and n the normal law and density.
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.market.elementary import exp, log
-from sim.market.normal_law import law_and_density
 
 FloatArray = NDArray[np.float64]
 
@@ -31,34 +30,32 @@ def years_to_settlement(minutes: float | FloatArray) -> FloatArray:
     return np.maximum(np.asarray(minutes, dtype=np.float64), SHORTEST_LIFE_MINUTES) / MINUTES_PER_YEAR
 
 
-def d1(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -> FloatArray:
-    """Standardised log-moneyness d1 = [ln(S/K) + b·τ + v²/2] / v."""
+def d1(
+    spot: FloatArray | float,
+    strike: FloatArray | float,
+    years: FloatArray | float,
+    iv: FloatArray | float,
+    carry: FloatArray | float,
+) -> FloatArray:
+    """Standardised log-moneyness d1 = [ln(S/K) + b·τ + v²/2] / v; arguments of shapes that broadcast."""
     total = iv * np.sqrt(years)
-    moneyness: FloatArray = (log(spot / strike) + carry * years) / total + 0.5 * total
+    moneyness: FloatArray = (log(np.asarray(spot / strike)) + carry * years) / total + 0.5 * total
     return moneyness
 
 
-def delta_and_gamma(
-    spot: FloatArray, strike: float, years: float, iv: float, carry: float, is_call: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Delta N(d1), less one for a put, and gamma n(d1) / (S·v), the same for both.
+def gamma(
+    spot: FloatArray | float,
+    strike: FloatArray | float,
+    years: FloatArray | float,
+    iv: FloatArray | float,
+    carry: FloatArray | float,
+) -> FloatArray:
+    """Gamma n(d1) / (S·v) of a call or a put, in index units per option and index point.
 
     Parameters
     ----------
-    spot : (n,) index points.
-    strike, years, iv, carry : index points, years, 1/sqrt(year), 1/year.
-    is_call : True for a call.
-
-    Returns
-    -------
-    delta : (n,) index units an option.
-    gamma : (n,) index units an option and index point.
+    spot, strike, years, iv, carry : index points, index points, years, 1/sqrt(year), 1/year; shapes that broadcast.
     """
     standardised = d1(spot, strike, years, iv, carry)
-    delta, _ = law_and_density(standardised)
-    if not is_call:
-        delta -= 1.0
-    gamma: FloatArray = (
-        INVERSE_SQRT_TWO_PI * exp(-0.5 * (standardised * standardised)) / (spot * iv * np.sqrt(years))
-    )
-    return delta, gamma
+    density = INVERSE_SQRT_TWO_PI * exp(-0.5 * (standardised * standardised))
+    return np.asarray(density / (spot * iv * np.sqrt(years)))
