@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sim.black_scholes import INVERSE_SQRT_TWO_PI, FloatArray, years_to_settlement
 from sim.book_rows import BookRows
 from sim.errors import InputError, Problem
+from sim.market.elementary import exp, log, sum_in_order
 from sim.option_chain import OptionChain
 from sim.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.timegrid import TradingCalendar, trading_calendar
@@ -203,7 +204,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
         kept[[*columns, "contracts", "gex_bn"]].reset_index(drop=True),
         options.loc[credible, ["expiry", "strike", "iv", "years", "carry"]].reset_index(drop=True),
         _counts(chain, reason),
-        float(stated[used].sum() / stated[alive].sum()),
+        sum_in_order(stated[used]) / sum_in_order(stated[alive]),
         _by_expiry(options[understood], carries),
         naive,
         signed,
@@ -224,16 +225,29 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
     strike, iv, years, carry, contracts = (
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
-    return dollar_gex(spot if price is None else price, contracts, strike, iv, years, carry)
+    return dollar_gex(spot if price is None else price, contracts, log(strike), iv, years, carry)
 
 
 def dollar_gex(
-    price: float, contracts: FloatArray, strike: FloatArray, iv: FloatArray, years: FloatArray, carry: FloatArray
+    price: float,
+    contracts: FloatArray,
+    log_strike: FloatArray,
+    iv: FloatArray,
+    years: FloatArray,
+    carry: FloatArray,
+    exponential: Callable[[FloatArray], FloatArray] = exp,
 ) -> FloatArray:
-    """The same from arrays, each with one number an option: n·S·n(d1)/(iv·√τ)·0.01/1e9."""
+    """The same from arrays, each with one number an option: n·S·n(d1)/(iv·√τ)·0.01/1e9.
+
+    Parameters
+    ----------
+    price : S, index points.
+    contracts, log_strike, iv, years, carry : (n,) each, log_strike = ln K.
+    exponential : e^x; NumPy's own is faster, but not the same on all machines.
+    """
     width = iv * np.sqrt(years)
-    d1 = (np.log(price / strike) + carry * years) / width + 0.5 * width
-    gamma = INVERSE_SQRT_TWO_PI * np.exp(-0.5 * d1**2) / (price * width)
+    d1 = ((log(price) - log_strike) + carry * years) / width + 0.5 * width
+    gamma = INVERSE_SQRT_TWO_PI * exponential(-0.5 * (d1 * d1)) / (price * width)
     return np.asarray(UNITS_PER_CONTRACT * contracts * gamma * (price * price * 0.01 / 1e9))
 
 
@@ -333,7 +347,7 @@ def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
 
 
 def _distance(forward: float, spot: float) -> float:
-    return abs(math.log(forward / spot)) if forward > 0 else math.inf
+    return abs(log(forward / spot)) if forward > 0 else math.inf
 
 
 def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[float, ExpiryCarry]:
@@ -356,10 +370,10 @@ def _net_gex(
     options: pd.DataFrame, contracts: FloatArray, alive: NDArray[np.bool_], used: NDArray[np.bool_], spot: float
 ) -> NetGex:
     gamma = options["gamma"].fillna(0.0).to_numpy()
-    own = float((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive].sum())
+    own = sum_in_order((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive])
     held = options[used].assign(contracts=contracts[used])
-    flat = option_gex(held.assign(carry=0.0), spot).sum()
-    return NetGex(own, float(flat), float(option_gex(held, spot).sum()))
+    flat = sum_in_order(option_gex(held.assign(carry=0.0), spot))
+    return NetGex(own, flat, sum_in_order(option_gex(held, spot)))
 
 
 def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:
