@@ -7,6 +7,8 @@ Source: Black & Scholes (1973); Black (1976) for the carry inside d1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,19 +32,6 @@ def years_to_settlement(minutes: float | FloatArray) -> FloatArray:
     return np.maximum(np.asarray(minutes, dtype=np.float64), SHORTEST_LIFE_MINUTES) / MINUTES_PER_YEAR
 
 
-def d1(
-    spot: FloatArray | float,
-    strike: FloatArray | float,
-    years: FloatArray | float,
-    iv: FloatArray | float,
-    carry: FloatArray | float,
-) -> FloatArray:
-    """Standardised log-moneyness d1 = [ln(S/K) + b·τ + v²/2] / v; arguments of shapes that broadcast."""
-    total = iv * np.sqrt(years)
-    moneyness: FloatArray = (log(np.asarray(spot / strike)) + carry * years) / total + 0.5 * total
-    return moneyness
-
-
 def gamma(
     spot: FloatArray | float,
     strike: FloatArray | float,
@@ -56,6 +45,26 @@ def gamma(
     ----------
     spot, strike, years, iv, carry : index points, index points, years, 1/sqrt(year), 1/year; shapes that broadcast.
     """
-    standardised = d1(spot, strike, years, iv, carry)
-    density = INVERSE_SQRT_TWO_PI * exp(-0.5 * (standardised * standardised))
-    return np.asarray(density / (spot * iv * np.sqrt(years)))
+    return gamma_of_logs(spot, log(np.asarray(spot / strike)), years, iv, carry)
+
+
+def gamma_of_logs(
+    spot: FloatArray | float,
+    log_moneyness: FloatArray,
+    years: FloatArray | float,
+    iv: FloatArray | float,
+    carry: FloatArray | float,
+    *,
+    exponential: Callable[[FloatArray], FloatArray] = exp,
+) -> FloatArray:
+    """Gamma of options whose ln(S/K) is known: n(d1) / (S·v), d1 = [ln(S/K) + b·τ + v²/2] / v.
+
+    Parameters
+    ----------
+    spot, years, iv, carry : see `gamma`.
+    log_moneyness : (n,) ln(S/K).
+    exponential : e^x; NumPy's own is faster, but its last bit differs between machines.
+    """
+    total = iv * np.sqrt(years)
+    d1 = (log_moneyness + carry * years) / total + 0.5 * total
+    return np.asarray(INVERSE_SQRT_TWO_PI * exponential(-0.5 * (d1 * d1)) / (spot * total))

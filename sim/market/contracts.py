@@ -6,9 +6,12 @@ GEX = n·Γ·S²·0.01/1e9, $bn of hedge trading per 1% move.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from sim.market.black_scholes import FloatArray, gamma
+from sim.market.black_scholes import FloatArray, gamma, gamma_of_logs
+from sim.market.elementary import exp, log
 
 UNITS_PER_CONTRACT = 100.0
 # $bn per 1% move: of a dollar gamma Γ·S².
@@ -18,19 +21,23 @@ BN_PER_PERCENT = 0.01 / 1e9
 def dollar_gex(
     price: float,
     contracts: FloatArray,
-    strike: FloatArray,
+    log_strike: FloatArray,
     iv: FloatArray,
     years: FloatArray,
     carry: FloatArray,
+    *,
+    exponential: Callable[[FloatArray], FloatArray] = exp,
 ) -> FloatArray:
     """Gamma exposure of options if the index stood at a price, (n,) $bn of hedge trading per 1% move.
 
     Parameters
     ----------
     price : index points.
-    contracts, strike, iv, years, carry : (n,) contracts, index points, 1/sqrt(year), years, 1/year.
+    contracts, log_strike, iv, years, carry : (n,) contracts, ln of index points, 1/sqrt(year), years, 1/year.
+    exponential : e^x; NumPy's own is faster, but its last bit differs between machines.
     """
-    return own_gamma_gex(price, contracts, gamma(price, strike, years, iv, carry))
+    own_gamma = gamma_of_logs(price, log(price) - log_strike, years, iv, carry, exponential=exponential)
+    return own_gamma_gex(price, contracts, own_gamma)
 
 
 def own_gamma_gex(price: float, contracts: FloatArray, own_gamma: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex, own_gamma_gex, 
 
 STRIKE = np.array([6800.0, 7000.0, 7020.0])
 IV = np.array([0.155, 0.115, 0.113])
-YEARS = np.array([0.1, 0.02, 30 / 525_600])
+YEARS = np.array([0.1, 0.02, 0.005])
 CARRY = np.array([0.0, 0.04, -0.01])
 CONTRACTS = np.array([-6_000.0, 15_000.0, 200.0])
 
@@ -18,8 +18,8 @@ def test_it_is_the_change_of_the_hedge_for_a_move_of_one_percent() -> None:
     """n·Γ·S² · 1% in dollars, which is G·S times the move of S·1%."""
     price = 6941.81
     expected = 100 * CONTRACTS * gamma(price, STRIKE, YEARS, IV, CARRY) * price * (0.01 * price) / 1e9
-    found = dollar_gex(price, CONTRACTS, STRIKE, IV, YEARS, CARRY)
-    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    found = dollar_gex(price, CONTRACTS, np.log(STRIKE), IV, YEARS, CARRY)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
     np.testing.assert_array_equal(
         found, own_gamma_gex(price, CONTRACTS, gamma(price, STRIKE, YEARS, IV, CARRY))
     )
@@ -30,5 +30,7 @@ def test_units_of_an_exposure_have_that_exposure_at_the_strike() -> None:
     units = units_of_gex(gex, STRIKE, IV, YEARS, CARRY)
     # A gamma at its own strike, one position after the other on the diagonal.
     contracts = units / UNITS_PER_CONTRACT
-    at_strike = [dollar_gex(k, contracts, STRIKE, IV, YEARS, CARRY)[i] for i, k in enumerate(STRIKE.tolist())]
+    at_strike = [
+        dollar_gex(k, contracts, np.log(STRIKE), IV, YEARS, CARRY)[i] for i, k in enumerate(STRIKE.tolist())
+    ]
     np.testing.assert_allclose(at_strike, gex, rtol=1e-13)
