@@ -218,7 +218,7 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from support.sample_outcomes import SampleRun
-from sim import results
+from sim.run import results
 
 run, root, overwrite = SampleRun(), Path(sys.argv[2]), sys.argv[3] == "overwrite"
 for name in results.TABLES.values():
