@@ -37,7 +37,7 @@ from sim.batch.opening import open_batch_folder
 from sim.batch.run import Counter, run_batch
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import choose
-from sim.plan.time_grid import build_time_grid
+from sim.plan.time_grid import count_steps
 
 IMPACTS = 4
 TABLES = ("odds", "first_passage", "distribution", "quantiles", "regimes", "differences")
@@ -58,7 +58,7 @@ class Contestant:
     @property
     def path_steps(self) -> int:
         """Path-steps of the whole batch."""
-        steps = (build_time_grid(case.scenario).n_steps for case in self.batch.cases if case.scenario)
+        steps = (count_steps(case.scenario) for case in self.batch.cases if case.scenario)
         return sum(steps) * self.batch.paths
 
     def run(self, counter: Counter, folder: Path) -> None:
