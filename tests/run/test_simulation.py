@@ -74,11 +74,14 @@ def test_manifest_tells_how_to_repeat_the_run(small: Scenario, result: Result) -
 
 def test_versions_name_cupy_if_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]})
+    versions.cupy_names.cache_clear()
     usual = versions.installed_versions("native")
     assert "click" not in usual
     assert versions.installed_versions("cuda") == {**usual, "click": version("click")}
     monkeypatch.setattr(versions, "packages_distributions", dict)
+    versions.cupy_names.cache_clear()
     assert versions.installed_versions("cuda") == usual
+    versions.cupy_names.cache_clear()
 
 
 def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:

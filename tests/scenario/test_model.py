@@ -96,6 +96,16 @@ def test_contradictions_are_refused_by_the_constructor() -> None:
     assert [problem.key for problem in caught.value.problems] == ["market.sessions", "targets.upper"]
 
 
+def test_a_copy_is_checked_as_a_whole() -> None:
+    loaded = scenario()
+    market = loaded.market.model_copy(update={"as_of": dt.date(2026, 2, 8), "spot": 7120.0})
+    with pytest.raises(InputError) as caught:
+        loaded.model_copy(update={"market": market})
+    assert [problem.key for problem in caught.value.problems] == ["targets.upper", "market.as_of"]
+    assert loaded.model_copy() == loaded
+    assert loaded.model_copy(update={"name": "other"}).name == "other"
+
+
 def test_all_levels() -> None:
     """Levels, both targets and every touch trigger once, ascending; those of close triggers are not among them."""
     found = scenario({"levels": [7300, 7100, 6300], "regime[0].level": 7042}).all_levels
