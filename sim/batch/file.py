@@ -37,13 +37,14 @@ from pydantic import Field, ValidationError
 from sim.batch.family import Batch, Case
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
-from sim.plan.builder import initial_feedback
+from sim.plan.dealers import initial_feedback
 from sim.problems import shown, shown_key
 from sim.scenario.file import load_scenario, scenario_hash, validated_scenario
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import apply_settings, contradiction, plain_key, short_key, values_at
+from sim.scenario.triggers import TRIGGERS
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
@@ -380,7 +381,7 @@ def scenario_data(scenario: Scenario) -> dict[str, Any]:
         weights = {**dict.fromkeys(book.groups, 1.0), **scenario.dealers.book_weights}
         data["dealers"] |= {"book": book, "book_weights": weights}
     for regime in data["regime"]:
-        if not regime["when"].startswith("closes_"):
+        if not TRIGGERS[regime["when"]].counts_closes:
             regime.pop("closes", None)
     assert isinstance(data, dict)
     return data

@@ -132,7 +132,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
         if len(catalyst.outcomes) > 1:
             yield _probability(data, index, bump)
     for regime in scenario.regime:
-        if regime.when.startswith("closes_"):
+        if regime.trigger.counts_closes:
             yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data)
         if regime.lasts is not None:
             yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data)
@@ -157,9 +157,8 @@ def _scaled_keys(scenario: Scenario) -> Iterator[str]:
     for regime in scenario.regime:
         keys += [f"regime[{regime.name}].flow_bn_per_session"]
         keys += [f"regime[{regime.name}].weights.{group}" for group in regime.weights]
-    constant = scenario.volatility.beta == 1 and scenario.volatility.alpha == scenario.volatility.gamma == 0
     for key in keys:
-        if constant and key == "volatility.beta":
+        if scenario.volatility.is_constant and key == "volatility.beta":
             continue  # the recursion is off
         if any(values_at(data, key)):  # neither zero nor missing
             yield key

@@ -29,7 +29,9 @@ from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.scenario.dates import MAX_SESSIONS
-from sim.scenario.rules import MAX_LEVELS, cross_field_problems
+from sim.scenario.levels import all_levels
+from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
+from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
@@ -132,6 +134,11 @@ class Volatility(ScenarioTable):
     steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
     intraday_shape: Literal["flat", "u"] = "u"
     u_shape: UShape | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the variance stays what it is at the start."""
+        return is_constant(self)
 
     @model_serializer(mode="wrap")
     def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -244,7 +251,7 @@ class Dealers(ScenarioTable):
 class Regime(ScenarioTable):
     """A state of the market entered at a close, at most once per path.
 
-    when, level, closes : trigger; `closes` in a row beyond `level`, or `level` touched at any time so far.
+    when, level, closes : its trigger, see `sim.scenario.triggers`.
     from_ : regimes it may be entered from; None: any other.
     weights : multiplier of each position group (1 where not given).
     flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
@@ -252,7 +259,7 @@ class Regime(ScenarioTable):
     """
 
     name: Identifier
-    when: Literal["closes_above", "closes_below", "touches_above", "touches_below", "never"]
+    when: TriggerName
     level: Price | None = None
     closes: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 2
     from_: Items[str] | None = Field(default=None, alias="from")
@@ -260,6 +267,11 @@ class Regime(ScenarioTable):
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None
+
+    @property
+    def trigger(self) -> Trigger:
+        """What `when` names."""
+        return TRIGGERS[self.when]
 
 
 class Targets(ScenarioTable):
@@ -310,10 +322,5 @@ class Scenario(ScenarioTable):
 
     @property
     def all_levels(self) -> tuple[float, ...]:
-        """Levels every path is scored on, ascending: `levels`, both targets, touch triggers' levels."""
-        touched = (
-            regime.level
-            for regime in self.regime
-            if regime.when.startswith("touches_") and regime.level is not None
-        )
-        return tuple(sorted({*self.levels, self.targets.upper, self.targets.lower, *touched}))
+        """Levels every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
+        return all_levels(self)

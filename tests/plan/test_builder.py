@@ -17,10 +17,11 @@ from sim.compiled import kernel_constants as codes
 from sim.compiled.kernel_constants import NO_LEVEL
 from sim.engines.numpy_engine import NumpyEngine
 from sim.plan import builder as plan_builder
-from sim.plan.builder import Prepared, close_half_width, feedback_at_start, prepare
+from sim.plan.builder import Prepared, prepare
+from sim.plan.close_histogram import close_half_width
+from sim.plan.dealers import feedback_at_start, impact_per_bn
 from sim.plan.engine_plan import NO_TABLE
 from sim.plan.gaps import gap_outcomes
-from sim.plan.regimes import impact_per_bn
 from sim.plan.time_grid import build_time_grid
 from sim.plan.variance import student_t_variance_atoms
 from sim.scenario.model import MAX_REGIMES

@@ -11,7 +11,7 @@ import pytest
 from support.sample_scenario import refusal
 from support.short_scenarios import CATALYST, scenario_of
 
-from sim.plan import builder, variance
+from sim.plan import map_tables, variance
 from sim.plan.builder import prepare
 from sim.plan.shared_work import SharedWork
 from sim.scenario.model import Scenario
@@ -81,7 +81,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(module, name, counted)
 
-    count(builder, "build_map_tables")
+    count(map_tables, "build_map_tables")
     count(variance, "student_t_variance_atoms")
     return built
 
@@ -137,7 +137,15 @@ def test_nothing_is_shared_unless_asked(builds: list[str]) -> None:
 
 def test_shared_arrays_cannot_be_written_to() -> None:
     plan = prepare(scenario_of()).plan
-    for name in ("lines", "barrier_start", "barrier_end", "step_table", "table_clip", "settles"):
+    for name in (
+        "variance_atoms",
+        "lines",
+        "barrier_start",
+        "barrier_end",
+        "step_table",
+        "table_clip",
+        "settles",
+    ):
         with pytest.raises(ValueError, match="read-only"):
             getattr(plan, name)[...] = 0
 

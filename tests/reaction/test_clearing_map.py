@@ -14,7 +14,8 @@ from support.places import CASES
 from support.sample_scenario import DELETE, sample
 
 from sim.market.hermite import hermite
-from sim.plan.builder import feedback_at_start, prepare
+from sim.plan.builder import prepare
+from sim.plan.dealers import feedback_at_start
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, MapSlice
 from sim.scenario.model import Scenario

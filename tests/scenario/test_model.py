@@ -117,7 +117,7 @@ def test_most_levels() -> None:
     """64 levels in all, targets and touches among them; those that coincide count once."""
     levels = [6800, 7100, 7150, *range(7201, 7262)]
     assert len(scenario({"levels": levels}).all_levels) == 64
-    with pytest.raises(InputError, match="ladder has 65 levels"):
+    with pytest.raises(InputError, match="there are 65 levels"):
         scenario({"levels": [*levels[1:], 7300]})
 
 
