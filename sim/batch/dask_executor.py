@@ -36,11 +36,10 @@ from sim.batch.chunks import (
 )
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
+from sim.batch.plans import CasePlans
 from sim.batch.run import Executor
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
-from sim.plan.builder import prepare
-from sim.plan.shared_work import SharedWork
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
 # Path-steps of a chunk: a second or two, and on a GPU a tenth of one.
@@ -66,7 +65,7 @@ def open_dask_executor(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    shared: SharedWork | None = None,
+    plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
     """Executor that shares the work among dask workers.
@@ -77,7 +76,7 @@ def open_dask_executor(
     devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
     workers : worker processes to start here; one a device, or one, if None.
     scheduler : address of a running cluster to use instead.
-    shared : what cases checked before have built.
+    plans : those of cases checked before.
     waiting : told of what has to be waited for.
 
     Raises
@@ -111,7 +110,7 @@ def open_dask_executor(
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-        yield _DaskExecutor(client, chunk_steps, engine, SharedWork() if shared is None else shared)
+        yield _DaskExecutor(client, chunk_steps, engine, CasePlans() if plans is None else plans)
     finally:
         with _interrupts_held():  # a second Ctrl-C must not leave workers behind
             stack.close()
@@ -238,8 +237,8 @@ def _chunk_steps(client: Any, engine: str) -> int:
 class _DaskExecutor:
     """Shares chunks among the workers of a client and puts the cases together again."""
 
-    def __init__(self, client: Any, chunk_steps: int, asked: str, shared: SharedWork):
-        self.client, self.chunk_steps, self.asked, self.shared = client, chunk_steps, asked, shared
+    def __init__(self, client: Any, chunk_steps: int, asked: str, plans: CasePlans):
+        self.client, self.chunk_steps, self.asked, self.plans = client, chunk_steps, asked, plans
         self._threads, self._looked = 1, -math.inf
 
     def __call__(
@@ -319,7 +318,7 @@ class _Sharing:
             future = self.client.submit(
                 count_chunk,
                 case.scenario,
-                (case.name, case.hash),
+                case.key,
                 self.batch.seed,
                 chunk.first,
                 chunk.paths,
@@ -333,10 +332,9 @@ class _Sharing:
             self.completed.add(future)
 
     def _plan_case(self, number: int, case: Case) -> None:
-        assert case.scenario is not None
-        plan = prepare(case.scenario, None, self.executor.shared).plan
-        self.digests[number] = plan.digest
-        self.in_progress[number] = CaseInProgress(case, plan.steps, datetime.now(UTC))
+        mark = self.executor.plans.mark(case.scenario, case.key)
+        self.digests[number] = mark.digest
+        self.in_progress[number] = CaseInProgress(case, mark.steps, datetime.now(UTC))
         self._plan_paths(number, 0, self.batch.paths)
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:

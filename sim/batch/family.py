@@ -34,6 +34,11 @@ class Case:
     point: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and hash, which tell cases apart."""
+        return self.name, self.hash
+
 
 @dataclass(frozen=True)
 class Batch:

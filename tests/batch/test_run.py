@@ -240,8 +240,8 @@ class TestResume:
         out, batch = tmp_path / "b", small_batch(grid={})
         how = {"engine": ENGINE, "threads": 1, "resume": True}
         sim.simulate_batch(batch, out, cases=batch.selected("no dealers", None), **how)  # type: ignore[arg-type]
-        impact = sim.plan.regimes.impact_per_bn
-        monkeypatch.setattr("sim.plan.builder.impact_per_bn", lambda scenario: 1.01 * impact(scenario))
+        impact = sim.plan.dealers.impact_per_bn
+        monkeypatch.setattr("sim.plan.dealers.impact_per_bn", lambda scenario: 1.01 * impact(scenario))
         with pytest.raises(
             InputError, match="2 finished cases, base for one, were counted with other tables"
         ):
