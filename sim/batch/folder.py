@@ -37,18 +37,20 @@ from sim.files.json_text import manifest_json
 from sim.files.table_files import TableFile, table_file_names
 from sim.odds.pairs import Records
 from sim.odds.tables import TABLES
+from sim.run.results import RUN_FORM
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
 
-FORMAT = "gammawall-batch/1"
+BATCH_FORM = "gammawall-batch/1"
 BATCH = "batch.json"
-ROWS, DIFFERENCES = "batch", "differences"
+# Tables of a batch besides those of its runs.
+ROWS, DIFFERENCES, SENSITIVITY = "batch", "differences", "sensitivity"
 CASES, LOCK = "cases", ".lock"
 MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
-OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, "sensitivity", *TABLES)}
+OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, SENSITIVITY, *TABLES)}
 # Seconds between two looks at a batch under way that its folder offers.
 REFRESH_S = 5.0
 
@@ -167,7 +169,7 @@ class BatchFolder:
             "parameters": dict(case.parameters),
             "case_key": case_key(self.batch, case),
         }
-        files[MANIFEST] = manifest_json({**manifest, **identity})
+        files[MANIFEST] = manifest_json({**manifest, **identity}, RUN_FORM)
         target = self.case_path(case)
         hidden = hidden_name(target.parent, "partial")
         try:
@@ -232,7 +234,7 @@ class BatchFolder:
     def save_state(self) -> None:
         """Write batch.json: what was asked for, and how far it is."""
         with self.errors():
-            replace_file(self.path / BATCH, manifest_json(self.document(), FORMAT))
+            replace_file(self.path / BATCH, manifest_json(self.document(), BATCH_FORM))
 
     def document(self) -> dict[str, Any]:
         """What batch.json says."""

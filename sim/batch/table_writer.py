@@ -107,8 +107,8 @@ class TableWriter:
         counts = counts or self.folder.counts(case)
         assert counts is not None
         self.folder.add_row(case, counts)
-        for name, make in TABLES.items():
-            self.files[name].add(make(counts.outcomes, counts.axes))
+        for name, table in TABLES.items():
+            self.files[name].add(table.columns(counts.outcomes, counts.axes))
         baseline = self._baseline()
         if counts.pairs is not None and baseline is not None:
             self.files[DIFFERENCES].add(

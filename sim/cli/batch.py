@@ -413,6 +413,7 @@ def sensitivity(
     All cases share their draws, so that changes far below the odds' own error show. The results are those of a batch,
     and sensitivity.csv.
     """
+    from sim.batch.folder import SENSITIVITY
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
     from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
@@ -425,7 +426,7 @@ def sensitivity(
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:
         tables.append(sensitivity_table(folder, bumps))
-        folder.save_table("sensitivity", tables[0])
+        folder.save_table(SENSITIVITY, tables[0])
 
     def report(_run: BatchRun) -> None:
         from sim.report.batch import event_names, print_sensitivity

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FORMAT = "gammawall-results/1"
-
-
-def manifest_json(manifest: Mapping[str, Any], form: str = FORMAT) -> str:
+def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
     """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity.
 
     form : what the document says it is.

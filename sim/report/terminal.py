@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.segments import cell_len
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -38,7 +38,7 @@ def print_view(table: Table, console: Console) -> None:
     """Print a table so that no number is cut or broken, however narrow the terminal."""
     for column in table.columns:
         if column.no_wrap:
-            texts = [line for cell in (column.header, *column.segments) for line in str(cell).splitlines()]
+            texts = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
             column.min_width = max(cell_len(text) for text in texts)
     usual = console.width
     console.width = max(usual, _least_width(table, console))

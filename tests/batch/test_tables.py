@@ -29,7 +29,7 @@ from sim.batch.tables import (
 )
 from sim.odds.estimates import paired_difference_estimate
 from sim.odds.pairs import PairCounts
-from sim.odds.tables import odds_table
+from sim.odds.tables import TABLES
 from sim.plan.outcomes import OutcomeAxes
 
 SPOT = 100.0
@@ -199,7 +199,7 @@ def test_row_of_a_finished_case() -> None:
         "the floor binds | too few paths",
         "",
     ]
-    odds = odds_table(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
+    odds = TABLES["odds"].frame(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
     for event, target in FIRST_TARGETS.items():
         found = odds.loc[event]
         assert row[event] == found.loc["with", "probability"]
