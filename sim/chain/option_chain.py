@@ -8,6 +8,7 @@ Source: OCC, "Options Symbology Initiative" (2010): root, expiry as yymmdd, C or
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +40,8 @@ HUGE_OPEN_INTEREST: Final = "open interest beyond 100 million"
 NEGATIVE_IV: Final = "implied volatility negative"
 HUGE_IV: Final = "implied volatility above 10,000%"
 REPEATED: Final = "repeats an earlier symbol"
+
+SPOT_HINT: Final = "Try --spot 6448.28."
 
 Bools = npt.NDArray[np.bool_]
 
@@ -81,7 +84,7 @@ class OptionChain:
 
 @dataclass(frozen=True, eq=False)
 class StatedChain:
-    """What a file states, before its options are judged.
+    """Content of a file before its options are judged.
 
     Attributes
     ----------
@@ -93,6 +96,26 @@ class StatedChain:
     spot: float
     quoted: dt.datetime
     stated: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ChainFormat:
+    """A format of files with an option chain; each has a module of its own, and a row in `sim.chain.files.FORMATS`.
+
+    Attributes
+    ----------
+    name : what messages call it, "Cboe's quotedata CSV" for instance.
+    lacks : what a text that is not of this format is told, after "it".
+    recognises : whether a text is of this format; the first format that says so reads it.
+    read : content of such a text. Called with the text; what to call the file in messages; the quote time and the
+        spot where they are known already, else None, which the format then finds in the text or refuses with
+        `InputError`, all problems together.
+    """
+
+    name: str
+    lacks: str
+    recognises: Callable[[str], bool]
+    read: Callable[[str, str, dt.datetime | None, float | None], StatedChain]
 
 
 def parse_symbols(symbols: pd.Series) -> pd.DataFrame:

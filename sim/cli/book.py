@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sim.cli.chain_options import chain_options, read_book, refuse_contradictory_signs
+from sim.cli.chain_options import CHAIN_FORMATS, chain_options, read_book, refuse_contradictory_signs
 from sim.cli.options import JSON, KEPT, print_json, tell
 from sim.errors import GammawallError
 
@@ -30,7 +30,7 @@ def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) ->
     return spot_range
 
 
-@click.command()
+@click.command(epilog=f"Formats of CHAIN: {CHAIN_FORMATS}.")
 @click.argument("chain", type=click.Path(path_type=Path))
 @chain_options
 @click.option(
@@ -71,8 +71,8 @@ def book(
 ) -> None:
     """Read an option CHAIN and say where the dealers' walls are.
 
-    CHAIN is Cboe's quotedata CSV or delayed-quotes JSON. Prints walls, zero-gamma prices and gamma exposure, and
-    writes a book file that a scenario names as dealers.book, beside tables, a picture and a scenario to start from.
+    Prints walls, zero-gamma prices and gamma exposure, and writes a book file that a scenario names as dealers.book,
+    beside tables, a picture and a scenario to start from.
     """
     if no_save and (out is not None or overwrite or parquet):
         raise click.UsageError("--no-save contradicts --out, --overwrite and --parquet.")

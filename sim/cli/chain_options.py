@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 # Shares by sign; kept equal to `sim.chain.book.SIGNS`, which would cost the loading of pandas to look up.
 SIGN_NAMES = ("naive", "all-long", "all-short", "custom")
+# Names of `sim.chain.files.FORMATS`, kept equal for the same reason.
+CHAIN_FORMATS = "Cboe's quotedata CSV or Cboe's delayed-quotes JSON"
 CHAIN_NAMES = ("as_of", "spot", "sign", "shares", "net_matched", "scale_to_gex", "carry", "groups")
 _SHARES = re.compile(r"calls=([^,=]+),puts=([^,=]+)|puts=([^,=]+),calls=([^,=]+)")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from sim.cli.chain_options import CHAIN_NAMES, chain_options, read_book
+from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
 from sim.cli.options import (
     ADDRESSES,
     DEVICES,
@@ -50,7 +50,7 @@ class _Loaded(NamedTuple):
 @click.option(
     "--chain",
     type=click.Path(path_type=Path),
-    help="Option chain to simulate instead of SCENARIO: Cboe's quotedata CSV or delayed-quotes JSON.",
+    help=f"Option chain to simulate instead of SCENARIO: {CHAIN_FORMATS}.",
 )
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Last session of the horizon."
