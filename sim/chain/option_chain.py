@@ -1,4 +1,4 @@
-"""Option chain: the quotes and open interest of every option of an index at one instant, as a file states them.
+"""Option chain: quotes and open interest of every option of an index at one instant, as a file states them.
 
 Each option of a file is judged once: it is read, or it is refused for one reason, and both are counted.
 
@@ -48,7 +48,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class OptionChain:
-    """Options of one file.
+    """Option chain read from a file.
 
     Attributes
     ----------
@@ -63,9 +63,9 @@ class OptionChain:
         type : "call" or "put".
         strike : float64, index points.
         bid, ask : float64, index points; NaN where the file states none.
-        iv : float64, implied volatility a year, in (0, 100]; NaN where the file states none or 0.
+        iv : float64, annual implied volatility, in (0, 100]; NaN where the file states none or 0.
         open_interest : float64, contracts, from 0 to 100 million.
-        gamma : float64, the file's own, index units an option and index point; NaN where it states none in [0, 100].
+        gamma : float64, the file's own, change of delta per index point; NaN where it states none in [0, 100].
     refused : number of options that could not be read, for each reason.
     """
 
@@ -119,7 +119,7 @@ class ChainFormat:
 
 
 def parse_symbols(symbols: pd.Series) -> pd.DataFrame:
-    """What option symbols state; columns root, expiry (datetime64[s]), type and strike, and the same index.
+    """Parts of option symbols: columns root, expiry (datetime64[s]), type and strike, and the same index.
 
     symbols : text such as "SPXW250903C02600000"; blanks around it and after the root are allowed.
 
@@ -146,7 +146,7 @@ def parse_symbols(symbols: pd.Series) -> pd.DataFrame:
 
 
 def judged_options(stated: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The options that can be read, as in `OptionChain.options`, and the number refused for each reason.
+    """Options that can be read, as in `OptionChain.options`, and the number refused for each reason.
 
     stated : one row for each option of a file, in its order, with the columns
         line : int64.

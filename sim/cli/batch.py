@@ -257,7 +257,8 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
     """Batch as one JSON document."""
     from dataclasses import asdict
 
-    from sim.batch.tables import FIRST_TARGETS, bands, drivers
+    from sim.batch.tables import bands, drivers
+    from sim.odds.tables import FIRST_TARGETS
 
     found = [driver for event in FIRST_TARGETS for driver in drivers(loaded, run.rows, event)]
     return {

@@ -165,8 +165,8 @@ def trace(
     if as_json:
         print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
         return
-    from sim.report.run import trace_view
     from sim.report.terminal import Terminal, print_view
+    from sim.report.trace import trace_view
 
     print_view(trace_view(days), Terminal())
 
@@ -223,7 +223,8 @@ def check(
         document = {"scenario": loaded.name, "seed": seed, "paths": paths, **ran}
         print_json({**document, "ok": not failed, "checks": rows})
     else:
-        from sim.report.run import check_view, engine_line
+        from sim.report.check import check_view
+        from sim.report.run import engine_line
         from sim.report.terminal import Terminal, print_view
 
         terminal = Terminal()

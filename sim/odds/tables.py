@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.odds.estimates import FloatArray, paired_difference_estimate, proportion_estimate
-from sim.plan.outcomes import OutcomeAxes, Outcomes
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes, Outcomes
 
-EVENTS = ("neither", "first_upper", "first_lower")  # in the order of the joint table's rows and columns
+# Events by which target came first, and their rows and columns of the joint table.
+FIRST_TARGETS = {"first_upper": UPPER, "first_lower": LOWER, "neither": NEITHER}
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 WORLDS = ("with", "without")
 DISTRIBUTION_WIDTH = 5.0
@@ -42,9 +43,9 @@ def odds_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     with_dealers: list[int] = []
     without: list[int] = []
     both: list[int] = []
-    for event, level in (("first_upper", axes.upper), ("first_lower", axes.lower), ("neither", np.nan)):
-        i = EVENTS.index(event)
-        labels.append((event, float(level)))
+    level_of = {UPPER: axes.upper, LOWER: axes.lower, NEITHER: np.nan}
+    for event, i in FIRST_TARGETS.items():
+        labels.append((event, float(level_of[i])))
         with_dealers.append(int(joint[i, :].sum()))
         without.append(int(joint[:, i].sum()))
         both.append(int(joint[i, i]))

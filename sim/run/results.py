@@ -31,7 +31,7 @@ def write_results(
     Parameters
     ----------
     result : the run; its tables and manifest are written as they are.
-    folder : the folder to make, or what `prepare_output` returned (which then also decides on overwriting).
+    folder : the folder to make, or its place, from `prepare_output`, which then also decides on overwriting.
     overwrite : replace a former result folder. Only an empty folder, or one that holds a run's files and
         nothing else, is ever replaced.
 
@@ -51,7 +51,7 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     Parameters
     ----------
     result : the run; its tables and manifest are written as they are.
-    place : what `prepare_output` returned.
+    place : from `prepare_output`.
     """
     return save_folder(place, lambda: _contents(result))
 

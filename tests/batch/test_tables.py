@@ -18,7 +18,6 @@ from sim.batch.tables import (
     DIFFERENCE_COLUMNS,
     FAILED,
     FINISHED,
-    FIRST_TARGETS,
     NOT_RUN,
     CaseState,
     bands,
@@ -29,7 +28,7 @@ from sim.batch.tables import (
 )
 from sim.odds.estimates import paired_difference_estimate
 from sim.odds.pairs import PairCounts
-from sim.odds.tables import TABLES
+from sim.odds.tables import FIRST_TARGETS, TABLES
 from sim.plan.outcomes import OutcomeAxes
 
 SPOT = 100.0
