@@ -87,7 +87,7 @@ def short_number(number: float) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Value as a cell of a table: floats with two decimals, lists of prices with blanks between, dates in ISO form."""
+    """Value as a cell of a table: floats with two decimals, prices of a list in one line, dates in ISO form."""
     if isinstance(value, float):
         return f"{value:,.2f}"
     if isinstance(value, (list, tuple)):
