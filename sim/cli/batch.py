@@ -415,8 +415,8 @@ def sensitivity(
 ) -> None:
     """Bump each input of SCENARIO and show the effect on the odds.
 
-    Each input is bumped down and up. All cases share their draws, so that changes far smaller than the odds' own error
-    can be seen. 200,000 paths per case unless --paths is given. Writes the files of a batch, and sensitivity.csv.
+    Each input is bumped down and up. All cases share their draws, so that changes far smaller than the odds' own
+    error can be seen. 200,000 paths per case unless --paths is given. Writes a batch's files and sensitivity.csv.
     """
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
     from sim.scenario.file import load_scenario
