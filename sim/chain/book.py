@@ -26,8 +26,9 @@ from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray, years_to_settlement
-from sim.market.calendar import TradingCalendar, trading_calendar
-from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.market.calendar import TradingCalendar, settlement_minutes, trading_calendar
+from sim.market.contracts import dollar_gex, own_gamma_gex
+from sim.market.elementary import log, sum_in_order
 
 # When options of a root settle: at the open of their expiry day, or at its close.
 SETTLEMENT_OF_ROOT: Final = {
@@ -207,7 +208,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
         kept[[*columns, "contracts", "gex_bn"]].reset_index(drop=True),
         options.loc[credible, ["expiry", "strike", "iv", "years", "carry"]].reset_index(drop=True),
         _counts(chain, reason),
-        float(stated[used].sum() / stated[alive].sum()),
+        sum_in_order(stated[used]) / sum_in_order(stated[alive]),
         _by_expiry(options[understood], carries),
         naive,
         signed,
@@ -228,7 +229,7 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
     strike, iv, years, carry, contracts = (
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
-    return dollar_gex(spot if price is None else price, contracts, strike, iv, years, carry)
+    return dollar_gex(spot if price is None else price, contracts, log(strike), iv, years, carry)
 
 
 def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
@@ -279,11 +280,9 @@ def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFr
     """Options with their settlement ("AM", "PM" or ""), whether it is on a session, minutes and years to it."""
     options = chain.options.copy()
     settlement = options["root"].map(SETTLEMENT_OF_ROOT).fillna("")
-    days = options["expiry"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    place = np.minimum(np.searchsorted(calendar.days, days), calendar.days.size - 1)
     at_open = (settlement == "AM").to_numpy()
-    settles = np.where(at_open, calendar.open_minute[place], calendar.close_minute[place]).astype(np.float64)
-    options["settlement"], options["is_session"] = settlement, calendar.days[place] == days
+    settles, is_session = settlement_minutes(calendar, options["expiry"].to_numpy(), at_open)
+    options["settlement"], options["is_session"] = settlement, is_session
     options["minutes"] = settles - chain.quoted.timestamp() / 60.0
     options["years"] = years_to_settlement(options["minutes"].to_numpy())
     return options
@@ -329,7 +328,7 @@ def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
 
 
 def _distance(forward: float, spot: float) -> float:
-    return abs(math.log(forward / spot)) if forward > 0 else math.inf
+    return abs(log(forward / spot)) if forward > 0 else math.inf
 
 
 def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[float, ExpiryCarry]:
@@ -358,10 +357,10 @@ def _net_gex(
     spot: float,
 ) -> NetGex:
     gamma = options["gamma"].fillna(0.0).to_numpy()
-    own = float((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive].sum())
+    own = sum_in_order(own_gamma_gex(spot, contracts, gamma)[alive])
     held = options[used].assign(contracts=contracts[used])
-    flat = option_gex(held.assign(carry=0.0), spot).sum()
-    return NetGex(own, float(flat), float(option_gex(held, spot).sum()))
+    flat = sum_in_order(option_gex(held.assign(carry=0.0), spot))
+    return NetGex(own, flat, sum_in_order(option_gex(held, spot)))
 
 
 def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:

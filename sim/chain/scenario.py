@@ -18,6 +18,7 @@ from sim.chain.levels import GammaLevels
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR
 from sim.market.calendar import TradingCalendar, trading_calendar
+from sim.market.elementary import exp, floor_log10, interpolate
 from sim.scenario.file import scenario_from_mapping
 from sim.scenario.fragments import Fragment
 from sim.scenario.model import Scenario
@@ -167,7 +168,7 @@ def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, 
 def round_targets(spot: float) -> tuple[float, float]:
     """Round levels about 2% of spot apart from each other, the first at least one step above and below spot."""
     wanted = TARGET_STEP * spot
-    power = 10.0 ** math.floor(math.log10(wanted))
+    power = float(f"1e{floor_log10(wanted)}")
     step = max(size * power for size in (1.0, 2.0, 5.0) if size * power <= wanted * (1 + 1e-12))
     upper = math.ceil(spot / step + 1) * step
     lower = math.floor(spot / step - 1) * step
@@ -188,19 +189,19 @@ def chain_volatility(
     lives, variances = [0.0], [0.0]
     for life in np.sort(smiles["years"].unique()).tolist():
         own = smiles[smiles["years"] == life]
-        forward = spot * math.exp(float(own["carry"].iloc[0]) * life)
-        by_strike = own.groupby("strike")["iv"].mean().sort_index()
-        if by_strike.index[0] <= forward <= by_strike.index[-1]:
+        forward = spot * exp(float(own["carry"].iloc[0]) * life)
+        strike, place = np.unique(own["strike"].to_numpy(dtype=np.float64), return_inverse=True)
+        iv = np.bincount(place, own["iv"].to_numpy(dtype=np.float64)) / np.bincount(place)
+        if strike[0] <= forward <= strike[-1]:
+            at_forward = interpolate(forward, strike, iv) if strike.size > 1 else float(iv[0])
             lives.append(life)
-            variances.append(
-                float(np.interp(forward, by_strike.index.to_numpy(), by_strike.to_numpy())) ** 2 * life
-            )
+            variances.append(at_forward * at_forward * life)
     if len(lives) == 1:
         nearest = smiles.iloc[int((smiles["strike"] - spot).abs().to_numpy().argmin())]
         lives.append(float(nearest["years"]))
-        variances.append(float(nearest["iv"]) ** 2 * lives[-1])
+        variances.append(float(nearest["iv"]) * float(nearest["iv"]) * lives[-1])
     # The last expiry's volatility goes on beyond it.
-    within = float(np.interp(years, lives, variances))
+    within = interpolate(years, np.array(lives), np.array(variances))
     variance = max(within, variances[-1] * years / lives[-1]) if years > lives[-1] else within
     whole_way = (ended - began) / MINUTES_PER_YEAR
     annual = math.sqrt(variance / years * whole_way * SESSIONS_PER_YEAR / sessions)

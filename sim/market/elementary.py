@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final, TypeVar, overload
 
 import numpy as np
@@ -379,6 +380,11 @@ def whole_powers(base: float, count: int) -> FloatArray:
 def floor_log2(x: float) -> int:
     """Largest k with 2^k ≤ x, for a positive, finite x."""
     return math.frexp(x)[1] - 1
+
+
+def floor_log10(x: float) -> int:
+    """Largest k with 10^k ≤ x, for a positive, finite x."""
+    return Decimal(x).adjusted()
 
 
 def sum_in_order(values: Any) -> float:

@@ -123,7 +123,7 @@ class ClearingMap:
     @property
     def is_identity(self) -> bool:
         """Whether Φ(s,t) = s at all times."""
-        return self.kappa == 0.0 or not self.book.positions
+        return self.kappa == 0.0 or not len(self.book)
 
     @property
     def key(self) -> Hashable:

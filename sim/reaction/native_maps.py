@@ -151,7 +151,7 @@ class NativeMaps:
         return int(self.arrays[-1].ctypes.data)
 
     def _inputs(self, rules: TableRules) -> _Inputs:
-        book, place = self.map.book.columns, self._place
+        book, rows, place = self.map.book, self.map.book.rows, self._place
         return _Inputs(
             law=place(normal_law.LAW),
             density=place(normal_law.DENSITY),
@@ -159,14 +159,14 @@ class NativeMaps:
             law_half_width=normal_law.LAW_HALF_WIDTH,
             spare=dealer_book.SPARE,
             positions=book.units.size,
-            groups=len(self.map.book.groups),
+            groups=len(book.groups),
             books=len(self.map.weights),
-            group=place(book.group, np.int32),
+            group=place(rows.group, np.int32),
             put=place(book.put),
             units=place(book.units),
             log_strike=place(book.log_strike(self.map.spot)),
-            iv=place(book.iv),
-            carry=place(book.carry),
+            iv=place(rows.iv),
+            carry=place(rows.carry),
             settlement=place(book.settlement),
             expiry_groups=book.expiry_start.size - 1,
             expiry_start=place(book.expiry_start, np.int64),

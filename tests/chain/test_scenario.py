@@ -245,9 +245,7 @@ def test_odds_by_curves_are_those_of_a_sum_over_all_options(
     with monkeypatch.context() as patch:
         patch.setattr("sim.book.hedge.SMALLEST_EXPIRY_GROUP", 10**9)
         exact = prepare(scenario)
-        assert exact.clearing_map.book.columns.expiry_start.tolist() == [
-            len(exact.clearing_map.book.positions)
-        ]
+        assert exact.clearing_map.book.expiry_start.tolist() == [len(exact.clearing_map.book)]
         by_sum = simulate(scenario, paths=40_000, seed=3)
     assert by_curves.manifest["plan_digest"] != by_sum.manifest["plan_digest"]
     found, expected = (odds_table(r.outcomes, r.axes) for r in (by_curves, by_sum))
