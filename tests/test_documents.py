@@ -12,9 +12,13 @@ from typing import Any
 
 import click
 import pytest
+from pydantic import BaseModel
 from support.places import ROOT
 
+import sim
 from sim.cli.main import cli
+from sim.scenario.key_problems import table_of
+from sim.scenario.model import Scenario
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/methods.md", "docs/architecture.md")
 CODE_BLOCK = re.compile(r"^```[^\n]*\n.*?^```$|(?:^(?: {4}[^\n]*)?\n)*^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
@@ -203,3 +207,31 @@ def test_commands_are_found_in_the_documents() -> None:
     found = [command for _, command in EVERY_COMMAND]
     assert ["batch", "story", "--base", "my-scenario.toml", "--set", "market.spot=6900"] in found
     assert len(found) > 30
+
+
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_python_in_the_documents_imports_public_names() -> None:
+    programs = [block for name in DOCUMENTS for block in PYTHON_BLOCK.findall(text_of(name))]
+    imports = [
+        node
+        for program in programs
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "sim"
+    ]
+    assert imports
+    for node in imports:
+        assert node.module == "sim", f"{node.module} is no public module"
+        assert {alias.name for alias in node.names} <= set(sim.__all__)
+
+
+def test_every_key_of_the_scenario_file_is_in_the_readme() -> None:
+    tables: list[type[BaseModel]] = [Scenario]
+    for table in tables:
+        found = [table_of(field.annotation) for field in table.model_fields.values()]
+        tables += [inner for inner in found if inner is not None and inner not in tables]
+    keys = {field.alias or name for table in tables for name, field in table.model_fields.items()}
+    section = text_of("README.md").partition("## Scenario files")[2].partition("\n## ")[0]
+    assert len(keys) > 50
+    assert keys <= set(re.findall(r"\w+", section))
