@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -225,26 +225,31 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
     strike, iv, years, carry, contracts = (
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
-    return dollar_gex(spot if price is None else price, contracts, log(strike), iv, years, carry)
+    return dollar_gex(spot if price is None else price, GexColumns(contracts, log(strike), iv, years, carry))
+
+
+class GexColumns(NamedTuple):
+    """What the gamma exposure of options depends on, each (n,); log_strike = ln K."""
+
+    contracts: FloatArray
+    log_strike: FloatArray
+    iv: FloatArray
+    years: FloatArray
+    carry: FloatArray
 
 
 def dollar_gex(
-    price: float,
-    contracts: FloatArray,
-    log_strike: FloatArray,
-    iv: FloatArray,
-    years: FloatArray,
-    carry: FloatArray,
-    exponential: Callable[[FloatArray], FloatArray] = exp,
+    price: float, options: GexColumns, exponential: Callable[[FloatArray], FloatArray] = exp
 ) -> FloatArray:
-    """The same from arrays, each with one number an option: n·S·n(d1)/(iv·√τ)·0.01/1e9.
+    """The same from arrays: n·S·n(d1)/(iv·√τ)·0.01/1e9.
 
     Parameters
     ----------
     price : S, index points.
-    contracts, log_strike, iv, years, carry : (n,) each, log_strike = ln K.
+    options : n, ln K, iv, τ and the carry.
     exponential : e^x; NumPy's own is faster, but not the same on all machines.
     """
+    contracts, log_strike, iv, years, carry = options
     width = iv * np.sqrt(years)
     d1 = ((log(price) - log_strike) + carry * years) / width + 0.5 * width
     gamma = INVERSE_SQRT_TWO_PI * exponential(-0.5 * (d1 * d1)) / (price * width)

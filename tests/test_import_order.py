@@ -16,6 +16,7 @@ PACKAGE = Path(sim.__file__).parent
 # From what a user writes to what a user reads. A module imports only what stands before it.
 ORDER = [
     "sim.errors",
+    "sim.market",
     "sim.scenario_values",
     "sim.input_files",
     "sim.toml_file",
@@ -40,8 +41,8 @@ ORDER = [
     "sim.scenarios",
     "sim.fragments",
     "sim.scenario_file",
-    "sim.black_scholes",
     "sim.normal_law",
+    "sim.black_scholes",
     "sim.integrated_map",
     "sim.dealer_book",
     "sim.expiry_curves",

@@ -1,8 +1,8 @@
 """Logarithm, exponential and powers of float64 numbers in arithmetic that IEEE 754 pins down.
 
-Every value is the result of additions, subtractions, multiplications, divisions and comparisons in a written order, of
-roundings to whole numbers and of integer operations. Python, NumPy and every processor round these alike, so the same
-bytes come out everywhere; libm's and NumPy's own log and exp differ between processors and releases.
+Every value is the result of additions, subtractions, multiplications, divisions and comparisons in a written order,
+of roundings to whole numbers and of integer operations. Python, NumPy and every processor round these alike, so the
+same bytes come out everywhere; libm's and NumPy's own log and exp differ between processors and releases.
 
 The largest error is 0.501 ulp, whether an argument is a float or an entry of an array: nearly all results are the
 correctly rounded ones. Pairs of numbers carry the digits beyond float64:
@@ -10,7 +10,7 @@ correctly rounded ones. Pairs of numbers carry the digits beyond float64:
     ln x = e·ln 2 + ln c + ln(1 + q)       x = 2^e·m, c the multiple of 1/128 nearest to m, q = (m − c)/c
     e^x  = 2^k·2^(j/64)·e^r                64·k + j the whole number nearest to 64·x/ln 2, r the rest
 
-Constants are made by integer arithmetic. No function warns: overflow gives inf, and an argument outside the domain nan.
+Constants are made by integer arithmetic. No function warns: overflow gives inf, an argument outside the domain nan.
 
 Source: Dekker (1971) for sums and products as pairs; Tang (1989, 1990) for the reductions.
 """
@@ -72,7 +72,7 @@ def _nearest(scaled: int, bits: int) -> int:
 
 
 def _in_parts(scaled: int, *leading: int) -> list[float]:
-    """Summands of a scaled number: multiples of 2^−bits for each leading part, and the nearest float64 to the rest."""
+    """Parts of a scaled number: a multiple of 2^−bits for each leading one, and the float64 nearest to the rest."""
     parts = []
     for bits in leading:
         multiple = _nearest(scaled, bits)
@@ -157,7 +157,7 @@ def _exp_parts(
 
 
 def _rest_of_exp(x: Number, low: Number | float, n: Number) -> tuple[Number, Number]:
-    """x + low − n·ln 2/64 as the sum of a number and a small one."""
+    """Rest of the exponent, x + low − n·ln 2/64, as the sum of a number and a small one."""
     first, second, third = _LN2_BY_64
     near = x - n * first
     taken = n * second
@@ -389,6 +389,12 @@ def sum_in_order(values: Any) -> float:
     """Sum of numbers (n,), one after the other from the first on; 0 for none. NumPy's own sum adds in pairs."""
     numbers = np.asarray(values, dtype=np.float64)
     return float(np.add.accumulate(numbers)[-1]) if numbers.size else 0.0
+
+
+def sums_in_order(*rows: FloatArray) -> list[float]:
+    """`sum_in_order` of each row, all of them (n,), n ≥ 1."""
+    totals: list[float] = np.add.accumulate(np.stack(rows), axis=1)[:, -1].tolist()
+    return totals
 
 
 @overload

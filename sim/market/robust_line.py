@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.market.elementary import sums_in_order
+
 FloatArray = NDArray[np.float64]
 
 _MOST_STEPS: Final = 60
@@ -52,12 +54,6 @@ def fitted_line(
     return intercept, slope
 
 
-def sums_in_order(*rows: FloatArray) -> list[float]:
-    """Sum of each row (n,), n ≥ 1, its numbers added one after the other."""
-    totals: list[float] = np.add.accumulate(np.stack(rows), axis=1)[:, -1].tolist()
-    return totals
-
-
 def _misfit(
     x: FloatArray, y: FloatArray, spread: FloatArray, intercept: float, slope: float
 ) -> tuple[float, FloatArray]:
@@ -71,7 +67,7 @@ def _misfit(
 
 
 def _step(x: FloatArray, weight: FloatArray, pull: FloatArray) -> tuple[float, float] | None:
-    """Change of intercept and slope that solves the weighted normal equations; None where they have many solutions."""
+    """Change of intercept and slope that solves the weighted normal equations, None where many do."""
     total, first, by_pull, by_pull_x = sums_in_order(weight, weight * x, pull, pull * x)
     if not total > 0.0:
         return None
