@@ -181,7 +181,7 @@ def _log_pair(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Parts of ln x, all x > 0 and finite."""
     lifted = x < _SMALLEST_NORMAL
     some_lifted = bool(lifted.any())
-    bits = (np.where(lifted, x * 2.0**54, x) if some_lifted else x).view(np.int64)
+    bits = (x * np.where(lifted, 2.0**54, 1.0) if some_lifted else x).view(np.int64)
     exponent = (bits - _LEAST_BITS) >> _EXPONENT_BITS
     m = (bits - (exponent << _EXPONENT_BITS)).view(np.float64)
     e = exponent.astype(np.float64)
@@ -313,13 +313,14 @@ def expm1(x: float | FloatArray) -> float | FloatArray:
 
 def _expm1(x: FloatArray) -> FloatArray:
     unknown, large = np.isnan(x), x > _LARGEST_PLAIN
-    whole, small, k = _exp_pair(np.minimum(np.maximum(np.where(unknown, 0.0, x), -100.0), _LARGEST_PLAIN))
+    inside = np.minimum(np.maximum(np.where(unknown, 0.0, x), -100.0), _LARGEST_PLAIN)
+    whole, small, k = _exp_pair(inside)
     scale = _power_of_two(k)
     whole, small = whole * scale, small * scale
     less = whole - 1.0
     given = less - whole
     lost = (whole - (less - given)) - (1.0 + given)
-    near_zero = x + x * x * (0.5 + x * (1.0 / 6.0))
+    near_zero = inside + inside * inside * (0.5 + inside * (1.0 / 6.0))
     result = np.where(np.abs(x) < 2.0**-20, near_zero, less + (lost + small))
     return np.where(unknown, x, np.where(large, _exp(x), result)) if (unknown | large).any() else result
 
