@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sim import black_scholes, dealer_book, expiry_curves, line_table, normal_law, reaction_map
 from sim.black_scholes import FloatArray
+from sim.market.elementary import exp
 from sim.reaction_map import FloorEvent, ReactionMap
 
 # Tables wanted of an instant.
@@ -215,7 +216,8 @@ class NativeMaps:
         tables = sum(int(some).bit_count() for some in wanted[: out.done])
         lengths = _copied(out.table_lines, np.int64, tables).tolist()
         events = _copied(out.event, np.int64, out.events, 2).tolist()
-        ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
+        ranges = _copied(out.event_range, np.float64, out.events, 3)
+        lowest, prices = ranges[:, 0].tolist(), (self.map.spot * exp(ranges[:, 1:])).tolist()
         return Built(
             _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
             lines[: sum(lengths)].copy(),  # and not the room that it had
@@ -224,8 +226,8 @@ class NativeMaps:
             _copied(out.table_clip, np.float32, tables, 2),
             _copied(out.table_scale, np.float32, tables, 2),
             [
-                (instant, self.map.floor_event(float(minute[instant]), book, *found))
-                for (instant, book), found in zip(events, ranges, strict=True)
+                (instant, FloorEvent(float(minute[instant]), book, m, *ends))
+                for (instant, book), m, ends in zip(events, lowest, prices, strict=True)
                 if instant < out.done
             ],
         )
