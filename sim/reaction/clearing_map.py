@@ -229,11 +229,8 @@ class ClearingMap:
         for book, m in enumerate(curve.slopes):
             low = curve.nodes[m < self.least_feedback]
             if low.size:
-                yield self.floor_event(minute, book, float(m.min()), float(low[0]), float(low[-1]))
-
-    def floor_event(self, minute: float, book: int, lowest: float, low: float, high: float) -> FloorEvent:
-        """Event of a feedback factor that falls to `lowest` between the log prices `low` and `high`."""
-        return FloorEvent(minute, book, lowest, self.spot * exp(low), self.spot * exp(high))
+                ends = (self.spot * exp(float(s)) for s in low[[0, -1]])
+                yield FloorEvent(minute, book, float(m.min()), *ends)
 
 
 def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:

@@ -13,6 +13,7 @@ from sim.book import expiry_curves
 from sim.book import hedge as dealer_book
 from sim.market import black_scholes, normal_law
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import exp
 from sim.reaction import clearing_map as clearing_map
 from sim.reaction import segment_table
 from sim.reaction.clearing_map import ClearingMap, FloorEvent
@@ -233,7 +234,8 @@ class NativeMaps:
         tables = sum(int(some).bit_count() for some in wanted[: out.done])
         lengths = _copied(out.table_entries, np.int64, tables).tolist()
         events = _copied(out.event, np.int64, out.events, 2).tolist()
-        ranges = _copied(out.event_range, np.float64, out.events, 3).tolist()
+        ranges = _copied(out.event_range, np.float64, out.events, 3)
+        lowest, prices = ranges[:, 0].tolist(), (self.map.spot * exp(ranges[:, 1:])).tolist()
         return Built(
             _copied(out.value, np.float64, out.done, len(self.map.weights), self.places.size),
             lines[: sum(lengths)].copy(),  # and not the room that it had
@@ -242,8 +244,8 @@ class NativeMaps:
             _copied(out.table_clip, np.float32, tables, 2),
             _copied(out.table_scale, np.float32, tables, 2),
             [
-                (instant, self.map.floor_event(float(minute[instant]), book, *found))
-                for (instant, book), found in zip(events, ranges, strict=True)
+                (instant, FloorEvent(float(minute[instant]), book, m, *ends))
+                for (instant, book), m, ends in zip(events, lowest, prices, strict=True)
                 if instant < out.done
             ],
         )
