@@ -193,7 +193,7 @@ extern "C" const long* get_numbers() {{ return numbers; }}
     for name, field in places:
         kind, offset = struct_dtype(name).fields[field][:2]
         assert [offset, kind.itemsize] == next(found), f"{name}.{field}"
-    assert {"Plan", "Draws", "Step", "Regime", "LineTable", "Line"} <= set(kernel_structs())
+    assert {"Plan", "Draws", "Step", "Regime", "SegmentTable", "Line"} <= set(kernel_structs())
 
 
 def test_every_struct_and_field_is_read(copy: Path) -> None:
@@ -266,7 +266,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder that the loader takes for the package's own."""
     folder = tmp_path / "site" / "sim"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(kernel_sources, "__file__", str(folder / "kernel_sources.py"))
+    monkeypatch.setattr(kernel_sources, "__file__", str(folder / "compiled" / "kernel_sources.py"))
     return folder
 
 
