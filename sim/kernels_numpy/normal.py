@@ -40,7 +40,7 @@ ONE = np.float32(1.0)
 
 
 def horner(coefficients: tuple[float, ...], t: Float32Array, out: Float32Array) -> None:
-    """Polynomial c0 + c1·t + c2·t² + … into `out`, one multiply and one add a coefficient."""
+    """Polynomial c0 + c1·t + c2·t² + … into `out`, one multiply and one add per coefficient."""
     highest, *rest = (np.float32(c) for c in reversed(coefficients))
     np.multiply(t, highest, out=out)
     for c in rest[:-1]:

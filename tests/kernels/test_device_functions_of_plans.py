@@ -8,17 +8,13 @@ from support.compiled_kernels import needs_compiler
 from support.device_functions import CORNERS, Array, assert_bits, call, call_with_count, some_words
 from support.random_scenarios import COUNT, random_scenarios
 
-from sim.engines.kernel_plan import (
-    TallyLayout,
-    kernel_draws,
-    kernel_plan,
-    outcomes_from_tallies,
-    struct_dtype,
-)
+from sim.compiled.kernel_constants import WORLD_SIDES
+from sim.compiled.struct_layout import struct_dtype
+from sim.engines.kernel_plan import TallyLayout, kernel_draws, kernel_plan, outcomes_from_tallies
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernels_numpy import paths as whole_paths
 from sim.kernels_numpy import reaction, session
-from sim.kernels_numpy.path_state import WORLD_SIDES, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.plan.builder import Prepared
 from sim.plan.engine_plan import EnginePlan
 
@@ -104,11 +100,11 @@ def test_variance_of_a_session_and_of_the_next() -> None:
         session.scale_variance(block, words)
         assert_bits(scaled.T.copy(), np.stack([block.scaled_variance, block.volatility, block.mean]))
         block.x_open[:] = rng.normal(0, 0.01, words.size)
-        block.place[1] = block.x_open + rng.normal(0, 0.01, words.size).astype(np.float32)
+        block.coordinate[1] = block.x_open + rng.normal(0, 0.01, words.size).astype(np.float32)
         # A shock of exactly nothing is no fall.
-        block.place[1][:100] = block.x_open[:100] + block.mean[:100]
+        block.coordinate[1][:100] = block.x_open[:100] + block.mean[:100]
         found = block.h.copy()
-        call("update_variance", struct, block.place[1].copy(), block.x_open, block.mean, found)
+        call("update_variance", struct, block.coordinate[1].copy(), block.x_open, block.mean, found)
         session.update_variance(block)
         assert_bits(found, block.h)
 

@@ -29,7 +29,7 @@ ONE_SIDED = {
     "reaction": ({"entry_at", "head_of", "panel_index", "segment_index", "value_at"}, {"plan_tables"}),
     "path_state": (
         {
-            *("sign_of", "first_place", "rank_of", "barrier_at_end", "barrier_at_start"),
+            *("sign_of", "first_barrier", "rank_of", "barrier_at_end", "barrier_at_start"),
             *("step_bytes", "step_after", "step_number", "distance_at_start", "find_closest", "start_path"),
         },
         set(),
@@ -41,7 +41,7 @@ ONE_SIDED = {
         },
         set(),
     ),
-    "session": ({"change_regime", "close_place"}, {"draw_pair"}),
+    "session": ({"change_regime", "close_index"}, {"draw_pair"}),
     "paths": ({"trade_step", "trade", "run_path"}, {"run_block"}),
 }
 

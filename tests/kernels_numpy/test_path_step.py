@@ -68,9 +68,9 @@ class Steps:
         if k == 0:
             open_session(self.block, session)
         self.rank_before = self.block.rank.copy()
-        self.start = self.block.place.copy()
+        self.start = self.block.coordinate.copy()
         take_step(self.block, self.step)
-        self.end = self.block.place.copy()
+        self.end = self.block.coordinate.copy()
         self.step += 1
         if k == self.plan.steps_per_session - 1:
             close_session(self.block, session)
@@ -283,7 +283,7 @@ def test_no_path_is_too_far_out(sign: int, edits: dict[str, Any]) -> None:
     plan = prepared.plan
     farthest = []
     block = PathBlock(plan, 1, 64)
-    run_block(block, 0, 64, lambda _, here: farthest.append(float((sign * here.place).min())))
+    run_block(block, 0, 64, lambda _, here: farthest.append(float((sign * here.coordinate).min())))
     assert farthest[-1] > 64
     side = 0 if sign > 0 else 1
     np.testing.assert_array_equal(block.rank[[side, side + 2]], plan.level_count[side])
@@ -291,6 +291,6 @@ def test_no_path_is_too_far_out(sign: int, edits: dict[str, Any]) -> None:
     touches = block.outcomes.touch.sum(axis=2)
     assert (touches[:, below:] == 64).all() if side == 0 else (touches[:, :below] == 64).all()
     twin = next(scalar_paths(plan, 1, range(5, 6)))
-    assert float(twin.closes[-1].x) == float(block.place[WITHOUT, 5])
+    assert float(twin.closes[-1].x) == float(block.coordinate[WITHOUT, 5])
     assert float(twin.closes[-1].s) == float(block.s[5])
     assert twin.closes[-1].ranks == tuple(block.rank[:, 5])

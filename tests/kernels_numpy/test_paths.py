@@ -126,7 +126,7 @@ def test_closes_are_those_of_the_scalar_twin(case: Any) -> None:
         def compare(session: int, block: PathBlock, lives: Any = lives) -> None:
             nonlocal closes_seen
             closes = [life[session] for life in lives]
-            for name, theirs in (("x", block.place[WITHOUT]), ("y", block.place[WITH])):
+            for name, theirs in (("x", block.coordinate[WITHOUT]), ("y", block.coordinate[WITH])):
                 np.testing.assert_array_equal(bits([getattr(c, name) for c in closes]), bits(theirs), name)
             np.testing.assert_array_equal(bits([c.s for c in closes]), bits(block.s), "s")
             np.testing.assert_array_equal(bits([c.h for c in closes]), bits(block.h), "h")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from support.random_scenarios import mapping, random_scenarios
 from support.short_scenarios import SHORT, scenario_of
 
 from sim.compiled import native_library
-from sim.compiled.kernel_sources import kernel_folder
 from sim.errors import InputError
 from sim.plan import map_tables
 from sim.plan.builder import Prepared, prepare
@@ -272,18 +270,3 @@ def test_without_a_working_library_numpy_builds(problem: str, monkeypatch: pytes
     finally:
         monkeypatch.undo()
         native_library.working_library.cache_clear()
-
-
-@pytest.mark.parametrize("twin", [native_maps._Inputs, native_maps._Outputs])
-def test_both_sides_lay_out_the_same_fields(twin: Any) -> None:
-    text = (kernel_folder() / "map_tables.cpp").read_text(encoding="utf-8")
-    body = re.search(rf"struct Map{twin.__name__[1:]} \{{\n(.*?)\n\}};", text, re.DOTALL)
-    assert body is not None
-    kinds = {"double": native_maps._REAL, "int64_t": native_maps._WHOLE}
-    found = []
-    for line in re.sub(r"//[^\n]*", "", body[1]).split(";"):
-        declared = re.match(r"\s*(?:const )?(\w+)(.+)", line, re.DOTALL)
-        for name in declared[2].split(",") if declared else ():
-            kind = native_maps._ARRAY if "*" in name else kinds[declared[1]]
-            found.append((name.strip(" *"), kind))
-    assert found == list(twin._fields_)
