@@ -1,7 +1,9 @@
 """Look-ups in tables of straight lines: the clearing map Φ and its inverse.
 
-x̂ = clip(x, low, high);   panel = lines[truncate(scale·x̂ + offset) + book·panels]
-line = lines[truncate(panel.slope·x̂ + panel.intercept)];   value = line.intercept + line.slope·x
+    x̂ = clip(x, low, high);   panel = lines[truncate(scale·x̂ + offset) + book·panels]
+    line = lines[truncate(panel.slope·x̂ + panel.intercept)];   value = line.intercept + line.slope·x
+
+A table's panels are equal; each is cut into as many segments as its bends need.
 """
 
 from __future__ import annotations

@@ -134,17 +134,17 @@ def test_distances_at_the_start_of_a_step() -> None:
 
 
 def test_records_of_every_first_target_and_rank() -> None:
-    """Whatever the book, the twin's own first target and the levels that it touched."""
+    """Whatever the book, the control path's own first target and the levels that it touched."""
     prepared = with_books()
     plan, rng = prepared.plan, np.random.default_rng(23)
     above, below = (int(count) + 1 for count in plan.level_count)
     each = np.indices((3, 3, plan.books, above, below)).reshape(5, -1).astype(np.int32)
-    first, twin_first, book, up, down = each
+    first, control_first, book, up, down = each
     block, struct, _kept = block_of(prepared, first.size)
-    block.first[:] = first, twin_first
+    block.first[:] = first, control_first
     block.rank[:] = up, down, rng.integers(0, above, first.size), rng.integers(0, below, first.size)
     found = np.zeros(first.size, dtype=np.uint16)
-    call("record", struct, first + 4 * twin_first, book, np.ascontiguousarray(block.rank.T), found)
+    call("record", struct, first + 4 * control_first, book, np.ascontiguousarray(block.rank.T), found)
     np.testing.assert_array_equal(found, first + 4 * up + 512 * down)
     expected = whole_paths.record_of(block)
     assert expected.dtype == np.uint16

@@ -102,8 +102,8 @@ HARD = {
             "dealers.impact_bp_per_bn": 20.0,
         }
     ),
-    "expiry_groups": scenario_of({"dealers.position": expiry_groups(40, 9), "regime": []}),
-    "expiry_groups that bind": scenario_of(
+    "expiry groups": scenario_of({"dealers.position": expiry_groups(40, 9), "regime": []}),
+    "expiry groups that bind": scenario_of(
         {
             "dealers.position": expiry_groups(30, 7),
             "dealers.impact_bp_per_bn": 30.0,
@@ -112,7 +112,7 @@ HARD = {
             ],
         }
     ),
-    "expiry_groups and lone": scenario_of(
+    "expiry groups and lone": scenario_of(
         {"dealers.position": [*expiry_groups(20, 3), *chain(30)], "regime": []}
     ),
     "identity": scenario_of({"dealers.impact_bp_per_bn": 0.0}),
@@ -164,7 +164,7 @@ def test_hard_cases(name: str, by_numpy: Any) -> None:
 def test_hard_cases_are_what_they_are_called() -> None:
     events = {name: len(prepare(HARD[name]).floor_events) for name in HARD}
     assert all(
-        events[name] > 0 for name in ("floor binds", "high floor", "short chain", "expiry_groups that bind")
+        events[name] > 0 for name in ("floor binds", "high floor", "short chain", "expiry groups that bind")
     )
     assert events["no floor"] == events["opposed"] == 0
     assert prepare(HARD["31 books"]).plan.books == 32
