@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from sim.engines.choice import ENGINES
 from sim.odds.tables import sessions_to_target
 from sim.report.terminal import (
     Terminal,
@@ -164,7 +165,8 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
 def engine_line(manifest: Mapping[str, Any]) -> Text:
     """Line that says what computed: engine, device and, on a processor, how many threads or worker processes."""
     parts = [f"{manifest['engine']} engine", str(manifest["device"])]
-    if manifest["engine"] != "cuda":
+    entry = ENGINES.get(manifest["engine"])
+    if entry is None or not entry.uses_devices:
         parts.append(plural(int(manifest["threads"]), "thread"))
     return Text(", ".join(parts), "dim")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.segments import cell_len
 from rich.console import Console
 from rich.measure import Measurement
+from rich.segments import cell_len
 from rich.table import Table
 
 if TYPE_CHECKING:

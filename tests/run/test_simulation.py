@@ -10,8 +10,9 @@ import pytest
 from support.sample_scenario import sample
 
 import sim
-from sim.engines.choice import choose
+from sim.engines.choice import ENGINES, choose
 from sim.errors import InputError
+from sim.files.versions import installed_versions
 from sim.market.closed_forms import corridor, touch_probability
 from sim.plan.outcomes import LOWER, UPPER
 from sim.run.simulation import Result, simulate
@@ -73,13 +74,14 @@ def test_manifest_tells_how_to_repeat_the_run(small: Scenario, result: Result) -
 
 def test_versions_name_cupy_if_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        sim.run.simulation, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]}
+        sim.files.versions, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]}
     )
-    usual = sim.files.versions.installed_versions("native")
+    usual, of_cuda = installed_versions(), ENGINES["cuda"].libraries
     assert "click" not in usual
-    assert sim.files.versions.installed_versions("cuda") == {**usual, "click": version("click")}
-    monkeypatch.setattr(sim.run.simulation, "packages_distributions", dict)
-    assert sim.files.versions.installed_versions("cuda") == usual
+    assert installed_versions(of_cuda) == {**usual, "click": version("click")}
+    assert installed_versions(ENGINES["native"].libraries) == usual
+    monkeypatch.setattr(sim.files.versions, "packages_distributions", dict)
+    assert installed_versions(of_cuda) == usual
 
 
 def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:
