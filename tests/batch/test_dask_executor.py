@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from sim.batch.opening import open_batch_folder
 from sim.batch.run import BatchProgress, BatchRun, run_batch
 from sim.batch.tables import FAILED, FINISHED
 from sim.compiled.kernel_sources import code_digest
+from sim.engines.choice import ENGINES
 from sim.errors import GammawallError
 from sim.plan.builder import prepare
 
@@ -47,11 +49,17 @@ def cluster() -> Iterator[Any]:
         yield cluster
 
 
+def chunks_have(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Let chunks of every engine have so many path-steps."""
+    small = {name: dataclasses.replace(entry, chunk_steps=steps) for name, entry in ENGINES.items()}
+    monkeypatch.setattr(batch_cluster, "ENGINES", small)
+
+
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 500 paths: six a case."""
     monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 500)
-    monkeypatch.setattr(batch_cluster, "USUAL_CHUNK_STEPS", 500 * 12)
+    chunks_have(monkeypatch, 500 * 12)
 
 
 def run(
@@ -236,7 +244,7 @@ class Join(BatchProgress):
 def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_cluster, "LOOK_S", 0.0)
     monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 10_000)
-    monkeypatch.setattr(batch_cluster, "USUAL_CHUNK_STEPS", 10_000 * 12)
+    chunks_have(monkeypatch, 10_000 * 12)
     with (
         batch_cluster._quiet_logs(),
         distributed.LocalCluster(

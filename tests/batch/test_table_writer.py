@@ -85,7 +85,10 @@ def test_a_disk_too_small_for_the_tables_takes_all_cases(
             run(batch, out)
     assert len(list(out.glob("cases/*/counts.npz"))) == len(batch.cases)
     assert not list(out.rglob(".gammawall-*"))
-    with open_batch_folder(batch, out, resume=True) as folder, choose_executor("numpy", threads=1) as executor:
+    with (
+        open_batch_folder(batch, out, resume=True) as folder,
+        choose_executor("numpy", threads=1) as executor,
+    ):
         assert run_batch(batch, folder, batch.cases, executor).finished == []
     assert contents(out) == contents(run(batch, tmp_path / "whole"))
 
