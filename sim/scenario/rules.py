@@ -12,6 +12,7 @@ from sim.scenario.dates import calendar_problems
 from sim.scenario.regime_rules import regime_problems
 
 MAX_LEVELS: Final = 64
+MAX_SESSIONS: Final = 2520
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
 # inverse map outgrow any memory.
 SMALLEST_FEEDBACK: Final = 0.05
