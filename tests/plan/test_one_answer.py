@@ -245,6 +245,8 @@ ALLOWED = {
     ("MapTables.nbytes", "sum"): WHOLE,
     ("NativeMaps._built", "sum"): WHOLE,
     ("OptionChain.total", "sum"): WHOLE,
+    ("OptionChain.__repr__", "sum"): TOLD,
+    ("ChainBook.__repr__", ".sum"): TOLD,
     ("EnginePlan.outcome_shape", ".sum"): WHOLE,
     ("table_csv", "sum"): WHOLE,
     ("whole_powers", "**"): WHOLE,

@@ -19,13 +19,13 @@ import numpy as np
 from sim.book import expiry_curves
 from sim.chain.book import BookRules, book_of_chain
 from sim.chain.files import read_chain
-from sim.chain.levels import gamma_levels
-from sim.chain.scenario import chain_scenario
+from sim.chain.levels import find_gamma_levels
+from sim.chain.scenario import scenario_of_chain
 from sim.market import normal_law
 from sim.market.elementary import exp, expm1, log, power
 from sim.market.gamma_law import inverse_means
 from sim.plan.builder import prepare
-from sim.scenario.file import load_scenario, scenario_from_mapping
+from sim.scenario.file import load_scenario
 from sim.scenario.model import Scenario
 from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 
@@ -107,8 +107,8 @@ def chain_digests() -> dict[str, str]:
         path = Path(folder) / "chain.csv"
         path.write_text(text, encoding="utf-8")
         book = book_of_chain(read_chain(path), RULES)
-    levels = gamma_levels(book)
-    scenario = scenario_from_mapping(chain_scenario(book, levels).data, "chain.csv")
+    levels = find_gamma_levels(book)
+    scenario = scenario_of_chain(book, levels=levels)
     return {
         "chain: text": digest(text),
         "chain: carries": digest([carry.carry for carry in book.carries.values()]),
