@@ -28,8 +28,10 @@ from sim.plan_builder import prepare
 from sim.scenario import Scenario
 from sim.scenario_file import load_scenario, scenario_from_mapping
 
-# Where the index stood by the chain's own word: not where its options put it, so that every expiry has a carry.
-STATED_SPOT = SPOT + 3.25
+# Of the chain: its index stands between cents, so that calls and puts are rounded differently and no pair is exactly
+# in line, and not where the chain says, so that every expiry has a carry.
+CHAIN_SPOT = SPOT + 0.377
+STATED_SPOT = SPOT + 3.62
 RULES = BookRules(scale_to_gex=5.5)
 VARIANT = ("volatility.tail_dof=2.4", "volatility.u_shape.open_fade=0.07", "dealers.impact_half_life=0.7")
 
@@ -97,7 +99,8 @@ def no_dealers_digests() -> dict[str, str]:
 
 def chain_digests() -> dict[str, str]:
     """A synthetic chain, scaled to a gamma exposure, up to its plan."""
-    text = quotedata_csv(listings=many_listings(QUOTED, SPOT, 12, 60), last=f"{STATED_SPOT:.2f}")
+    listings = many_listings(QUOTED, CHAIN_SPOT, 12, 60)
+    text = quotedata_csv(spot=CHAIN_SPOT, listings=listings, last=f"{STATED_SPOT:.2f}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "chain.csv"
         path.write_text(text, encoding="utf-8")
