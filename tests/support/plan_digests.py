@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +25,8 @@ from sim.market.gamma_law import inverse_means
 from sim.plan.builder import prepare
 from sim.scenario.file import load_scenario
 from sim.scenario.model import Scenario
-from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
+from support.places import SYNTHETIC_CHAIN
 
-# Where the index stood by the chain's own word: not where its options put it, so that every expiry has a carry.
-STATED_SPOT = SPOT + 3.25
 RULES = BookRules(scale_to_gex=5.5)
 VARIANT = ("volatility.tail_dof=2.4", "volatility.u_shape.open_fade=0.07", "dealers.impact_half_life=0.7")
 
@@ -102,15 +98,10 @@ def no_dealers_digests() -> dict[str, str]:
 
 def chain_digests() -> dict[str, str]:
     """A synthetic chain, scaled to a gamma exposure, up to its plan."""
-    text = quotedata_csv(listings=many_listings(QUOTED, SPOT, 12, 60), last=f"{STATED_SPOT:.2f}")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "chain.csv"
-        path.write_text(text, encoding="utf-8")
-        book = book_of_chain(read_chain(path), RULES)
+    book = book_of_chain(read_chain(SYNTHETIC_CHAIN), RULES)
     levels = find_gamma_levels(book)
     scenario = scenario_of_chain(book, levels=levels)
     return {
-        "chain: text": digest(text),
         "chain: carries": digest([carry.carry for carry in book.carries.values()]),
         "chain: contracts": digest(book.rows.contracts),
         "chain: levels": digest(list(scenario.all_levels), [crossing.price for crossing in levels.crossings]),
