@@ -41,8 +41,8 @@ DEVICE float square_root(float value) {
 }
 
 // Square root, exactly rounded, of a zero or a number between 2^−100 and 2^100. On a GPU these are the steps of the
-// compiler's own square root without its branch for the numbers in between. A zero of either sign stays what it is, since
-// r, infinite with the zero's sign, is made finite and positive.
+// compiler's own square root without its branch for other numbers. A zero of either sign stays what it is, since r,
+// infinite with the zero's sign, is made finite and positive.
 DEVICE float ordinary_square_root(float value) {
 #ifdef __CUDACC__
     float r;

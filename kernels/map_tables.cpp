@@ -1,5 +1,5 @@
-// Segment tables and barriers of the clearing map, instant by instant: what sim/plan/map_tables.py builds with NumPy, built
-// with the same operations in the same order, so that both find the same bytes. The names are those of
+// Segment tables and barriers of the clearing map, instant by instant: what sim/plan/map_tables.py builds with NumPy,
+// built with the same operations in the same order, so that both find the same bytes. The names are those of
 // sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and
 // sim/reaction/segment_table.py, where everything is explained.
 //
@@ -17,7 +17,9 @@ static_assert(FLT_EVAL_METHOD == 0, "arithmetic is rounded to its type");
 
 namespace {
 
-#define VECTORISED _Pragma("omp simd")
+#define PRAGMA(text) _Pragma(#text)
+#define VECTORISED PRAGMA(omp simd)
+#define VECTORISED_WITH(clause) PRAGMA(omp simd clause)
 
 using Reals = std::vector<double>;
 
@@ -73,12 +75,15 @@ struct NormalLaw {
     double entries_per_unit, half_width;
 };
 
-inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law, double& density) {
+inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law,
+                                                           double& density) {
     const double half_width = table.half_width;
     double inside = z > -half_width ? z : -half_width;
     inside = inside < half_width ? inside : half_width;
-    const int32_t index = static_cast<int32_t>(inside * table.entries_per_unit + (half_width * table.entries_per_unit + 0.5));
-    const double entry = (index - static_cast<int32_t>(half_width * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
+    const int32_t index =
+        static_cast<int32_t>(inside * table.entries_per_unit + (half_width * table.entries_per_unit + 0.5));
+    const double entry =
+        (index - static_cast<int32_t>(half_width * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
     const double d = inside - entry;
     const double at_entry = table.density[index];
     double b1 = -entry;
@@ -117,7 +122,8 @@ class Builder {
     Reals value, event_range;
     // Scratch.
     Curve joined;
-    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
+    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes;
+    Reals inverse, bends, needed, edges, at_edges;
     Reals panel_edges, step;
     std::vector<int32_t> interval, below;
     // Numbers of segments of each panel, whole.
@@ -210,7 +216,8 @@ void Builder::expiry_curve(int64_t expiry_group, double left) {
     const double length = in.knot[knot + 1] - in.knot[knot];
     const double u = (in.knot[knot + 1] - left) / length, by_year = -length / in.minutes_per_year;
     const size_t count = expiry.early.hedge.size();
-    const auto read_off = [=](const Reals& from, const Reals& to, const Reals& from_rate, const Reals& to_rate, Reals& out) {
+    const auto read_off = [=](const Reals& from, const Reals& to, const Reals& from_rate, const Reals& to_rate,
+                              Reals& out) {
         out.resize(count);
         const double *const a = from.data(), *const b = to.data();
         const double *const a_rate = from_rate.data(), *const b_rate = to_rate.data();
@@ -282,7 +289,8 @@ void Builder::sum_up(const LiveBook& positions, const Reals& s, Sums& sums, bool
         const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
         const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
         if (rates) {
-            double *const hedge_rate = sums.hedge_rate.data() + group * n, *const slope_rate = sums.slope_rate.data() + group * n;
+            double* const hedge_rate = sums.hedge_rate.data() + group * n;
+            double* const slope_rate = sums.slope_rate.data() + group * n;
             VECTORISED
             for (size_t j = low; j < high; ++j) {
                 double law, density;
@@ -330,7 +338,8 @@ void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
     }
     const int32_t* const at = interval.data();
     for (int64_t group = 0; group < in.groups; ++group) {
-        const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+        const double* const values = expiry.hedge.data() + group * nodes;
+        const double* const slopes = expiry.slope.data() + group * nodes;
         double *const own_hedge = hedge.data() + group * n, *const own_slope = slope.data() + group * n;
         VECTORISED
         for (size_t j = 0; j < n; ++j) {
@@ -347,7 +356,8 @@ void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
 void Builder::base_nodes() {
     const double half_width = in.half_width, least = in.smallest_stretch;
     const auto apart = [half_width, least](double end) {
-        return end > -half_width && end < half_width && std::fabs(end) > least && half_width - end > least && end + half_width > least;
+        return end > -half_width && end < half_width && std::fabs(end) > least && half_width - end > least &&
+               end + half_width > least;
     };
     breaks = {-half_width, 0.0, half_width};
     for (size_t i = 0; i < live.width.size(); ++i) {
@@ -387,7 +397,8 @@ void Builder::base_nodes() {
     }
     for (const Expiry* expiry : expiries) {
         for (size_t i = 0; i < stretches; ++i) {
-            const double own = expiry->spacing[static_cast<int64_t>(std::floor(middle[i] / expiry->cell)) - expiry->first];
+            const double own =
+                expiry->spacing[static_cast<int64_t>(std::floor(middle[i] / expiry->cell)) - expiry->first];
             finest[i] = own < finest[i] ? own : finest[i];
         }
     }
@@ -468,7 +479,8 @@ double Builder::feedback(double s, int64_t book) {
         const size_t c = std::min(above > 0 ? above - 1 : 0, nodes - 2);
         const double width = node[c + 1] - node[c], t = (s - node[c]) / width;
         for (int64_t group = 0; group < in.groups; ++group) {
-            const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+            const double* const values = expiry.hedge.data() + group * nodes;
+            const double* const slopes = expiry.slope.data() + group * nodes;
             const double start = slopes[c] * width, end = slopes[c + 1] * width, rise = values[c + 1] - values[c];
             const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
             by_group[group] += (start + t * (2 * second + t * (3 * third))) / width;
@@ -515,7 +527,8 @@ void Builder::between() {
         const double* const m = curve.slope(book);
         VECTORISED
         for (size_t j = 0; j < n - 1; ++j) {
-            const double a = m[j] > in.least_feedback ? m[j] : in.least_feedback, b = m[j + 1] > in.least_feedback ? m[j + 1] : in.least_feedback;
+            const double a = m[j] > in.least_feedback ? m[j] : in.least_feedback;
+            const double b = m[j + 1] > in.least_feedback ? m[j + 1] : in.least_feedback;
             const double own = std::fabs(b - a) - in.largest_change * (a < b ? a : b);
             beyond[j] = own > beyond[j] ? own : beyond[j];
         }
@@ -534,7 +547,7 @@ bool Builder::note_events(int64_t instant) {
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
         double lowest = m[0];
-        _Pragma("omp simd reduction(min : lowest)")
+        VECTORISED_WITH(reduction(min : lowest))
         for (size_t j = 1; j < n; ++j) lowest = m[j] < lowest ? m[j] : lowest;
         if (!(lowest < in.least_feedback)) continue;
         size_t first = 0, last = n - 1;
@@ -563,7 +576,8 @@ void Builder::crossings() {
                 (beyond ? at_low : at_high) = at_between;
             }
             const double crossing = low + (high - low) * at_low / (at_low - at_high);
-            if (crossing - curve.nodes[j] > in.smallest_interval && curve.nodes[j + 1] - crossing > in.smallest_interval) {
+            if (crossing - curve.nodes[j] > in.smallest_interval &&
+                curve.nodes[j + 1] - crossing > in.smallest_interval) {
                 more.push_back(crossing);
             }
         }
@@ -607,7 +621,7 @@ bool Builder::hedge_fits() const {
     for (int64_t book = 0; book < in.books; ++book) {
         const double *const value = curve.value(book), *const s = curve.nodes.data();
         const size_t n = curve.nodes.size();
-        _Pragma("omp simd reduction(| : misfits)")
+        VECTORISED_WITH(reduction(| : misfits))
         for (size_t j = 0; j < n; ++j) misfits |= !(std::fabs(value[j] - s[j]) <= in.largest_hedge);
     }
     return misfits == 0;
@@ -640,8 +654,8 @@ void Builder::hermite(const Row& row, const double* x, size_t count, double* out
     }
 }
 
-// Sharpest bend of a row in each of the finest panels: of the intervals that the panel touches and one more to each side.
-// Those are the three intervals next to every node of the panel, and the three next to its start.
+// Sharpest bend of a row in each of the finest panels: of the intervals that the panel touches and one more to each
+// side. Those are the three intervals next to every node of the panel, and the three next to its start.
 void Builder::sharpest(const Row& row, double* of_panel) {
     const size_t n = curve.nodes.size();
     const int32_t panels = static_cast<int32_t>(panel_edges.size()) - 1;
@@ -686,15 +700,15 @@ void Builder::sharpest(const Row& row, double* of_panel) {
     }
 }
 
-// Segments of each row's panels for the number of panels that takes the fewest lines, the smallest such number. `needed` is
-// brought down from the finest panels to each choice in turn.
+// Segments of each row's panels for the number of panels that takes the fewest lines, the smallest such number.
+// `needed` is brought down from the finest panels to each choice in turn.
 void Builder::fewest_segments() {
     const int64_t count = rows.size();
     double least_lines = INFINITY, least_segments = 0.0;
     double most_needed = 0.0;
     const double* const of_finest = needed.data();
     const size_t finest_panels = needed.size();
-    _Pragma("omp simd reduction(max : most_needed)")
+    VECTORISED_WITH(reduction(max : most_needed))
     for (size_t k = 0; k < finest_panels; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
     if (!(most_needed > static_cast<double>(in.most_segments))) {
         for (int64_t choice = in.panel_choices - 1; choice >= 0; --choice) {
@@ -711,7 +725,7 @@ void Builder::fewest_segments() {
                 own[k] = wanted > 1.0 ? wanted : 1.0;
             }
             // Whole numbers below 2^53 add up alike in any order.
-            _Pragma("omp simd reduction(+ : total)")
+            VECTORISED_WITH(reduction(+ : total))
             for (int64_t k = 0; k < all; ++k) total += own[k];
             for (const int64_t end : {int64_t{0}, panels - 1}) {
                 double most = 1.0;
@@ -821,7 +835,8 @@ bool Builder::add_table(double tolerance) {
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_segments)) return false;
-    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_entries)) {
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total >
+        static_cast<double>(in.most_entries)) {
         return false;
     }
     add_lines(low, high);

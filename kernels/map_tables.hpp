@@ -1,5 +1,5 @@
-// What map_tables.cpp is given and what it gives back. sim/reaction/native_maps.py fills and reads both structs field by
-// field, by reading them here: one `type name;` per line, a pointer for an array.
+// Inputs and outputs of map_tables.cpp. sim/reaction/native_maps.py fills and reads the structs by the names below: one
+// `type name;` per line, a pointer for an array.
 //
 // Numbers are float64 unless said otherwise.
 #pragma once

@@ -38,8 +38,8 @@ DEVICE float sign_of(int side) { return side == UP ? 1.0f : -1.0f; }
 // Floats before the barriers of a step.
 constexpr int STEP_FLOATS = sizeof(Step) / sizeof(float);
 
-// Index of a world_side's first barrier: with dealers among the floats from the step's start on, for the control path in
-// `level`.
+// Index of a world_side's first barrier: with dealers among the floats from the step's address on, for the control path
+// in `level`.
 DEVICE int first_barrier(const Plan& plan, int world_side, int book) {
     const int side = world_side & 1;
     return world_side < 2 ? STEP_FLOATS + (side * plan.books + book) * plan.width : side * plan.width;
@@ -87,8 +87,8 @@ DEVICE float distance_at_start(const Plan& plan, const Step& step, const PathSta
 DEVICE void find_closest(const Plan& plan, const Step& step, PathState& path) {
     UNROLL
     for (int side = UP; side <= DOWN; ++side) {
-        path.closest[side] = smaller(distance_at_start(plan, step, path, side),
-                                     distance_at_start(plan, step, path, 2 + side));
+        path.closest[side] =
+            smaller(distance_at_start(plan, step, path, side), distance_at_start(plan, step, path, 2 + side));
     }
 }
 

@@ -37,8 +37,8 @@ struct Barriers {
     float below;
 };
 
-// Which step of which path. `left`: steps left in the session, this one included. The step lies `offset` bytes, known at
-// compile time on a GPU, after `base`.
+// Which step of which path. `left`: steps left in the session, this one included. The step lies `offset` bytes after
+// `base`, known at compile time on a GPU.
 struct StepCursor {
     Word path_low;
     int session;
@@ -48,7 +48,9 @@ struct StepCursor {
 };
 
 // Number of a step in its session, the gap 0, and from the start.
-DEVICE int number_in_session(const Plan& plan, const StepCursor& cursor) { return plan.steps_per_session - cursor.left; }
+DEVICE int number_in_session(const Plan& plan, const StepCursor& cursor) {
+    return plan.steps_per_session - cursor.left;
+}
 
 DEVICE int number_of(const Plan& plan, const StepCursor& cursor) {
     return cursor.session * plan.steps_per_session + number_in_session(plan, cursor);
@@ -82,7 +84,8 @@ DEVICE void near_levels(const Barriers&, float, const PathState&, int, ProposedS
 template <bool GAP>
 DEVICE void touch_levels(const Plan&, const Draws&, const StepCursor&, int, PathState&, ProposedState&, const Tally&);
 DEVICE void count_touches(const Plan&, const StepCursor&, int, int, const Tally&);
-DEVICE void settle_first_targets(const Plan&, const StepCursor&, const float (&)[WORLD_SIDES], PathState&, const Tally&);
+DEVICE void settle_first_targets(const Plan&, const StepCursor&, const float (&)[WORLD_SIDES], PathState&,
+                                 const Tally&);
 
 // Advance a path by one step; `z` is the step's normal, `known` its known bits of the bridge's U.
 template <bool GAP>
@@ -99,7 +102,8 @@ DEVICE void take_step(const Plan& plan, const Draws& draws, const StepCursor& cu
 
 // What every path does in a step, without a branch.
 template <bool GAP>
-DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known, const GapOutcome& outcome) {
+DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known,
+                             const GapOutcome& outcome) {
     ProposedState proposed;
     const Step& step = step_at(cursor);
     const Shares shares = shares_of(step);
@@ -149,7 +153,8 @@ DEVICE Barriers next_barriers(const StepCursor& cursor, const PathState& path) {
 // 5 Find whether a next level may have been touched: the product of the distances at both ends, of the
 // nearer world each time, is within bound of the largest exponential.
 template <bool GAP>
-DEVICE void near_levels(const Barriers& next, float bound_share, const PathState& path, int known, ProposedState& proposed) {
+DEVICE void near_levels(const Barriers& next, float bound_share, const PathState& path, int known,
+                        ProposedState& proposed) {
     proposed.distance[UP] = next.above - proposed.y;
     proposed.distance[DOWN] = next.below + proposed.y;
     proposed.distance[2 + UP] = path.control_barrier[UP] - proposed.x;

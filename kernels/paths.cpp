@@ -75,7 +75,9 @@ struct Block {
         path.age = age[i];
         path.visited = visited[i];
         path.first = first[i];
-        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) path.next_barrier[world_side] = next_barrier[world_side][i];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            path.next_barrier[world_side] = next_barrier[world_side][i];
+        }
         for (int side = UP; side <= DOWN; ++side) {
             path.closest[side] = closest[side][i];
             path.control_barrier[side] = control_barrier[side][i];
@@ -98,7 +100,9 @@ struct Block {
         age[i] = path.age;
         visited[i] = path.visited;
         first[i] = path.first;
-        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) next_barrier[world_side][i] = path.next_barrier[world_side];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            next_barrier[world_side][i] = path.next_barrier[world_side];
+        }
         for (int side = UP; side <= DOWN; ++side) {
             closest[side][i] = path.closest[side];
             control_barrier[side][i] = path.control_barrier[side];
@@ -227,7 +231,7 @@ void Run::step(int session, int k, int count) {
     const float* y = block.y[now];
     float* x_end = block.x[1 - now];
     float* y_end = block.y[1 - now];
-    float(*closest)[LANES] = block.closest;
+    float (*closest)[LANES] = block.closest;
     const SegmentTable table = step.table;
     const Shares shares = step.shares;
     VECTORISED
@@ -302,7 +306,9 @@ void Run::touch(int lane, const StepCursor& step) {
     near_levels<GAP>(next_barriers(cursor, path), step_at(cursor).shares.bound, path, known, proposed);
     touch_levels<GAP>(plan, draws, cursor, known, path, proposed, tally);
     block.first[lane] = path.first;
-    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) block.next_barrier[world_side][lane] = path.next_barrier[world_side];
+    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+        block.next_barrier[world_side][lane] = path.next_barrier[world_side];
+    }
     for (int side = UP; side <= DOWN; ++side) {
         block.closest[side][lane] = proposed.closest[side];
         block.control_barrier[side][lane] = path.control_barrier[side];
@@ -401,7 +407,7 @@ void Run::live(Word first_path, int count, Record* records) {
 // Add the counts of paths first … first + count − 1, whose numbers share their high word, to `tallies`, and write
 // their records to `records`, (count,), unless it is null. Returns 0, or 1 for want of memory.
 extern "C" __attribute__((visibility("default"))) int simulate_paths(const Plan* plan, const Draws* draws, Word first,
-                                                                       Word64 count, Count* tallies, Record* records) {
+                                                                     Word64 count, Count* tallies, Record* records) {
     try {
         const std::unique_ptr<Run> run(new Run(*plan, *draws, tallies));
         for (Word64 done = 0; done < count; done += LANES) {

@@ -24,8 +24,8 @@
 #endif
 
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
-simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first, const Word count, const int private_count,
-               Count* totals, Record* const records) {
+    simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first,
+                   const Word count, const int private_count, Count* totals, Record* const records) {
     SHARED_MEMORY
     for (int i = threadIdx.x; i < private_count; i += blockDim.x) shared[i] = 0;
     __syncthreads();

@@ -1,5 +1,5 @@
-// The engine plan as the kernels see it. Python packs it from sim.plan.engine_plan.EnginePlan, field by field, by reading
-// the structs below: one `type name;` per line, a pointer for an array, the meaning of each as documented there.
+// The engine plan as the kernels see it. Python packs sim.plan.engine_plan.EnginePlan into the structs by the names
+// below: one `type name;` per line, a pointer for an array, the meaning of each as documented there.
 #pragma once
 
 #include "device.cuh"

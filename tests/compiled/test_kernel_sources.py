@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.compiled_kernels import compile_harness, constants_file, first_compiler, needs_compiler
+from support.places import ROOT
 
 from sim.compiled import kernel_constants, kernel_sources
 from sim.compiled.kernel_sources import (
@@ -117,6 +118,17 @@ def test_no_line_of_a_header_repeats_a_constant() -> None:
         text = file.read_text(encoding="utf-8")
         defined = re.findall(r"^\s*(?:#define (\w+)|constexpr \w+ (\w+) =)", text, re.MULTILINE)
         assert not {name for pair in defined for name in pair} & set(received), file.name
+
+
+def test_no_line_is_longer_than_the_format_allows() -> None:
+    """The formatter breaks code; comments it leaves as they are."""
+    limit = re.search(
+        r"^ColumnLimit: (\d+)$", (ROOT / ".clang-format").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert limit is not None
+    for file in kernel_files():
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert [n for n, line in enumerate(lines, 1) if len(line) > int(limit[1])] == [], file.name
 
 
 VALUES = """

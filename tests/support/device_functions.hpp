@@ -5,8 +5,9 @@ extern "C" {
 
 void each_philox4x32(int n, const Word* counters, const Word* keys, Word* out) {
     for (int i = 0; i < n; ++i) {
-        const Words words = philox4x32<Word>({counters[4 * i], counters[4 * i + 1], counters[4 * i + 2], counters[4 * i + 3]},
-                                       keys + i * PHILOX_KEY_WORDS);
+        const Words words =
+            philox4x32<Word>({counters[4 * i], counters[4 * i + 1], counters[4 * i + 2], counters[4 * i + 3]},
+                             keys + i * PHILOX_KEY_WORDS);
         out[4 * i] = words.a;
         out[4 * i + 1] = words.b;
         out[4 * i + 2] = words.c;
@@ -151,7 +152,8 @@ void each_distance(int n, const Plan* plan, int number, const float* x, const fl
         path.y = y[i];
         path.book = book[i];
         for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
-            path.next_barrier[world_side] = first_barrier(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
+            path.next_barrier[world_side] =
+                first_barrier(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
         }
         path.control_barrier[UP] = plan->level[path.next_barrier[2 + UP]];
         path.control_barrier[DOWN] = plan->level[path.next_barrier[2 + DOWN]];
@@ -170,7 +172,8 @@ void each_record(int n, const Plan* plan, const int* first, const int* book, con
         path.first = first[i];
         path.book = book[i];
         for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
-            path.next_barrier[world_side] = first_barrier(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
+            path.next_barrier[world_side] =
+                first_barrier(*plan, world_side, book[i]) + rank[WORLD_SIDES * i + world_side];
         }
         out[i] = record_of(*plan, path);
     }
