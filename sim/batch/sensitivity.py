@@ -17,8 +17,8 @@ from sim.batch.tables import differences_table
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR
 from sim.plan.builder import prepare
-from sim.plan.time_grid import build_time_grid
 from sim.problems import shown
+from sim.scenario.dates import count_sessions
 from sim.scenario.file import validated_scenario
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
@@ -116,7 +116,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
     for key in _price_keys(scenario):
         yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
-    sessions = build_time_grid(scenario).n_sessions
+    sessions = count_sessions(scenario.market)
     fewer = max(1, round(sessions * bump))
     yield _whole("market.sessions", sessions, fewer, data)
     if scenario.drift.annual == 0:

@@ -146,11 +146,11 @@ def run(
         loaded = _load_chain(chain, of_chain, fragments, asked, overrides)
     place = None if no_save else prepare_output(loaded.scenario.name, RUN_FOLDER, out, overwrite=overwrite)
 
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.run import print_report, progress_bar
     from sim.report.terminal import Terminal
 
-    with progress_bar(build_time_grid(loaded.scenario).n_steps, shown=not quiet) as progress:
+    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress:
         if progress is not None:
             progress(0, paths)
         result = simulate(

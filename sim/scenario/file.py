@@ -1,7 +1,7 @@
 """Scenario files: TOML to a validated `Scenario` and back.
 
-Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys
-and the exchange calendar as far as the remaining keys let them be judged.
+Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys,
+the exchange calendar's among them, as far as the remaining keys let them be judged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from sim.book.file import read_book
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.problems import UNKNOWN
-from sim.scenario.dates import calendar_problems
 from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
 from sim.scenario.model import Scenario
@@ -136,7 +135,6 @@ def validated_scenario(
         scenario = readable_part(Scenario, data, {error["loc"] for error in errors})
         found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
     except InputError as failure:
-        scenario = readable_part(Scenario, data, set())
         found = list(failure.problems)
     if book_problems:
         # Without the book nothing can be said about its groups and expiries.
@@ -145,7 +143,6 @@ def validated_scenario(
         scenario = readable_part(Scenario, unread, broken)
         found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
-    found += calendar_problems(scenario)
     placed = [
         Problem(
             where=place_of(problem.key, places) or where,

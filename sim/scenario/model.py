@@ -8,6 +8,7 @@ and no number may be NaN or infinite.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -27,9 +28,9 @@ from pydantic_core.core_schema import FieldSerializationInfo
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
+from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems
 
-MAX_SESSIONS: Final = 2520
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
 
@@ -272,7 +273,8 @@ class Scenario(ScenarioTable):
     """A complete scenario.
 
     Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
-    contradict each other. `sim.scenario.file.scenario_from_mapping` reports both together.
+    contradict each other or the exchange calendar. `sim.scenario.file.scenario_from_mapping` reports both together.
+    A scenario that exists has been checked, once: nothing later looks at its dates again.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
@@ -290,10 +292,21 @@ class Scenario(ScenarioTable):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        return self._checked()
+
+    def _checked(self) -> Self:
         problems = cross_field_problems(self)
         if problems:
             raise InputError(problems)
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
+
+        Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        return copied._checked() if update else copied
 
     @property
     def all_levels(self) -> tuple[float, ...]:

@@ -67,7 +67,7 @@ def test_reference_cases_load(case: str) -> None:
 
 def test_no_dealers_is_the_same_market() -> None:
     siege, alone = load_scenario("siege-of-7000"), load_scenario("no-dealers")
-    for part in ("market", "volatility", "drift", "jumps", "catalyst", "targets", "ladder"):
+    for part in ("market", "volatility", "drift", "jumps", "catalyst", "targets", "all_levels"):
         assert getattr(alone, part) == getattr(siege, part)
     assert (alone.dealers.position, alone.dealers.impact_bp_per_bn, alone.regime) == ((), 0.0, ())
 
