@@ -277,7 +277,7 @@ def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
                 found.append((_root(net, (low, at_low), (high, at_high)), bool(signs[i] < 0)))
                 break
     nearest = min((price for price, _ in found), key=lambda price: abs(price - spot), default=None)
-    return tuple(Crossing(price, rising, price == nearest) for price, rising in found)
+    return tuple(Crossing(price, rising, bool(price == nearest)) for price, rising in found)
 
 
 def _gex_columns(options: pd.DataFrame) -> GexColumns:
