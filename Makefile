@@ -1,5 +1,6 @@
 # make run [ARGS="--paths 1e5"]   simulate the built-in scenario and print its odds
 # make test                       lint, types and tests
+# make test-lowest                the tests with the lowest versions that pyproject.toml allows (Python 3.11)
 # Everything is installed into .venv inside this folder. PYTHON=… picks the interpreter, EXTRAS=… the extras.
 
 SHELL := /bin/bash
@@ -10,6 +11,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -21,9 +23,9 @@ comma := ,
 COMPILED := setup.py sim/kernel_sources.py sim/kernel_constants.py $(wildcard kernels/*)
 # What option chains and fits need is small enough to come with every installation.
 RUN_EXTRAS := book$(comma)fit$(if $(EXTRAS),$(comma)$(EXTRAS))
-TEST_EXTRAS := test$(comma)bench$(comma)$(RUN_EXTRAS)
+TEST_EXTRAS := test$(comma)lint$(comma)bench$(comma)$(RUN_EXTRAS)
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test test-lowest lint bench clean
 
 help:
 	@sed -n 's/^# make/make/p' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,12 @@ run: $(VENV)/installed
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 $(ARGS)
 
+test-lowest:
+	rm -rf $(LOWEST)
+	@PIP_CONSTRAINT=tests/constraints-lowest.txt $(MAKE) --no-print-directory VENV=$(LOWEST) \
+	  TEST_EXTRAS=test$(comma)book$(comma)fit$(comma)cluster$(comma)parquet $(LOWEST)/installed-test
+	$(LOWEST)/bin/python -m pytest -n auto --maxprocesses 8 $(ARGS)
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,7 +51,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/steps_per_session.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info sim/engines/_native_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info sim/engines/_native_* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/python-ready:

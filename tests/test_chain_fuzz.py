@@ -17,7 +17,7 @@ from test_scenario_fuzz import places
 
 from sim.chain_files import read_chain
 from sim.errors import GammawallError, InputError
-from sim.option_chain import COLUMNS, OptionChain
+from sim.option_chain import COLUMNS, LARGEST_IV, OptionChain
 from sim.quote_time import NEW_YORK, read_as_of, read_date_line
 
 TABLE = quotedata_csv(listings=LISTINGS[:2])
@@ -96,7 +96,7 @@ def check_chain(chain: OptionChain) -> None:
     assert options["expiry"].notna().all()
     assert options["strike"].between(0.001, 99_999.999).all()
     assert options["open_interest"].between(0.0, 1e8).all()
-    assert (options["iv"].isna() | options["iv"].between(0.0, 5.0, inclusive="right")).all()
+    assert (options["iv"].isna() | options["iv"].between(0.0, LARGEST_IV, inclusive="right")).all()
     for name in ("bid", "ask"):
         assert (options[name].isna() | options[name].ge(0.0)).all()
     assert not np.isinf(options[["bid", "ask", "gamma"]].to_numpy()).any()

@@ -142,7 +142,7 @@ def test_days_without_trading_are_left_out(closes: pd.DataFrame, tmp_path: Path)
     more = pd.concat([closes, pd.DataFrame({"Date": ["2010-07-05", "2011-01-01"], "Close": [1.0, 1e6]})])
     fit = fit_volatility(write_rows(tmp_path, more), since=FROM_THE_START)
     assert fit.untraded == 2
-    assert fit.estimates == fit_volatility(tmp_path / "days.csv", since=FROM_THE_START).estimates
+    assert fit.estimates == fit_volatility(write_rows(tmp_path, closes), since=FROM_THE_START).estimates
 
 
 def test_rows_that_are_not_daily_are_refused(closes: pd.DataFrame, tmp_path: Path) -> None:
