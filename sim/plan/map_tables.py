@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import NO_LEVEL
+from sim.compiled.kernel_constants import FORWARD, INVERSE, NO_LEVEL
 from sim.compiled.native_library import working_library
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
@@ -19,7 +19,7 @@ from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
 from sim.plan.shared_work import SharedWork, array_parts
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
-from sim.reaction.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
+from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
 from sim.scenario.model import MAX_POSITIONS
 
@@ -160,7 +160,7 @@ def build_map_tables(
     ------
     InputError : the map is not increasing, too large for float32, or too sharp or too long for the memory.
     """
-    ends, settlements = grid.step_end_minute, clearing_map.book.columns.settlement
+    ends, settlements = grid.step_end_minute, clearing_map.book.settlement
     settles = np.isin(ends, settlements)
     closes = np.arange(ends.size) % (grid.steps_per_session + 1) == grid.steps_per_session
     rebases = settles | (closes & (len(clearing_map.weights) > 1))
@@ -255,8 +255,10 @@ class _Tables:
             )
         hedge = float(np.abs(at.values - at.nodes).max())
         if hedge > LARGEST_HEDGE:
-            sizes = [abs(p.index_units) for p in self.clearing_map.book.positions]
-            largest = sizes.index(max(sizes))
+            book = self.clearing_map.book
+            sizes = np.empty(len(book))
+            sizes[book.stated] = np.abs(book.units)
+            largest = int(sizes.argmax())
             is_file = len(sizes) > MAX_POSITIONS
             smaller = "book (dealers.book_weights)" if is_file else "position, a strike nearer the index"
             raise self._refusal(

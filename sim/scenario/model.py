@@ -30,7 +30,9 @@ from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.levels import all_levels
+from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
+from sim.scenario.tables import changed_tables, scenario_data
 from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName
 
 MAX_POSITIONS: Final = 2000
@@ -163,7 +165,7 @@ class Jumps(ScenarioTable):
     sd: LogSpread = 0.0
 
 
-class Outcome(ScenarioTable):
+class CatalystOutcome(ScenarioTable):
     """One outcome of a catalyst: with `probability` the gap gains a normal log move of `mean` and `sd`."""
 
     probability: Annotated[float, Field(ge=0, le=1)]
@@ -176,7 +178,7 @@ class Catalyst(ScenarioTable):
 
     session: Date
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    outcomes: Annotated[Items[Outcome], Field(min_length=1, max_length=32)]
+    outcomes: Annotated[Items[CatalystOutcome], Field(min_length=1, max_length=32)]
 
 
 class Position(ScenarioTable):
@@ -319,6 +321,22 @@ class Scenario(ScenarioTable):
         """
         copied = super().model_copy(update=update, deep=deep)
         return copied._checked() if update else copied
+
+    def with_changes(self, changes: Overrides) -> Scenario:
+        """Scenario with some keys changed, validated like a file's.
+
+        changes : as the overrides of `sim.scenario.file.load_scenario`, {"dealers.impact_bp_per_bn": 1} for one; a
+            star behind a key multiplies what stands there, {"dealers.position[wall].gex_bn*": 0.5}, a default too.
+            A book file that they name lies in the present folder; the rows of a book read before stay.
+
+        Errors: `InputError` with every problem.
+        """
+        return changed_tables(Scenario, scenario_data(self), self.name, changes, argument="changes")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the odds should know of where the scenario is from; no part of it."""
+        return ()
 
     @property
     def all_levels(self) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from sim.batch.run import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError
+from sim.odds.tables import TABLES
 from sim.run.simulation import simulate
 
 ENGINE = "numpy"
@@ -68,7 +69,7 @@ class TestResults:
 
     def test_every_table_has_every_case_in_order(self, whole: Path) -> None:
         names = [case.name for case in small_batch().cases]
-        for name in ("odds", "first_passage", "distribution", "quantiles", "regimes"):
+        for name in TABLES:
             assert list(dict.fromkeys(row["scenario"] for row in rows(whole, f"{name}.csv"))) == names
         others = [name for name in names if name != "base"]
         assert list(dict.fromkeys(row["scenario"] for row in rows(whole, "differences.csv"))) == others
@@ -117,7 +118,7 @@ class TestResults:
     def test_parquet_has_the_same_columns(self, tmp_path: Path) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
         run(small_batch(), tmp_path / "b", parquet=True)
-        for name in ("batch", "odds", "first_passage", "distribution", "quantiles", "regimes", "differences"):
+        for name in ("batch", *TABLES, "differences"):
             table = parquet.read_table(tmp_path / "b" / f"{name}.parquet")
             found = rows(tmp_path / "b", f"{name}.csv")
             assert table.column_names == list(found[0])

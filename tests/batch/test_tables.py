@@ -18,7 +18,6 @@ from sim.batch.tables import (
     DIFFERENCE_COLUMNS,
     FAILED,
     FINISHED,
-    FIRST_TARGETS,
     NOT_RUN,
     CaseState,
     bands,
@@ -29,7 +28,7 @@ from sim.batch.tables import (
 )
 from sim.odds.estimates import paired_difference_estimate
 from sim.odds.pairs import PairCounts
-from sim.odds.tables import odds_table
+from sim.odds.tables import FIRST_TARGETS, TABLES
 from sim.plan.outcomes import OutcomeAxes
 
 SPOT = 100.0
@@ -199,7 +198,7 @@ def test_row_of_a_finished_case() -> None:
         "the floor binds | too few paths",
         "",
     ]
-    odds = odds_table(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
+    odds = TABLES["odds"].frame(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
     for event, target in FIRST_TARGETS.items():
         found = odds.loc[event]
         assert row[event] == found.loc["with", "probability"]

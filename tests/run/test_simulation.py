@@ -10,9 +10,10 @@ import pytest
 from support.sample_scenario import sample
 
 import sim
-from sim.engines.choice import choose
+from sim.engines.choice import ENGINES, choose
 from sim.errors import InputError
 from sim.files import versions
+from sim.files.versions import installed_versions
 from sim.market.closed_forms import corridor, touch_probability
 from sim.plan.outcomes import LOWER, UPPER
 from sim.run.simulation import Result, simulate
@@ -74,14 +75,15 @@ def test_manifest_tells_how_to_repeat_the_run(small: Scenario, result: Result) -
 
 def test_versions_name_cupy_if_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]})
-    versions.cupy_names.cache_clear()
-    usual = versions.installed_versions("native")
+    versions.installed_names.cache_clear()
+    usual, of_cuda = installed_versions(), ENGINES["cuda"].libraries
     assert "click" not in usual
-    assert versions.installed_versions("cuda") == {**usual, "click": version("click")}
+    assert installed_versions(of_cuda) == {**usual, "click": version("click")}
+    assert installed_versions(ENGINES["native"].libraries) == usual
     monkeypatch.setattr(versions, "packages_distributions", dict)
-    versions.cupy_names.cache_clear()
-    assert versions.installed_versions("cuda") == usual
-    versions.cupy_names.cache_clear()
+    versions.installed_names.cache_clear()
+    assert installed_versions(of_cuda) == usual
+    versions.installed_names.cache_clear()
 
 
 def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:

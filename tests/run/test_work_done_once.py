@@ -55,4 +55,4 @@ def test_versions_are_looked_up_once_per_process(monkeypatch: pytest.MonkeyPatch
     scenario = load_scenario("siege-of-7000", SHORT)
     found = [simulate(scenario, paths=10, engine="numpy", threads=1).manifest["versions"] for _ in range(2)]
     assert found[0] == found[1]
-    assert sorted(lookups) == sorted((name,) for name in versions.LIBRARIES)
+    assert sorted(lookups) == sorted((name,) for name in versions.EVERY_RUN)

@@ -18,11 +18,11 @@ from sim.problems import UNKNOWN, known
 from sim.scenario.file import (
     builtin_scenarios,
     load_scenario,
-    readable_part,
     scenario_from_mapping,
     scenario_hash,
 )
 from sim.scenario.model import Scenario
+from sim.scenario.tables import readable_part
 
 
 def refusal(data: dict[str, Any]) -> str:
