@@ -98,7 +98,7 @@ def nudged(function: Any, *arguments: Any, **options: Any) -> Any:
 PLANTED = [
     ("sim.book.hedge", "log", "siege-of-7000", "siege-of-7000: log strikes"),
     ("sim.market.black_scholes", "gamma_of_logs", "siege-of-7000", "siege-of-7000: positions"),
-    ("sim.plan.builder", "exp", "no-dealers", "no-dealers: close edges"),
+    ("sim.plan.close_histogram", "exp", "no-dealers", "no-dealers: close edges"),
     ("sim.scenario.intraday", "u_shape_integral", "no-dealers", "no-dealers: variance shares"),
     ("sim.chain.parity_carry", "log", "chain", "chain: carries"),
     ("sim.chain.book", "sum_in_order", "chain", "chain: contracts"),
@@ -242,7 +242,8 @@ ALLOWED = {
     ("_sharpest", ".reduceat"): "the largest of each group",
     ("_fit", "sum"): "two columns: one addition",
     ("rank_of_level", "sum"): WHOLE,
-    ("MapTables.nbytes", "sum"): WHOLE,
+    ("SharedWork._keep", "sum"): WHOLE,
+    ("SharedWork._drop_oldest", "sum"): WHOLE,
     ("NativeMaps._built", "sum"): WHOLE,
     ("OptionChain.total", "sum"): WHOLE,
     ("OptionChain.__repr__", "sum"): TOLD,
