@@ -39,7 +39,7 @@ from sim.batch.run import Executor, run_batch
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import choose
 from sim.odds.tables import TABLES
-from sim.plan.time_grid import build_time_grid
+from sim.plan.time_grid import count_steps
 
 IMPACTS = 4
 
@@ -59,15 +59,15 @@ class Contestant:
     @property
     def path_steps(self) -> int:
         """Path-steps of the whole batch."""
-        steps = (build_time_grid(case.scenario).n_steps for case in self.batch.cases if case.scenario)
+        steps = (count_steps(case.scenario) for case in self.batch.cases if case.scenario)
         return sum(steps) * self.batch.paths
 
     def run(self, executor: Executor, folder: Path) -> None:
         """Time the batch once."""
-        began = time.perf_executor()
+        began = time.perf_counter()
         with open_batch_folder(self.batch, folder) as opened:
             done = run_batch(self.batch, opened, self.batch.cases, executor)
-        self.speeds.append(self.path_steps / (time.perf_executor() - began))
+        self.speeds.append(self.path_steps / (time.perf_counter() - began))
         assert not done.failed
         tables = {
             name: (folder / f"{name}.csv").read_bytes()
@@ -174,9 +174,9 @@ def main() -> None:
     with ExitStack() as stack:
         executors = []
         for one in found:
-            began = time.perf_executor()
+            began = time.perf_counter()
             executors.append(stack.enter_context(one.executor()))
-            one.start_s = time.perf_executor() - began
+            one.start_s = time.perf_counter() - began
         for number in range(arguments.rounds):
             for one, executor in zip(found, executors, strict=True):
                 with tempfile.TemporaryDirectory() as folder:

@@ -38,14 +38,12 @@ from sim.batch.family import Batch, Case
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
 from sim.batch.run import Executor
 from sim.compiled.kernel_sources import code_digest
+from sim.engines.choice import ENGINES, device_engine
 from sim.errors import GammawallError
 from sim.plan.builder import prepare
 from sim.plan.shared_work import SharedWork
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
-# Path-steps of a chunk: a second or two, and on a GPU a tenth of one.
-CHUNK_STEPS = {"cuda": 1 << 34}
-USUAL_CHUNK_STEPS = 1 << 28
 SMALLEST_CHUNK = 1 << 14
 # Chunks that wait on the scheduler for each thread of a worker, so that none is idle.
 CHUNKS_AHEAD = 3
@@ -74,7 +72,7 @@ def open_dask_executor(
     Parameters
     ----------
     engine : name of the engine that workers use.
-    devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
+    devices : GPUs of this machine, each pinned to a worker in turn, for an engine that runs on them.
     workers : worker processes to start here; one a device, or one, if None.
     scheduler : address of a running cluster to use instead.
     shared : what cases checked before have built.
@@ -82,6 +80,7 @@ def open_dask_executor(
 
     Raises
     ------
+    InputError : devices are given, and the engine runs on the processor.
     GammawallError : dask.distributed is not installed, no worker is there, or one cannot do the work.
     """
     try:
@@ -89,9 +88,7 @@ def open_dask_executor(
     except ImportError as error:
         raise GammawallError(f"several workers need dask.distributed ({error}). Try {INSTALL}.") from error
     if devices is not None:
-        if engine not in ("auto", "cuda"):
-            raise GammawallError(f"the {engine} engine runs on the processor. Leave out --devices.")
-        engine = "cuda"
+        engine = device_engine(engine, devices)
     stack = ExitStack()
     try:
         stack.enter_context(_quiet_logs())
@@ -232,7 +229,7 @@ def _chunk_steps(client: Any, engine: str) -> int:
         if code != code_digest():
             raise GammawallError(f"worker {address} has {OTHER_VERSION}")
         names.append(name)
-    return min(CHUNK_STEPS.get(name, USUAL_CHUNK_STEPS) for name in names)
+    return min(ENGINES[name].chunk_steps for name in names)
 
 
 class _DaskExecutor:

@@ -39,11 +39,12 @@ from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.builder import initial_feedback
 from sim.problems import shown, shown_key
-from sim.scenario.file import load_scenario, scenario_hash, validated_scenario
+from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import apply_settings, contradiction, plain_key, short_key, values_at
+from sim.scenario.tables import scenario_data, validated_tables
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
@@ -333,7 +334,7 @@ class _Builder:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_scenario(data, "", {}, problems)
+            scenario = validated_tables(Scenario, data, "", {}, problems)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)
@@ -366,30 +367,6 @@ def with_fundamental_volatility(scenario: Scenario) -> Scenario:
     long_run = None if stated.long_run_annual is None else stated.long_run_annual * feedback
     changes = {"quoted": "fundamental", "annual": stated.annual * feedback, "long_run_annual": long_run}
     return scenario.model_copy(update={"volatility": stated.model_copy(update=changes)})
-
-
-def scenario_data(scenario: Scenario) -> dict[str, Any]:
-    """Nested tables of a scenario with every default, as a file would state them.
-
-    Left out are keys without a value and those that a regime's kind of trigger does not have.
-    """
-    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
-    book = scenario.dealers.book
-    if book is not None:
-        # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
-        weights = {**dict.fromkeys(book.groups, 1.0), **scenario.dealers.book_weights}
-        data["dealers"] |= {"book": book, "book_weights": weights}
-    for regime in data["regime"]:
-        if not regime["when"].startswith("closes_"):
-            regime.pop("closes", None)
-    assert isinstance(data, dict)
-    return data
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _folder_name(name: str) -> str:

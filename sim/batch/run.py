@@ -13,6 +13,7 @@ from sim.batch.folder import BatchFolder
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase
 from sim.batch.table_writer import TableWriter
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, Row
+from sim.engines.choice import ENGINES
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.versions import installed_versions
@@ -185,7 +186,8 @@ def run_batch(
             return
         engine = ended.engine.name
         if engine not in versions:
-            versions[engine] = installed_versions(engine)
+            names = engine.split(", ")
+            versions[engine] = installed_versions([lib for name in names for lib in ENGINES[name].libraries])
         manifest = _manifest(batch, ended, asked, versions[engine])
         try:
             folder.save_case(ended.case, ended.counts, manifest, ended.records)

@@ -11,17 +11,17 @@ from typing import Any
 import pandas as pd
 
 from sim.batch.family import Batch, is_chosen
-from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario, scenario_data
+from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario
 from sim.batch.folder import BatchFolder
 from sim.batch.tables import differences_table
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR
 from sim.plan.builder import prepare
-from sim.plan.time_grid import build_time_grid
 from sim.problems import shown
-from sim.scenario.file import validated_scenario
+from sim.scenario.dates import count_sessions
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
+from sim.scenario.tables import scenario_data, validated_tables
 
 DEFAULT_BUMP = 0.1
 # Bump of a drift of zero, which cannot be scaled: log return per year.
@@ -116,7 +116,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
     for key in _price_keys(scenario):
         yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
-    sessions = build_time_grid(scenario).n_sessions
+    sessions = count_sessions(scenario.market)
     fewer = max(1, round(sessions * bump))
     yield _whole("market.sessions", sessions, fewer, data)
     if scenario.drift.annual == 0:
@@ -238,7 +238,7 @@ def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
 def _with(data: dict[str, Any], settings: Settings) -> Scenario:
     changed = copy.deepcopy(data)
     _, problems = apply_settings(changed, settings.items(), "")
-    return validated_scenario(changed, "", {}, problems)
+    return validated_tables(Scenario, changed, "", {}, problems)
 
 
 def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:

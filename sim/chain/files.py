@@ -17,7 +17,7 @@ from sim.chain.quote_time import AS_OF_HINT, checked_quote_time
 from sim.chain.quotedata import QUOTEDATA
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
-from sim.problems import shown
+from sim.problems import check_type, shown
 
 # Formats in the order in which they are tried; a test keeps `sim.cli.chain_options.CHAIN_FORMATS` equal.
 FORMATS: Final = (QUOTEDATA, DELAYED_QUOTES)
@@ -44,14 +44,22 @@ def read_chain(
 ) -> OptionChain:
     """Option chain of a file; its content tells which of `FORMATS` it has.
 
+    Parameters
+    ----------
     path : the file.
     as_of : aware instant of the quotes, instead of what the file states.
     spot : price of the index, index points, instead of what the file states.
 
-    Errors: `InputError`. A single option that cannot be read is no error: `OptionChain.refused` counts it.
+    Raises
+    ------
+    InputError : the file is none of these, or an argument is of another type. A single option that cannot be read is
+        no error: `OptionChain.refused` counts it.
     """
+    check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
     if as_of is not None:
+        hint = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
+        check_type("as_of", as_of, dt.datetime, "a time with its zone", hint)
         as_of = checked_quote_time(as_of, "--as-of")
     if spot is not None:
         spot = _checked_spot(spot)
@@ -79,6 +87,7 @@ def read_chain(
 
 
 def _checked_spot(spot: float) -> float:
+    check_type("spot", spot, (int, float), "a price of the index", "Try spot=6448.28.")
     if not (math.isfinite(spot) and spot > 0.0):
         raise InputError([Problem("--spot", "", str(spot), "is no price above 0", SPOT_HINT)])
     return float(spot)

@@ -56,7 +56,7 @@ def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
         },
         "rules": {
             "sign": rules.sign,
-            "shares": {"calls": rules.calls, "puts": rules.puts},
+            "shares": dict(zip(("calls", "puts"), rules.shares, strict=True)),
             "net_matched": rules.net_matched,
             "scale_to_gex": rules.scale_to_gex,
             "scale": book.scale,

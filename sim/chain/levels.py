@@ -19,9 +19,11 @@ import pandas as pd
 from sim.book.expiry_curves import ExpiryCurves
 from sim.book.hedge import DealerBook
 from sim.chain.book import ChainBook, option_gex
+from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
 from sim.market.contracts import UNITS_PER_CONTRACT, GexColumns, dollar_gex
 from sim.market.elementary import exp, log, sum_in_order
+from sim.problems import check_type, short_repr
 from sim.reaction.clearing_map import base_nodes
 
 # Crossings are looked for, and the profile is drawn, within this share of spot to both sides.
@@ -95,6 +97,13 @@ class GammaLevels:
     by_expiry: pd.DataFrame
     profile: pd.DataFrame
 
+    def __repr__(self) -> str:
+        walls = (("call wall", self.call_wall), ("put wall", self.put_wall))
+        parts = [f"{name} {'none' if wall is None else f'{wall.strike:,.10g}'}" for name, wall in walls]
+        turn = "none" if self.zero_gamma is None else f"{self.zero_gamma:,.2f}"
+        net = f"spot {self.spot:,.2f}, net {self.net_gex_bn:+,.4g} $bn per 1%"
+        return short_repr(self, ", ".join([net, *parts, f"zero gamma {turn}"]))
+
     @property
     def zero_gamma(self) -> float | None:
         """The crossing nearest to spot."""
@@ -130,14 +139,23 @@ def crossing_note(crossing: Crossing) -> str:
     return f"{sides}{', nearest to spot' if crossing.nearest else ''}"
 
 
-def gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels:
+def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels:
     """Levels of a chain's book at the instant of its quotes.
 
     Parameters
     ----------
-    book : see `sim.chain.book`.
+    book : what `book_of_chain` made of a chain.
     spot_range : share of spot to both sides within which crossings are looked for, in (0, 1).
+
+    Raises
+    ------
+    InputError : an argument is of another type or out of range.
     """
+    check_type("book", book, ChainBook, "a ChainBook", 'Try book_of_chain(read_chain("chain.csv")).')
+    check_type("spot_range", spot_range, (int, float), "a share of spot", "Try spot_range=0.25.")
+    if not 0 < spot_range < 1:
+        why = "must lie between 0 and 1"
+        raise InputError([Problem("", "spot_range", f"{spot_range:g}", why, "Try spot_range=0.25.")])
     options, spot = book.options, book.chain.spot
     gex = options["gex_bn"].to_numpy()
     by_strike = _by_strike(options)

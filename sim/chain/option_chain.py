@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sim.problems import short_repr
+
 LARGEST_OPEN_INTEREST: Final = 1e8
 LARGEST_IV: Final = 100.0
 # No option has more gamma than this: 1 is a delta from 0 to 1 within a point.
@@ -75,6 +77,12 @@ class OptionChain:
     quoted: dt.datetime
     options: pd.DataFrame
     refused: dict[str, int]
+
+    def __repr__(self) -> str:
+        index = f"{self.title or self.source}: {self.spot:,.2f}, quoted {self.quoted:%Y-%m-%d %H:%M}"
+        return short_repr(
+            self, f"{index}, {len(self.options):,} options, {sum(self.refused.values()):,} refused"
+        )
 
     @property
     def total(self) -> int:

@@ -301,7 +301,7 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
         ]
         print_json({"batch": loaded.name, "baseline": loaded.baseline, "paths": loaded.paths, "cases": rows})
         return
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.batch import dry_run_views
     from sim.report.terminal import Terminal, plural, print_view, short_number
 
@@ -309,7 +309,7 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
         print_view(view, Terminal())
         click.echo()
     todo = [case.scenario for case in cases if statuses[case.name] == TO_RUN]
-    steps = loaded.paths * sum(build_time_grid(scenario).n_steps for scenario in todo if scenario)
+    steps = loaded.paths * sum(count_steps(scenario) for scenario in todo if scenario)
     least = "at least " if loaded.target_se is not None else ""
     click.echo(
         f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order."

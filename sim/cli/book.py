@@ -81,11 +81,10 @@ def book(
     refuse_contradictory_signs(of_chain)
 
     from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_contents, book_document
-    from sim.chain.levels import gamma_levels
-    from sim.chain.scenario import chain_scenario, with_book_file
+    from sim.chain.levels import find_gamma_levels
+    from sim.chain.scenario import scenario_of_chain, with_book_file
     from sim.files.output_folder import prepare_output, save_folder
     from sim.files.table_files import refuse_parquet_without_pyarrow
-    from sim.scenario.file import scenario_from_mapping
 
     if parquet:
         refuse_parquet_without_pyarrow()
@@ -93,12 +92,12 @@ def book(
     place = None
     if not no_save:
         place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
-    levels = gamma_levels(found, spot_range)
+    levels = find_gamma_levels(found, spot_range)
     folder: Path | None = None
     failures: tuple[str, ...] = ()
     if place is not None:
-        data = with_book_file(chain_scenario(found, levels).data, PARQUET if parquet else BOOK)
-        scenario = scenario_from_mapping(data, str(chain))
+        own = scenario_of_chain(found, levels=levels, where=str(chain))
+        scenario = with_book_file(own, PARQUET if parquet else BOOK)
         picture = _picture(found, levels)
         folder, failures = save_folder(
             place, lambda: book_contents(found, levels, scenario, picture, parquet=parquet)

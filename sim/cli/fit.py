@@ -119,16 +119,14 @@ def intraday(
     """
     _prepare(out, overwrite)
     from sim.fit.intraday import fit_intraday
-    from sim.fit.minute_bars import read_minute_bars, until
 
-    bars = read_minute_bars(minutes)
-    found = fit_intraday(bars if as_of is None else until(bars, as_of.date()), resamples=resamples, seed=seed)
+    found = fit_intraday(minutes, as_of=_date(as_of), resamples=resamples, seed=seed)
     error = f"standard error {found.overnight_share_error:.2g}"
     comments = [
         f"Variance within sessions: {found.sessions} sessions of {found.source}, {found.first} to {found.last}.",
         f"overnight_share {found.overnight_share:.3f}, {error}. The shape's integral over the day is 1.",
     ]
-    metadata = {"kind": "intraday", **found.metadata()}
+    metadata = found.metadata()
     text = _fragment(comments, found.scenario_keys(), metadata)
 
     def show() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from sim.engines.choice import AUTO, ENGINES
+
 DEFAULT_SCENARIO = "siege-of-7000"
 ADDRESSES = 2**64  # path numbers are 64 bit
 SMALLEST_TARGET_SE = 1e-6
@@ -126,8 +128,8 @@ THREADS = click.option(
 )
 ENGINE = click.option(
     "--engine",
-    type=click.Choice(["auto", "cuda", "native", "numpy"]),
-    default="auto",
+    type=click.Choice([AUTO, *ENGINES]),
+    default=AUTO,
     show_default=True,
     help="Engine to use; auto takes the first one available, in this order.",
 )

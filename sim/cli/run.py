@@ -37,11 +37,10 @@ DEFAULT_PATHS = "1_000_000"
 
 
 class _Loaded(NamedTuple):
-    """A scenario, what messages call it, and what a reader of its odds should know."""
+    """A scenario, what messages call it, and the fragments of files in it."""
 
     scenario: Scenario
     where: str
-    notes: tuple[str, ...]
     fragments: tuple[Fragment, ...]
 
 
@@ -146,11 +145,11 @@ def run(
         loaded = _load_chain(chain, of_chain, fragments, asked, overrides)
     place = None if no_save else prepare_output(loaded.scenario.name, RUN_FOLDER, out, overwrite=overwrite)
 
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.run import print_report, progress_bar
     from sim.report.terminal import Terminal
 
-    with progress_bar(build_time_grid(loaded.scenario).n_steps, shown=not quiet) as progress:
+    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress:
         if progress is not None:
             progress(0, paths)
         result = simulate(
@@ -165,7 +164,6 @@ def run(
             max_paths=max_paths,
             progress=progress,
             where=loaded.where,
-            notes=loaded.notes,
             fragments=loaded.fragments,
         )
     folder, failures = (None, ()) if place is None else save_results(result, place)
@@ -213,7 +211,7 @@ def _load(scenario: str, fragments: tuple[Path, ...], asked: _Asked, overrides: 
     from sim.scenario.fragments import read_fragments
 
     read = read_fragments(fragments)
-    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, (), tuple(read))
+    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, tuple(read))
 
 
 def _load_chain(
@@ -223,17 +221,16 @@ def _load_chain(
     asked: _Asked,
     overrides: tuple[str, ...],
 ) -> _Loaded:
-    from sim.chain.levels import gamma_levels
-    from sim.chain.scenario import Horizon, impact_notes, scenario_of_chain
+    from sim.chain.scenario import Horizon, scenario_of_chain
     from sim.scenario.fragments import read_fragments
 
     read = read_fragments(fragments)
     book = read_book(chain, of_chain)
     horizon = Horizon(asked.until, asked.upper, asked.lower)
-    scenario, notes = scenario_of_chain(
-        book, gamma_levels(book), horizon, str(chain), overrides, [*read, *asked.fragments]
+    scenario = scenario_of_chain(
+        book, horizon, overrides=overrides, fragments=[*read, *asked.fragments], where=str(chain)
     )
-    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)), tuple(read))
+    return _Loaded(scenario, str(chain), tuple(read))
 
 
 def _refuse_chain_options(ctx: click.Context, chain: Path | None) -> None:

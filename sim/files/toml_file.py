@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
+from sim.problems import check_type
 
 MAX_BYTES: Final = 10_000_000
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -50,6 +51,9 @@ class FileKind:
 
         Errors: `InputError`.
         """
+        first = next(iter(self.builtin()), "my.toml")
+        what = f"a built-in {self.noun}'s name or the path of a {self.noun} file"
+        check_type(self.noun, source, (str, os.PathLike), what, f'Try "{first}".')
         name, where = os.fspath(source), place_name(source)
         content = self._read_file(name, where) if is_path(source) else self._read_builtin(name, where)
         return where, self._parse(content, where)

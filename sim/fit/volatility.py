@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +22,10 @@ import pandas as pd
 
 from sim.errors import GammawallError, InputError, Problem
 from sim.fit.daily_data import on_sessions, read_daily, session_returns, window
+from sim.fit.tables import Source, checked_day
 from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
+from sim.problems import short_repr
+from sim.scenario.fragments import Fragment
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 FEWEST_RETURNS: Final = 500
@@ -48,8 +50,8 @@ UNUSUAL_ANNUAL: Final = 0.6
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number and its standard error."""
+class ParameterEstimate:
+    """A parameter's estimate and its standard error, NaN where that is not known."""
 
     value: float
     std_error: float
@@ -61,7 +63,7 @@ class VolatilityFit:
 
     Attributes
     ----------
-    source : name of the file.
+    source : name of the file, or "DataFrame prices".
     first, last : dates of the first and last return used; the last is the as-of date.
     returns : how many.
     dropped : rows without a close.
@@ -81,7 +83,7 @@ class VolatilityFit:
     dropped: int
     untraded: int
     spanning: int
-    estimates: dict[str, Estimate]
+    estimates: dict[str, ParameterEstimate]
     log_likelihood: float
     annual: float
     long_run_annual: float
@@ -108,6 +110,16 @@ class VolatilityFit:
             }
         }
 
+    def fragment(self) -> Fragment:
+        """The fit as a fragment that `load_scenario` takes."""
+        return Fragment(f"volatility fit of {self.source}", self.scenario_keys(), self.metadata())
+
+    def __repr__(self) -> str:
+        found = f"annual {self.annual:.4g}, persistence {self.persistence:.4g}"
+        return short_repr(
+            self, f"{found}; {self.returns:,} returns of {self.source}, {self.first} to {self.last}"
+        )
+
     def metadata(self) -> dict[str, Any]:
         """What the table [fit] of a fragment tells."""
         return {
@@ -127,21 +139,26 @@ class VolatilityFit:
 
 
 def fit_volatility(
-    path: str | os.PathLike[str], *, since: dt.date | None = None, as_of: dt.date | None = None
+    prices: Source, *, since: dt.date | None = None, as_of: dt.date | None = None
 ) -> VolatilityFit:
-    """Fit to the closes of a file with the columns date and close.
+    """Fit to the closes of a file or a DataFrame.
 
     Parameters
     ----------
-    path : CSV.
+    prices : CSV file with the columns date and close, or a DataFrame with close and a DatetimeIndex or a column date;
+        close in index points or any other unit, > 0. Rows in any order; those without a close are counted.
     since : first date of a return; 1 January ten years before the as-of date's year if None.
-    as_of : last close; the file's last if None.
+    as_of : last close; the last there is if None.
 
     Returns over more than one session, where a close is missing, are left out.
 
-    Errors: `InputError`; `GammawallError` if arch is not installed, or if the likelihood has no maximum inside.
+    Raises
+    ------
+    InputError : with every problem of the data; or they are not daily, too few, or of no index.
+    GammawallError : arch is not installed, or the likelihood has no maximum inside.
     """
-    table = read_daily(path, ["close"], positive=["close"])
+    since, as_of = checked_day("since", since), checked_day("as_of", as_of)
+    table = read_daily(prices, ["close"], positive=["close"], argument="prices")
     rows, untraded = on_sessions(table)
     index = pd.DatetimeIndex(rows.index)
     last = window(index, None, as_of, table.source)[1]
@@ -156,7 +173,8 @@ def fit_volatility(
         raise InputError([Problem(table.source, "close", "", "never changes", "Try the right file.")])
     result, complaints = _estimated(returns)
     estimates = {
-        name: Estimate(float(result.params[own]), float(result.std_err[own])) for name, own in NAMES.items()
+        name: ParameterEstimate(float(result.params[own]), float(result.std_err[own]))
+        for name, own in NAMES.items()
     }
     persistence = sum(
         estimates[name].value * share for name, share in (("alpha", 1), ("gamma", 0.5), ("beta", 1))
@@ -225,7 +243,7 @@ def _scale_warnings(long_run_annual: float) -> list[str]:
     return [f"a long-run volatility of {long_run_annual:.0%} is none of a stock index: is it the right file?"]
 
 
-def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
+def _boundary_warnings(estimates: dict[str, ParameterEstimate]) -> list[str]:
     """Parameters at the edge of what they may be, where standard errors mean little."""
     found = [
         f"{name} lies at its boundary of zero: its standard error means little"

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import NO_LEVEL
+from sim.compiled.kernel_constants import FORWARD, INVERSE, NO_LEVEL
 from sim.compiled.native_library import working_library
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
 from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
-from sim.reaction.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
+from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
 from sim.scenario.model import MAX_POSITIONS
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from sim.engines.choice import ENGINES
 from sim.odds.tables import FIRST_TARGETS, sessions_to_target
 from sim.report.terminal import (
     Terminal,
@@ -154,7 +155,8 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
 def engine_line(manifest: Mapping[str, Any]) -> Text:
     """Line on what computed: engine, device and, on a processor, the number of threads or worker processes."""
     parts = [f"{manifest['engine']} engine", str(manifest["device"])]
-    if manifest["engine"] != "cuda":
+    entry = ENGINES.get(manifest["engine"])
+    if entry is None or not entry.uses_devices:
         parts.append(plural(int(manifest["threads"]), "thread"))
     return Text(", ".join(parts), "dim")
 

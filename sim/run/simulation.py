@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.engines.choice import Engine, choose
+from sim.engines.choice import ENGINES, Engine, choose
 from sim.errors import InputError, Problem
 from sim.files.versions import installed_versions
 from sim.odds.tables import TABLES
@@ -141,7 +141,7 @@ def simulate(
         seed=seed,
         first_path=first_path,
         target_se=target_se,
-        versions=installed_versions(worker.name),
+        versions=installed_versions(ENGINES[worker.name].libraries),
         timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
     )
     if fragments:

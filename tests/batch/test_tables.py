@@ -78,7 +78,7 @@ WORLD_SIDES = st.lists(st.sampled_from([80.0, 85.0, 92.0, 97.0, 103.0, 108.0, 11
 def test_differences_are_those_of_the_paths(
     mine: tuple[float, ...], theirs: tuple[float, ...], spot: float, paths: int
 ) -> None:
-    """Also where only one of the two has a level, or on different sides of the two starts."""
+    """Also where a level is among one case's only, or on different sides of the two starts."""
     case, base = axes_of(mine), axes_of(theirs, spot, "base")
     high, low, base_high, base_low = prices = random_prices(paths)
     prices[2], prices[3] = base_high, base_low = np.maximum(base_high, spot), np.minimum(base_low, spot)

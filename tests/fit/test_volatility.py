@@ -12,7 +12,7 @@ from support.places import MARKET_DATA
 from support.sample_days import GJR, gjr_returns, write_closes
 
 from sim.errors import GammawallError, InputError
-from sim.fit.volatility import STARTS, Estimate, fit_volatility
+from sim.fit.volatility import STARTS, ParameterEstimate, fit_volatility
 from sim.scenario.file import load_scenario
 from sim.scenario.fragments import Fragment
 
@@ -103,9 +103,10 @@ def test_constant_variance_is_fitted_and_its_boundaries_are_said(tmp_path: Path)
 
 
 def test_a_variance_without_end_is_refused(tmp_path: Path) -> None:
+    """The likelihood grows towards parameters that are none: how far a search gets depends on the processor."""
     growing = 0.3 * np.random.default_rng(3).normal(0, 1, 1500) * np.exp(np.linspace(-3, 3, 1500))
     write_closes(tmp_path / "days.csv", growing)
-    with pytest.raises(GammawallError, match="not stationary"):
+    with pytest.raises(GammawallError, match=r"not stationary|no clear maximum|was not found"):
         fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
 
 
@@ -191,7 +192,7 @@ def test_volatilities_that_no_index_has_are_remarked(tmp_path: Path) -> None:
 
 def test_an_error_that_is_unknown_is_left_out(closes: pd.DataFrame, tmp_path: Path) -> None:
     fit = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
-    unknown = replace(fit, estimates={**fit.estimates, "alpha": Estimate(0.1, float("nan"))})
+    unknown = replace(fit, estimates={**fit.estimates, "alpha": ParameterEstimate(0.1, float("nan"))})
     assert "alpha" not in unknown.metadata()["std_errors"]
     assert unknown.metadata()["estimates"]["alpha"] == 0.1
 
