@@ -274,7 +274,7 @@ def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
         for low, high in ((float(prices[j]), float(prices[k])) for j, k in ((i, i + 1), wider)):
             at_low, at_high = net(low), net(high)
             if at_low * at_high < 0:
-                found.append((_root(net, (low, at_low), (high, at_high)), bool(signs[i] < 0)))
+                found.append((float(_root(net, (low, at_low), (high, at_high))), bool(signs[i] < 0)))
                 break
     nearest = min((price for price, _ in found), key=lambda price: abs(price - spot), default=None)
     return tuple(Crossing(price, rising, bool(price == nearest)) for price, rising in found)

@@ -56,7 +56,7 @@ def test_they_are_written_before_the_last_case_is_counted(
 def test_a_disk_too_small_for_the_tables_takes_all_cases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: str
 ) -> None:
-    """The tables give way, and are told of at the end."""
+    """The tables give way; that they cannot be written is an error only at the end."""
     batch, out = small_batch(), tmp_path / "b"
     room = 3 if full_at == "tables" else 4
 
