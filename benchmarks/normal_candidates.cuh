@@ -67,8 +67,7 @@ DEVICE NormalPair long_polynomials(Word radius_word, Word angle_word, const Cubi
     const Word angle = ((angle_word << 1) & (0xFFFFFFFFu << (ANGLE_SPARE_BITS + 1))) | (1u << ANGLE_SPARE_BITS);
     const float t = static_cast<float>(static_cast<int>(angle)) * 0x1p-31f;
     const float square = t * t;
-    return {with_sign(horner(square, COSINE_POLYNOMIAL) * radius, angle_word),
-            horner(square, LONG_SINE) * t * radius};
+    return {with_sign(horner(square, COSINE_POLYNOMIAL) * radius, angle_word), horner(square, LONG_SINE) * t * radius};
 }
 
 // The table's argument is the number in the low bits, or ½ for 0: the outermost cell has segments of its own.

@@ -54,29 +54,29 @@ void draw_words(const Draws& draws, Word first_path, int count, Word (*words)[BL
 }  // namespace
 
 // name_block: `repeats` times the same pairs of words to normals. name_law: four normals for each of `paths` paths.
-#define CANDIDATE_LOOPS(name)                                                                                     \
-    EXPORTED void name##_block(const Word* first, const Word* second, const Cubic* table, float* cosine,          \
-                               float* sine, int pairs, int repeats) {                                             \
-        for (int r = 0; r < repeats; ++r) {                                                                       \
-            _Pragma("omp simd") for (int i = 0; i < pairs; ++i) {                                                 \
-                const NormalPair z = name(first[i], second[i], table);                                            \
-                cosine[i] = z.cosine;                                                                             \
-                sine[i] = z.sine;                                                                                 \
-            }                                                                                                     \
-            /* Without this the compiler may run the block once for all repeats. */                               \
-            __asm__ volatile("" : : "r"(cosine), "r"(sine) : "memory");                                           \
-        }                                                                                                         \
-    }                                                                                                             \
-    EXPORTED void name##_law(const Draws* draws, const Cubic* table, Word paths, Law* law) {                      \
-        alignas(64) Word words[4][BLOCK];                                                                         \
-        alignas(64) float normals[4][BLOCK];                                                                      \
-        for (Word64 done = 0; done < paths; done += BLOCK) {                                                      \
-            const int count = static_cast<int>(paths - done < BLOCK ? paths - done : BLOCK);                      \
-            draw_words(*draws, static_cast<Word>(done), count, words);                                            \
-            name##_block(words[0], words[1], table, normals[0], normals[1], count, 1);                            \
-            name##_block(words[2], words[3], table, normals[2], normals[3], count, 1);                            \
-            for (const auto& row : normals) add_to_law(*law, row, count);                                         \
-        }                                                                                                         \
+#define CANDIDATE_LOOPS(name)                                                                                         \
+    EXPORTED void name##_block(const Word* first, const Word* second, const Cubic* table, float* cosine, float* sine, \
+                               int pairs, int repeats) {                                                              \
+        for (int r = 0; r < repeats; ++r) {                                                                           \
+            _Pragma("omp simd") for (int i = 0; i < pairs; ++i) {                                                     \
+                const NormalPair z = name(first[i], second[i], table);                                                \
+                cosine[i] = z.cosine;                                                                                 \
+                sine[i] = z.sine;                                                                                     \
+            }                                                                                                         \
+            /* Without this the compiler may run the block once for all repeats. */                                   \
+            __asm__ volatile("" : : "r"(cosine), "r"(sine) : "memory");                                               \
+        }                                                                                                             \
+    }                                                                                                                 \
+    EXPORTED void name##_law(const Draws* draws, const Cubic* table, Word paths, Law* law) {                          \
+        alignas(64) Word words[4][BLOCK];                                                                             \
+        alignas(64) float normals[4][BLOCK];                                                                          \
+        for (Word64 done = 0; done < paths; done += BLOCK) {                                                          \
+            const int count = static_cast<int>(paths - done < BLOCK ? paths - done : BLOCK);                          \
+            draw_words(*draws, static_cast<Word>(done), count, words);                                                \
+            name##_block(words[0], words[1], table, normals[0], normals[1], count, 1);                                \
+            name##_block(words[2], words[3], table, normals[2], normals[3], count, 1);                                \
+            for (const auto& row : normals) add_to_law(*law, row, count);                                             \
+        }                                                                                                             \
     }
 
 NORMAL_CANDIDATES(CANDIDATE_LOOPS)

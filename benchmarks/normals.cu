@@ -25,13 +25,12 @@ DEVICE NormalPair unchanged(Word first, Word second, const Cubic*) {
     return {float_of(static_cast<int>(first)), float_of(static_cast<int>(second))};
 }
 
-#define KERNEL(name, transform)                                                                              \
-    extern "C" __global__ void name(const uint2* words, const Cubic* table, float2* normals, int pairs,      \
-                                    int stride) {                                                            \
-        __shared__ Cubic rows[SEGMENTS];                                                                     \
-        for (int k = threadIdx.x; k < SEGMENTS; k += blockDim.x) rows[k] = table[k];                         \
-        __syncthreads();                                                                                     \
-        transform_pairs<transform>(words, rows, normals, pairs, stride);                                     \
+#define KERNEL(name, transform)                                                                                       \
+    extern "C" __global__ void name(const uint2* words, const Cubic* table, float2* normals, int pairs, int stride) { \
+        __shared__ Cubic rows[SEGMENTS];                                                                              \
+        for (int k = threadIdx.x; k < SEGMENTS; k += blockDim.x) rows[k] = table[k];                                  \
+        __syncthreads();                                                                                              \
+        transform_pairs<transform>(words, rows, normals, pairs, stride);                                              \
     }
 
 #define CANDIDATE_KERNEL(name) KERNEL(transform_by_##name, name)

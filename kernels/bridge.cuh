@@ -28,16 +28,15 @@ DEVICE int known_bits(Word angle_word, int k) {
 
 // Word of U: the known bits on top of those that count, drawn ones below. Its complement is the word of 1 − U.
 DEVICE Word bridge_word(int known, Word drawn) {
-    return (static_cast<Word>(known) << (UNIFORM_BITS - BRIDGE_KNOWN_BITS)) | (drawn >> (32 - UNIFORM_BITS + BRIDGE_KNOWN_BITS));
+    return (static_cast<Word>(known) << (UNIFORM_BITS - BRIDGE_KNOWN_BITS)) |
+           (drawn >> (32 - UNIFORM_BITS + BRIDGE_KNOWN_BITS));
 }
 
 // E/2 of a word.
 DEVICE float half_exponential(Word word) { return minus_two_log(word) * 0.25f; }
 
 // Upper bound of E/2, in units, when U lies at or above known/2^BRIDGE_KNOWN_BITS; 46 when known = 0.
-DEVICE float most_units(float known) {
-    return (UNITS_OF_ZERO + UNITS_MARGIN) - static_cast<float>(bits_of(known));
-}
+DEVICE float most_units(float known) { return (UNITS_OF_ZERO + UNITS_MARGIN) - static_cast<float>(bits_of(known)); }
 
 // Lower bound of E/2, in units, when U lies below (known + 1)/2^BRIDGE_KNOWN_BITS; it may be negative.
 DEVICE float least_units(float known) {

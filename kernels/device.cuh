@@ -1,6 +1,6 @@
 // What differs between a CUDA compiler and a C++ compiler, so that every other header reads the same to both.
 //
-// Arithmetic is float32 add, subtract, multiply, square root and compare, one rounding an operation, never fused:
+// Arithmetic is float32 add, subtract, multiply, square root and compare, one rounding per operation, never fused:
 // compile CUDA with --fmad=false and C++ with -ffp-contract=off, and neither with fast-math.
 #pragma once
 
@@ -41,8 +41,8 @@ DEVICE float square_root(float value) {
 }
 
 // Square root, exactly rounded, of a zero or a number between 2^−100 and 2^100. On a GPU these are the steps of the
-// compiler's own square root without its branch for the numbers in between. A zero of either sign stays what it is, since
-// r, infinite with the zero's sign, is made finite and positive.
+// compiler's own square root without its branch for other numbers. A zero of either sign stays what it is, since r,
+// infinite with the zero's sign, is made finite and positive.
 DEVICE float ordinary_square_root(float value) {
 #ifdef __CUDACC__
     float r;
@@ -84,7 +84,7 @@ DEVICE ProductOf<Word> multiply(Word a, Word b) {
     return {static_cast<Word>(product >> 32), static_cast<Word>(product)};
 }
 
-// Place of the lowest bit of a word that is not zero.
+// Position of the lowest bit of a word that is not zero.
 DEVICE int lowest_bit(Word word) {
 #ifdef __CUDACC__
     return __ffs(static_cast<int>(word)) - 1;

@@ -1,13 +1,14 @@
-// Segment tables and barriers of the clearing map, instant by instant: what sim/plan/map_tables.py builds with NumPy, built
-// with the same operations in the same order, so that both find the same bytes. The names are those of
-// sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and sim/reaction/segment_table.py, where it is all
-// explained.
+// Segment tables and barriers of the clearing map, instant by instant: what sim/plan/map_tables.py builds with NumPy,
+// built with the same operations in the same order, so that both find the same bytes. The names are those of
+// sim/market/normal_law.py, sim/book/hedge.py, sim/book/expiry_curves.py, sim/reaction/clearing_map.py and
+// sim/reaction/segment_table.py, where everything is explained.
 //
-// Numbers are float64 unless said otherwise; everything comes from Python, constants and the normal law included.
+// Numbers are float64 unless said otherwise; all of them come from Python, constants and the normal law included.
+#include "map_tables.hpp"
+
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <cstdint>
 #include <memory>
 #include <new>
 #include <vector>
@@ -16,60 +17,14 @@ static_assert(FLT_EVAL_METHOD == 0, "arithmetic is rounded to its type");
 
 namespace {
 
-#define VECTORISED _Pragma("omp simd")
+#define PRAGMA(text) _Pragma(#text)
+#define VECTORISED PRAGMA(omp simd)
+#define VECTORISED_WITH(clause) PRAGMA(omp simd clause)
 
 using Reals = std::vector<double>;
 
-// As sim/reaction/native_maps.py lays it out.
-struct MapInputs {
-    // The law.
-    const double *law, *density;
-    double entries_per_unit, law_half_width, spare;
-    // The book: positions' columns and the books' weights (books, groups).
-    int64_t positions, groups, books;
-    const int32_t* group;
-    const double *put, *units, *log_strike, *iv, *carry, *settlement, *weights;
-    int64_t expiry_groups;
-    const int64_t* expiry_start;
-    int64_t knots;
-    const double* knot;
-    double minutes_per_year, shortest_life;
-    // The map.
-    double kappa, m_floor, least, half_width;
-    double coarse_spacing, nodes_per_width, nodes_per_expiry_width, widths_covered, largest_change, smallest_stretch, smallest_cell;
-    int64_t pieces, crossing_steps;
-    // The tables.
-    double largest_hedge, inverse_tolerance, forward_tolerance, end_margin;
-    int64_t most_segments, panel_choices;
-    const int64_t* panels;
-    // The instants: minute, whether what settles then has left, and which tables are wanted (1 Φ⁻¹, 2 Φ).
-    int64_t instants;
-    const double* minute;
-    const uint8_t *after_settlement, *wanted;
-    // Log prices at which every instant's map is read.
-    int64_t places;
-    const double* place;
-    // Where lines go, (·, 2) float32, and how many there is room for.
-    float* line;
-    int64_t most_entries;
-};
-
-// As sim/reaction/native_maps.py reads it. The pointers lead into what the library holds.
-struct MapOutputs {
-    // Instants done: fewer than were asked for where one is refused, or where its lines find no room.
-    int64_t done, events;
-    // Tables in the order of the instants, Φ⁻¹ before Φ: lines and panels of each, range and scale (·, 2).
-    const int64_t *table_entries, *table_panels;
-    const float *table_clip, *table_scale;
-    // Φ at the places, (done, books, places).
-    const double* value;
-    // Where the feedback factor is too small: instant and book, (·, 2), and lowest, first and last place, (·, 3).
-    const int64_t* event;
-    const double* event_range;
-};
-
 // Positions in the book at an instant.
-struct Live {
+struct LiveBook {
     std::vector<int32_t> group;
     Reals put, units, centre, width, scale, slope_units, drift;
     double half_rate;
@@ -79,12 +34,12 @@ struct Live {
     }
 };
 
-// Hedge and slope of an expiry by group, one row after the other, and their rates in time.
+// Hedge and slope of an expiry by group, one row after another, and their rates in time.
 struct Sums {
     Reals hedge, slope, hedge_rate, slope_rate;
 };
 
-// Curve of an expiry at an instant, and what it is made of between two knots.
+// Curve of an expiry at an instant, and the sums at the two knots that it is read off between.
 struct Expiry {
     double cell;
     int64_t first, knot = -1;
@@ -92,7 +47,7 @@ struct Expiry {
     Sums early, late;
 };
 
-// Nodes, values and slopes of a map; the latter by book, one row after the other.
+// Nodes, values and slopes of a map; the latter two by book, one row after another.
 struct Curve {
     Reals nodes, values, slopes;
     const double* value(int64_t book) const { return values.data() + book * nodes.size(); }
@@ -104,7 +59,7 @@ struct Row {
     const double *nodes, *values, *slopes;
 };
 
-// So many numbers, all the same.
+// `count` copies of a value.
 template <class Number>
 Number* filled(std::vector<Number>& numbers, size_t count, Number value) {
     numbers.resize(count);
@@ -120,14 +75,17 @@ struct NormalLaw {
     double entries_per_unit, half_width;
 };
 
-inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law, double& density) {
+inline __attribute__((always_inline)) void law_and_density(const NormalLaw table, double z, double& law,
+                                                           double& density) {
     const double half_width = table.half_width;
     double inside = z > -half_width ? z : -half_width;
     inside = inside < half_width ? inside : half_width;
-    const int32_t place = static_cast<int32_t>(inside * table.entries_per_unit + (half_width * table.entries_per_unit + 0.5));
-    const double entry = (place - static_cast<int32_t>(half_width * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
+    const int32_t index =
+        static_cast<int32_t>(inside * table.entries_per_unit + (half_width * table.entries_per_unit + 0.5));
+    const double entry =
+        (index - static_cast<int32_t>(half_width * table.entries_per_unit)) * (1.0 / table.entries_per_unit);
     const double d = inside - entry;
-    const double at_entry = table.density[place];
+    const double at_entry = table.density[index];
     double b1 = -entry;
     double b2 = -(entry * b1 + 1.0) * (1.0 / 2.0);
     double b3 = -(entry * b2 + b1) * (1.0 / 3.0);
@@ -142,7 +100,7 @@ inline __attribute__((always_inline)) void law_and_density(const NormalLaw table
     b5 = b5 * (1.0 / 6.0);
     b6 = b6 * (1.0 / 7.0);
     const double rise = d * (1.0 + d * (b1 + d * (b2 + d * (b3 + d * (b4 + d * (b5 + d * b6))))));
-    law = table.law[place] + at_entry * rise;
+    law = table.law[index] + at_entry * rise;
 }
 
 class Builder {
@@ -153,7 +111,7 @@ class Builder {
 
   private:
     const MapInputs in;
-    Live live, early, late;
+    LiveBook live, early, late;
     std::vector<Expiry> all_expiries;
     std::vector<Expiry*> expiries;
     Curve curve;
@@ -164,20 +122,21 @@ class Builder {
     Reals value, event_range;
     // Scratch.
     Curve joined;
-    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes, inverse, bends, needed, edges, at_edges;
-    Reals panel_edges, step, cell_width, cell_t;
-    std::vector<int32_t> cell, below;
-    // Numbers of cells, whole.
-    Reals cells, fewest;
+    Reals breaks, middle, excess, finest, hedge, slope, more, more_values, more_slopes;
+    Reals inverse, bends, needed, edges, at_edges;
+    Reals panel_edges, step;
+    std::vector<int32_t> interval, below;
+    // Numbers of segments of each panel, whole.
+    Reals segments, fewest;
     std::vector<Row> rows;
 
     void live_at(double minute, bool after_settlement);
     NormalLaw normal_law() const { return {in.law, in.density, in.entries_per_unit, in.law_half_width}; }
-    void add_live(Live& to, int64_t position, double left) const;
-    void add_expiry_group(Live& to, int64_t expiry_group, double left) const;
+    void add_live(LiveBook& to, int64_t position, double left) const;
+    void add_expiry_group(LiveBook& to, int64_t expiry_group, double left) const;
     void expiry_curve(int64_t expiry_group, double left);
     void expiry_nodes(Expiry& expiry);
-    void sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates);
+    void sum_up(const LiveBook& positions, const Reals& s, Sums& sums, bool rates);
     void add_expiry(const Expiry& expiry, const Reals& s);
     void base_nodes();
     void unfloored(const Reals& s, Reals& values, Reals& slopes);
@@ -190,13 +149,13 @@ class Builder {
     bool hedge_fits() const;
     bool add_table(double tolerance);
     void sharpest(const Row& row, double* of_panel);
-    void fewest_cells();
+    void fewest_segments();
     void bring_down(int64_t panels, int64_t together);
     void add_lines(double low, double high);
     void hermite(const Row& row, const double* x, size_t count, double* out);
 };
 
-void Builder::add_live(Live& to, int64_t i, double left) const {
+void Builder::add_live(LiveBook& to, int64_t i, double left) const {
     const double years = (left > in.shortest_life ? left : in.shortest_life) / in.minutes_per_year;
     const double iv = in.iv[i], width = iv * std::sqrt(years);
     to.group.push_back(in.group[i]);
@@ -210,7 +169,7 @@ void Builder::add_live(Live& to, int64_t i, double left) const {
     to.half_rate = 0.5 / years;
 }
 
-void Builder::add_expiry_group(Live& to, int64_t expiry_group, double left) const {
+void Builder::add_expiry_group(LiveBook& to, int64_t expiry_group, double left) const {
     to.clear();
     for (int64_t i = in.expiry_start[expiry_group]; i < in.expiry_start[expiry_group + 1]; ++i) add_live(to, i, left);
 }
@@ -232,7 +191,7 @@ void Builder::live_at(double minute, bool after_settlement) {
     }
 }
 
-// Hedge and slope of an expiry with so many minutes left: worked out, or between two knots.
+// Hedge and slope of an expiry with `left` minutes left: worked out, or read off between two knots.
 void Builder::expiry_curve(int64_t expiry_group, double left) {
     Expiry& expiry = all_expiries[expiry_group];
     const int64_t knot = std::upper_bound(in.knot, in.knot + in.knots, left) - in.knot - 1;
@@ -257,7 +216,8 @@ void Builder::expiry_curve(int64_t expiry_group, double left) {
     const double length = in.knot[knot + 1] - in.knot[knot];
     const double u = (in.knot[knot + 1] - left) / length, by_year = -length / in.minutes_per_year;
     const size_t count = expiry.early.hedge.size();
-    const auto read_off = [=](const Reals& from, const Reals& to, const Reals& from_rate, const Reals& to_rate, Reals& out) {
+    const auto read_off = [=](const Reals& from, const Reals& to, const Reals& from_rate, const Reals& to_rate,
+                              Reals& out) {
         out.resize(count);
         const double *const a = from.data(), *const b = to.data();
         const double *const a_rate = from_rate.data(), *const b_rate = to_rate.data();
@@ -310,7 +270,7 @@ void Builder::expiry_nodes(Expiry& expiry) {
 }
 
 // Hedge and slope of positions by group, and their rates if asked for.
-void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) {
+void Builder::sum_up(const LiveBook& positions, const Reals& s, Sums& sums, bool rates) {
     const size_t n = s.size();
     for (Reals* own : {&sums.hedge, &sums.slope}) filled(*own, in.groups * n, 0.0);
     if (rates) {
@@ -319,17 +279,18 @@ void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) 
     filled(step, in.groups * (n + 1), 0.0);
     more_values.assign(in.groups, 0.0);
     const NormalLaw table = normal_law();
-    const double *const at = s.data(), half_rate = lines.half_rate;
-    for (size_t i = 0; i < lines.width.size(); ++i) {
-        const int64_t group = lines.group[i];
+    const double *const at = s.data(), half_rate = positions.half_rate;
+    for (size_t i = 0; i < positions.width.size(); ++i) {
+        const int64_t group = positions.group[i];
         double *const hedge_ = sums.hedge.data() + group * n, *const slope_ = sums.slope.data() + group * n;
-        const double centre = lines.centre[i], scale = lines.scale[i], drift = lines.drift[i];
-        const double units = lines.units[i], slope_units = lines.slope_units[i];
-        const double far = (in.law_half_width + in.spare) * lines.width[i];
+        const double centre = positions.centre[i], scale = positions.scale[i], drift = positions.drift[i];
+        const double units = positions.units[i], slope_units = positions.slope_units[i];
+        const double far = (in.law_half_width + in.spare) * positions.width[i];
         const size_t low = std::lower_bound(s.begin(), s.end(), centre - far) - s.begin();
         const size_t high = std::upper_bound(s.begin(), s.end(), centre + far) - s.begin();
         if (rates) {
-            double *const hedge_rate = sums.hedge_rate.data() + group * n, *const slope_rate = sums.slope_rate.data() + group * n;
+            double* const hedge_rate = sums.hedge_rate.data() + group * n;
+            double* const slope_rate = sums.slope_rate.data() + group * n;
             VECTORISED
             for (size_t j = low; j < high; ++j) {
                 double law, density;
@@ -351,7 +312,7 @@ void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) 
             }
         }
         step[group * (n + 1) + high] += units;
-        more_values[group] += units * lines.put[i];
+        more_values[group] += units * positions.put[i];
     }
     for (int64_t group = 0; group < in.groups; ++group) {
         double* const own = sums.hedge.data() + group * n;
@@ -367,22 +328,23 @@ void Builder::sum_up(const Live& lines, const Reals& s, Sums& sums, bool rates) 
 // Hedge and slope of an expiry at ascending s, added to those of its groups.
 void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
     const size_t n = s.size(), nodes = expiry.nodes.size();
-    const double *const node = expiry.nodes.data(), *const place = s.data();
-    cell.resize(n);
+    const double *const node = expiry.nodes.data(), *const log_price = s.data();
+    interval.resize(n);
     int32_t here = 0;
     const int32_t last = static_cast<int32_t>(nodes) - 2;
     for (size_t j = 0; j < n; ++j) {
-        while (here < last && node[here + 1] <= place[j]) ++here;
-        cell[j] = here;
+        while (here < last && node[here + 1] <= log_price[j]) ++here;
+        interval[j] = here;
     }
-    const int32_t* const at = cell.data();
+    const int32_t* const at = interval.data();
     for (int64_t group = 0; group < in.groups; ++group) {
-        const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+        const double* const values = expiry.hedge.data() + group * nodes;
+        const double* const slopes = expiry.slope.data() + group * nodes;
         double *const own_hedge = hedge.data() + group * n, *const own_slope = slope.data() + group * n;
         VECTORISED
         for (size_t j = 0; j < n; ++j) {
             const int32_t c = at[j];
-            const double width = node[c + 1] - node[c], t = (place[j] - node[c]) / width;
+            const double width = node[c + 1] - node[c], t = (log_price[j] - node[c]) / width;
             const double start = slopes[c] * width, end = slopes[c + 1] * width, rise = values[c + 1] - values[c];
             const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
             own_hedge[j] += values[c] + t * (start + t * (second + t * third));
@@ -394,7 +356,8 @@ void Builder::add_expiry(const Expiry& expiry, const Reals& s) {
 void Builder::base_nodes() {
     const double half_width = in.half_width, least = in.smallest_stretch;
     const auto apart = [half_width, least](double end) {
-        return end > -half_width && end < half_width && std::fabs(end) > least && half_width - end > least && end + half_width > least;
+        return end > -half_width && end < half_width && std::fabs(end) > least && half_width - end > least &&
+               end + half_width > least;
     };
     breaks = {-half_width, 0.0, half_width};
     for (size_t i = 0; i < live.width.size(); ++i) {
@@ -434,7 +397,8 @@ void Builder::base_nodes() {
     }
     for (const Expiry* expiry : expiries) {
         for (size_t i = 0; i < stretches; ++i) {
-            const double own = expiry->spacing[static_cast<int64_t>(std::floor(middle[i] / expiry->cell)) - expiry->first];
+            const double own =
+                expiry->spacing[static_cast<int64_t>(std::floor(middle[i] / expiry->cell)) - expiry->first];
             finest[i] = own < finest[i] ? own : finest[i];
         }
     }
@@ -497,7 +461,7 @@ void Builder::unfloored(const Reals& s, Reals& values, Reals& slopes) {
     }
 }
 
-// 1 + κ·∂D/∂s of one book at one place.
+// 1 + κ·∂D/∂s of one book at one log price.
 double Builder::feedback(double s, int64_t book) {
     Reals& by_group = hedge;
     by_group.assign(in.groups, 0.0);
@@ -515,7 +479,8 @@ double Builder::feedback(double s, int64_t book) {
         const size_t c = std::min(above > 0 ? above - 1 : 0, nodes - 2);
         const double width = node[c + 1] - node[c], t = (s - node[c]) / width;
         for (int64_t group = 0; group < in.groups; ++group) {
-            const double *const values = expiry.hedge.data() + group * nodes, *const slopes = expiry.slope.data() + group * nodes;
+            const double* const values = expiry.hedge.data() + group * nodes;
+            const double* const slopes = expiry.slope.data() + group * nodes;
             const double start = slopes[c] * width, end = slopes[c + 1] * width, rise = values[c + 1] - values[c];
             const double second = 3 * rise - 2 * start - end, third = start + end - 2 * rise;
             by_group[group] += (start + t * (2 * second + t * (3 * third))) / width;
@@ -534,17 +499,17 @@ void Builder::join() {
     joined.nodes.resize(both);
     joined.values.resize(in.books * both);
     joined.slopes.resize(in.books * both);
-    cell.resize(both);
+    interval.resize(both);
     size_t i = 0, k = 0;
     for (size_t j = 0; j < both; ++j) {
         const bool old = k == added || (i < n && curve.nodes[i] <= more[k]);
         joined.nodes[j] = old ? curve.nodes[i] : more[k];
-        cell[j] = old ? static_cast<int32_t>(i++) : -1 - static_cast<int32_t>(k++);
+        interval[j] = old ? static_cast<int32_t>(i++) : -1 - static_cast<int32_t>(k++);
     }
     for (int64_t book = 0; book < in.books; ++book) {
         for (size_t j = 0; j < both; ++j) {
-            const bool old = cell[j] >= 0;
-            const size_t from = old ? book * n + cell[j] : book * added + (-1 - cell[j]);
+            const bool old = interval[j] >= 0;
+            const size_t from = old ? book * n + interval[j] : book * added + (-1 - interval[j]);
             joined.values[book * both + j] = (old ? curve.values : more_values)[from];
             joined.slopes[book * both + j] = (old ? curve.slopes : more_slopes)[from];
         }
@@ -553,16 +518,17 @@ void Builder::join() {
     more.clear();
 }
 
-// Places that cut the cells over which the feedback factor changes much.
+// Log prices that cut the intervals between nodes over which the feedback factor changes much.
 void Builder::between() {
     const size_t n = curve.nodes.size();
-    // How much more than its due the factor changes over a cell, of the books the most.
+    // By how much the factor's change over an interval exceeds the largest allowed, the most of all books.
     double* const beyond = filled(excess, n, 0.0);
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
         VECTORISED
         for (size_t j = 0; j < n - 1; ++j) {
-            const double a = m[j] > in.least ? m[j] : in.least, b = m[j + 1] > in.least ? m[j + 1] : in.least;
+            const double a = m[j] > in.least_feedback ? m[j] : in.least_feedback;
+            const double b = m[j + 1] > in.least_feedback ? m[j + 1] : in.least_feedback;
             const double own = std::fabs(b - a) - in.largest_change * (a < b ? a : b);
             beyond[j] = own > beyond[j] ? own : beyond[j];
         }
@@ -581,19 +547,19 @@ bool Builder::note_events(int64_t instant) {
     for (int64_t book = 0; book < in.books; ++book) {
         const double* const m = curve.slope(book);
         double lowest = m[0];
-        _Pragma("omp simd reduction(min : lowest)")
+        VECTORISED_WITH(reduction(min : lowest))
         for (size_t j = 1; j < n; ++j) lowest = m[j] < lowest ? m[j] : lowest;
-        if (!(lowest < in.least)) continue;
+        if (!(lowest < in.least_feedback)) continue;
         size_t first = 0, last = n - 1;
-        while (!(m[first] < in.least)) ++first;
-        while (!(m[last] < in.least)) --last;
+        while (!(m[first] < in.least_feedback)) ++first;
+        while (!(m[last] < in.least_feedback)) --last;
         event.insert(event.end(), {instant, book});
         event_range.insert(event_range.end(), {lowest, curve.nodes[first], curve.nodes[last]});
     }
     return event.size() > before;
 }
 
-// Every place between nodes where a book's feedback factor crosses the floor.
+// Every log price between nodes at which a book's feedback factor crosses the floor.
 void Builder::crossings() {
     const size_t n = curve.nodes.size();
     for (int64_t book = 0; book < in.books; ++book) {
@@ -603,14 +569,15 @@ void Builder::crossings() {
             if ((at_low < 0) == (at_high < 0)) continue;
             double low = curve.nodes[j], high = curve.nodes[j + 1];
             for (int64_t step = 0; step < in.crossing_steps; ++step) {
-                const double place = low + (high - low) * at_low / (at_low - at_high);
-                const double at_place = feedback(place, book) - in.m_floor;
-                const bool beyond = (at_place < 0) == (at_low < 0);
-                (beyond ? low : high) = place;
-                (beyond ? at_low : at_high) = at_place;
+                const double between = low + (high - low) * at_low / (at_low - at_high);
+                const double at_between = feedback(between, book) - in.m_floor;
+                const bool beyond = (at_between < 0) == (at_low < 0);
+                (beyond ? low : high) = between;
+                (beyond ? at_low : at_high) = at_between;
             }
             const double crossing = low + (high - low) * at_low / (at_low - at_high);
-            if (crossing - curve.nodes[j] > in.smallest_cell && curve.nodes[j + 1] - crossing > in.smallest_cell) {
+            if (crossing - curve.nodes[j] > in.smallest_interval &&
+                curve.nodes[j + 1] - crossing > in.smallest_interval) {
                 more.push_back(crossing);
             }
         }
@@ -620,7 +587,7 @@ void Builder::crossings() {
     size_t kept = 0;
     for (size_t k = 0; k < more.size(); ++k) {
         const double crossing = more[k];
-        if (crossing - before > in.smallest_cell) more[kept++] = crossing;
+        if (crossing - before > in.smallest_interval) more[kept++] = crossing;
         before = crossing;
     }
     more.resize(kept);
@@ -654,7 +621,7 @@ bool Builder::hedge_fits() const {
     for (int64_t book = 0; book < in.books; ++book) {
         const double *const value = curve.value(book), *const s = curve.nodes.data();
         const size_t n = curve.nodes.size();
-        _Pragma("omp simd reduction(| : misfits)")
+        VECTORISED_WITH(reduction(| : misfits))
         for (size_t j = 0; j < n; ++j) misfits |= !(std::fabs(value[j] - s[j]) <= in.largest_hedge);
     }
     return misfits == 0;
@@ -664,14 +631,14 @@ bool Builder::hedge_fits() const {
 void Builder::hermite(const Row& row, const double* x, size_t count, double* out) {
     const double *const nodes = row.nodes, *const values = row.values, *const slopes = row.slopes;
     const int32_t last = static_cast<int32_t>(curve.nodes.size()) - 2;
-    cell.resize(count);
+    interval.resize(count);
     int32_t here = 0;
     for (size_t i = 0; i < count; ++i) {
         while (here < last && nodes[here + 1] <= x[i]) ++here;
         while (here > 0 && nodes[here] > x[i]) --here;
-        cell[i] = here;
+        interval[i] = here;
     }
-    const int32_t* const at = cell.data();
+    const int32_t* const at = interval.data();
     VECTORISED
     for (size_t i = 0; i < count; ++i) {
         const int32_t c = at[i];
@@ -687,15 +654,15 @@ void Builder::hermite(const Row& row, const double* x, size_t count, double* out
     }
 }
 
-// Sharpest bend of a row in each of the finest panels: of the intervals that the panel touches and one more to each side.
-// Those are the three intervals next to every node of the panel, and the three next to its start.
+// Sharpest bend of a row in each of the finest panels: of the intervals that the panel touches and one more to each
+// side. Those are the three intervals next to every node of the panel, and the three next to its start.
 void Builder::sharpest(const Row& row, double* of_panel) {
     const size_t n = curve.nodes.size();
     const int32_t panels = static_cast<int32_t>(panel_edges.size()) - 1;
     const double *const edge = panel_edges.data(), *const node = row.nodes;
     const double low = edge[0], high = edge[panels], width = (high - low) / static_cast<double>(panels);
     const double per_unit = 1.0 / width;
-    // Bends from place two on, and around them intervals that are none.
+    // Bends from index two on, and around them zeros for the intervals that do not exist.
     double* const bend = filled(bends, n + 3, 0.0);
     VECTORISED
     for (size_t j = 0; j < n - 1; ++j) {
@@ -706,9 +673,9 @@ void Builder::sharpest(const Row& row, double* of_panel) {
         const double side = bend[j] > bend[j + 1] ? bend[j] : bend[j + 1];
         bend[j] = side > bend[j + 2] ? side : bend[j + 2];
     }
-    // Now place j holds the most of the three intervals that end with the one from node j on.
-    cell.resize(n);
-    int32_t* const above = cell.data();
+    // Now entry j holds the most of the three intervals that end with the one from node j on.
+    interval.resize(n);
+    int32_t* const above = interval.data();
     VECTORISED
     for (size_t j = 0; j < n; ++j) {
         // The first edge above the node; `near` is at most one off.
@@ -733,53 +700,53 @@ void Builder::sharpest(const Row& row, double* of_panel) {
     }
 }
 
-// Cells of each row's panels for the number of panels that takes the fewest lines, the smallest such number. `needed` is
-// brought down from the finest panels to each choice in turn.
-void Builder::fewest_cells() {
+// Segments of each row's panels for the number of panels that takes the fewest lines, the smallest such number.
+// `needed` is brought down from the finest panels to each choice in turn.
+void Builder::fewest_segments() {
     const int64_t count = rows.size();
-    double least_lines = INFINITY, least_cells = 0.0;
+    double least_lines = INFINITY, least_segments = 0.0;
     double most_needed = 0.0;
     const double* const of_finest = needed.data();
-    const size_t finest_zones = needed.size();
-    _Pragma("omp simd reduction(max : most_needed)")
-    for (size_t k = 0; k < finest_zones; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
+    const size_t finest_panels = needed.size();
+    VECTORISED_WITH(reduction(max : most_needed))
+    for (size_t k = 0; k < finest_panels; ++k) most_needed = of_finest[k] > most_needed ? of_finest[k] : most_needed;
     if (!(most_needed > static_cast<double>(in.most_segments))) {
         for (int64_t choice = in.panel_choices - 1; choice >= 0; --choice) {
             const int64_t panels = in.panels[choice], all = count * panels;
             if (choice < in.panel_choices - 1) bring_down(all, in.panels[choice + 1] / panels);
-            cells.resize(all);
+            segments.resize(all);
             double total = 0.0;
             const double share = static_cast<double>(panels);
             const double* const of_panel = needed.data();
-            double* const own = cells.data();
+            double* const own = segments.data();
             VECTORISED
             for (int64_t k = 0; k < all; ++k) {
                 const double wanted = std::ceil(of_panel[k] / share);
                 own[k] = wanted > 1.0 ? wanted : 1.0;
             }
             // Whole numbers below 2^53 add up alike in any order.
-            _Pragma("omp simd reduction(+ : total)")
+            VECTORISED_WITH(reduction(+ : total))
             for (int64_t k = 0; k < all; ++k) total += own[k];
             for (const int64_t end : {int64_t{0}, panels - 1}) {
                 double most = 1.0;
-                for (int64_t row = 0; row < count; ++row) most = std::max(most, cells[row * panels + end]);
+                for (int64_t row = 0; row < count; ++row) most = std::max(most, segments[row * panels + end]);
                 for (int64_t row = 0; row < count; ++row) {
-                    total += most - cells[row * panels + end];
-                    cells[row * panels + end] = most;
+                    total += most - segments[row * panels + end];
+                    segments[row * panels + end] = most;
                 }
             }
             if (static_cast<double>(all) + total <= least_lines) {
                 least_lines = static_cast<double>(all) + total;
-                least_cells = total;
-                fewest.swap(cells);
+                least_segments = total;
+                fewest.swap(segments);
             }
         }
-        if (least_cells <= static_cast<double>(in.most_segments)) return;
+        if (least_segments <= static_cast<double>(in.most_segments)) return;
     }
     fewest.assign(count, static_cast<double>((in.most_segments + count - 1) / count));
 }
 
-// What `panels` panels need, each the most of so many finer ones.
+// What `panels` panels need, each as much as the neediest of its `together` finer ones.
 void Builder::bring_down(int64_t panels, int64_t together) {
     double* const of_panel = needed.data();
     if (together == 2) {
@@ -846,7 +813,7 @@ void Builder::add_lines(double low, double high) {
     table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
 }
 
-// Table of the rows; false if it would have too many cells, or if there is no room.
+// Table of the rows; false if it would have too many segments, or if there is no room.
 bool Builder::add_table(double tolerance) {
     const size_t n = curve.nodes.size(), panels = in.panels[in.panel_choices - 1];
     double low = rows[0].nodes[0], high = rows[0].nodes[n - 1];
@@ -864,11 +831,12 @@ bool Builder::add_table(double tolerance) {
     const size_t all = needed.size();
     VECTORISED
     for (size_t k = 0; k < all; ++k) of_panel[k] = (high - low) * std::sqrt(of_panel[k] / (8.0 * tolerance));
-    fewest_cells();
+    fewest_segments();
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_segments)) return false;
-    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_entries)) {
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total >
+        static_cast<double>(in.most_entries)) {
         return false;
     }
     add_lines(low, high);
@@ -892,7 +860,7 @@ void Builder::build() {
         if (!hedge_fits()) return;
 
         const size_t n = curve.nodes.size();
-        if (in.wanted[instant] & 1) {
+        if (in.wanted[instant] & INVERSE) {
             inverse.resize(in.books * n);
             const double* const slopes = curve.slopes.data();
             double* const of_inverse = inverse.data();
@@ -909,10 +877,10 @@ void Builder::build() {
         for (int64_t book = 0; book < in.books; ++book) {
             rows.push_back({curve.nodes.data(), curve.value(book), curve.slope(book)});
         }
-        if ((in.wanted[instant] & 2) && !add_table(in.forward_tolerance)) return;
+        if ((in.wanted[instant] & FORWARD) && !add_table(in.forward_tolerance)) return;
         for (int64_t book = 0; book < in.books; ++book) {
-            value.resize(value.size() + in.places);
-            hermite(rows[book], in.place, in.places, value.data() + value.size() - in.places);
+            value.resize(value.size() + in.log_prices);
+            hermite(rows[book], in.log_price, in.log_prices, value.data() + value.size() - in.log_prices);
         }
         done = instant + 1;
     }

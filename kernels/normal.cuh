@@ -15,7 +15,7 @@ struct NormalPair {
     float sine;
 };
 
-// Polynomial c0 + c1·t + c2·t² + …, one multiply and one add a coefficient.
+// Polynomial c0 + c1·t + c2·t² + …, one multiply and one add per coefficient.
 DEVICE float horner(float, float c0) { return c0; }
 
 template <typename... Rest>

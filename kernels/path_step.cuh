@@ -4,7 +4,7 @@
 //     y1 = y + (x1 − x) − fade·(s − x) + flow            fade and flow in trading steps only
 //     s1 = Φ⁻¹(y1, t1)
 //
-// Random words a step: one normal (two words a pair); one more of the bridge's own purpose for the few paths whose
+// Random words per step: one normal (two words per pair); one more of the bridge's own purpose for the few paths whose
 // known bits leave a touch open.
 #pragma once
 
@@ -37,25 +37,27 @@ struct Barriers {
     float below;
 };
 
-// Which step of which path: so many are left in the session, this one included. It lies `ahead` bytes, known at compile
-// time on a GPU, behind `base`.
+// Which step of which path. `left`: steps left in the session, this one included. The step lies `offset` bytes after
+// `base`, known at compile time on a GPU.
 struct StepCursor {
     Word path_low;
     int session;
     int left;
     const Step* base;
-    int ahead;
+    int offset;
 };
 
 // Number of a step in its session, the gap 0, and from the start.
-DEVICE int number_in_session(const Plan& plan, const StepCursor& cursor) { return plan.steps_per_session - cursor.left; }
+DEVICE int number_in_session(const Plan& plan, const StepCursor& cursor) {
+    return plan.steps_per_session - cursor.left;
+}
 
 DEVICE int number_of(const Plan& plan, const StepCursor& cursor) {
     return cursor.session * plan.steps_per_session + number_in_session(plan, cursor);
 }
 
 DEVICE const Step& step_at(const StepCursor& cursor) {
-    return *reinterpret_cast<const Step*>(reinterpret_cast<const char*>(cursor.base) + cursor.ahead);
+    return *reinterpret_cast<const Step*>(reinterpret_cast<const char*>(cursor.base) + cursor.offset);
 }
 
 // A step's shares, in one read on a GPU.
@@ -82,31 +84,33 @@ DEVICE void near_levels(const Barriers&, float, const PathState&, int, ProposedS
 template <bool GAP>
 DEVICE void touch_levels(const Plan&, const Draws&, const StepCursor&, int, PathState&, ProposedState&, const Tally&);
 DEVICE void count_touches(const Plan&, const StepCursor&, int, int, const Tally&);
-DEVICE void settle_first_targets(const Plan&, const StepCursor&, const float (&)[WORLD_SIDES], PathState&, const Tally&);
+DEVICE void settle_first_targets(const Plan&, const StepCursor&, const float (&)[WORLD_SIDES], PathState&,
+                                 const Tally&);
 
 // Advance a path by one step; `z` is the step's normal, `known` its known bits of the bridge's U.
 template <bool GAP>
 DEVICE void take_step(const Plan& plan, const Draws& draws, const StepCursor& cursor, float z, int known,
                       const GapOutcome& outcome, PathState& path, const Tally& tally) {
-    ProposedState ahead = advance<GAP>(cursor, path, z, known, outcome);
-    if (ahead.near) touch_levels<GAP>(plan, draws, cursor, known, path, ahead, tally);
-    path.x = ahead.x;
-    path.y = ahead.y;
-    path.s = ahead.s;
+    ProposedState proposed = advance<GAP>(cursor, path, z, known, outcome);
+    if (proposed.near) touch_levels<GAP>(plan, draws, cursor, known, path, proposed, tally);
+    path.x = proposed.x;
+    path.y = proposed.y;
+    path.s = proposed.s;
     UNROLL
-    for (int side = UP; side <= DOWN; ++side) path.closest[side] = ahead.closest[side];
+    for (int side = UP; side <= DOWN; ++side) path.closest[side] = proposed.closest[side];
 }
 
 // What every path does in a step, without a branch.
 template <bool GAP>
-DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known, const GapOutcome& outcome) {
-    ProposedState ahead;
+DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known,
+                             const GapOutcome& outcome) {
+    ProposedState proposed;
     const Step& step = step_at(cursor);
     const Shares shares = shares_of(step);
     const float move = move_fundamental<GAP>(shares, path, z, outcome);
-    clear_market<GAP>(head_of(step.table), path, move, ahead);
-    near_levels<GAP>(next_barriers(cursor, path), shares.bound, path, known, ahead);
-    return ahead;
+    clear_market<GAP>(head_of(step.table), path, move, proposed);
+    near_levels<GAP>(next_barriers(cursor, path), shares.bound, path, known, proposed);
+    return proposed;
 }
 
 // 3 Move the fundamental by mean + sqrt(v)·z.
@@ -123,49 +127,50 @@ DEVICE float move_fundamental(const Shares& shares, const PathState& path, float
 
 // 4 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map.
 template <bool GAP>
-DEVICE void clear_market(const SegmentTable& table, const PathState& path, float move, ProposedState& ahead) {
-    move_demand<GAP>(table.fade, path, move, ahead);
-    ahead.s = look_up(table, ahead.y, path.book);
+DEVICE void clear_market(const SegmentTable& table, const PathState& path, float move, ProposedState& proposed) {
+    move_demand<GAP>(table.fade, path, move, proposed);
+    proposed.s = look_up(table, proposed.y, path.book);
 }
 
 // The fundamental and y at the end of the step.
 template <bool GAP>
-DEVICE void move_demand(float fade, const PathState& path, float move, ProposedState& ahead) {
-    ahead.x = path.x + move;
-    ahead.y = path.y + move;
+DEVICE void move_demand(float fade, const PathState& path, float move, ProposedState& proposed) {
+    proposed.x = path.x + move;
+    proposed.y = path.y + move;
     if (!GAP) {
-        ahead.y = ahead.y - (path.s - path.x) * fade;
-        ahead.y = ahead.y + path.flow;
+        proposed.y = proposed.y - (path.s - path.x) * fade;
+        proposed.y = proposed.y + path.flow;
     }
 }
 
 DEVICE Barriers next_barriers(const StepCursor& cursor, const PathState& path) {
-    const float* above = &barrier_at_end(*cursor.base, path.place[UP]);
-    const float* below = &barrier_at_end(*cursor.base, path.place[DOWN]);
-    const int skipped = cursor.ahead / static_cast<int>(sizeof(float));
+    const float* above = &barrier_at_end(*cursor.base, path.next_barrier[UP]);
+    const float* below = &barrier_at_end(*cursor.base, path.next_barrier[DOWN]);
+    const int skipped = cursor.offset / static_cast<int>(sizeof(float));
     return {above[skipped], below[skipped]};
 }
 
 // 5 Find whether a next level may have been touched: the product of the distances at both ends, of the
 // nearer world each time, is within bound of the largest exponential.
 template <bool GAP>
-DEVICE void near_levels(const Barriers& next, float bound_share, const PathState& path, int known, ProposedState& ahead) {
-    ahead.distance[UP] = next.above - ahead.y;
-    ahead.distance[DOWN] = next.below + ahead.y;
-    ahead.distance[2 + UP] = path.control_barrier[UP] - ahead.x;
-    ahead.distance[2 + DOWN] = path.control_barrier[DOWN] + ahead.x;
-    ahead.closest[UP] = smaller(ahead.distance[UP], ahead.distance[2 + UP]);
-    ahead.closest[DOWN] = smaller(ahead.distance[DOWN], ahead.distance[2 + DOWN]);
+DEVICE void near_levels(const Barriers& next, float bound_share, const PathState& path, int known,
+                        ProposedState& proposed) {
+    proposed.distance[UP] = next.above - proposed.y;
+    proposed.distance[DOWN] = next.below + proposed.y;
+    proposed.distance[2 + UP] = path.control_barrier[UP] - proposed.x;
+    proposed.distance[2 + DOWN] = path.control_barrier[DOWN] + proposed.x;
+    proposed.closest[UP] = smaller(proposed.distance[UP], proposed.distance[2 + UP]);
+    proposed.closest[DOWN] = smaller(proposed.distance[DOWN], proposed.distance[2 + DOWN]);
     if constexpr (GAP) {
-        ahead.near = smaller(ahead.closest[UP], ahead.closest[DOWN]) <= 0.0f;
+        proposed.near = smaller(proposed.closest[UP], proposed.closest[DOWN]) <= 0.0f;
     } else {
         const float unit = path.scaled_variance * bound_share;
         const float bits = static_cast<float>(known);
         const float bound_above = unit * most_units(bits);
         const float bound_below = unit * most_units(static_cast<float>(KNOWN_MASK) - bits);
-        const bool near_above = path.closest[UP] * ahead.closest[UP] < bound_above;
-        const bool near_below = path.closest[DOWN] * ahead.closest[DOWN] < bound_below;
-        ahead.near = near_above | near_below;
+        const bool near_above = path.closest[UP] * proposed.closest[UP] < bound_above;
+        const bool near_below = path.closest[DOWN] * proposed.closest[DOWN] < bound_below;
+        proposed.near = near_above | near_below;
     }
 }
 
@@ -173,7 +178,7 @@ DEVICE void near_levels(const Barriers& next, float bound_share, const PathState
 // world_sides of a side; it is drawn only if its bounds leave a touch open.
 template <bool GAP>
 DEVICE void touch_levels(const Plan& plan, const Draws& draws, const StepCursor& cursor, int known, PathState& path,
-                         ProposedState& ahead, const Tally& tally) {
+                         ProposedState& proposed, const Tally& tally) {
     const float variance = path.scaled_variance * step_at(cursor).shares.variance;
     float low[2] = {0.0f, 0.0f};
     float high[2] = {0.0f, 0.0f};
@@ -196,23 +201,23 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const StepCursor&
         for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
             const int side = world_side & 1;
             float start = starts[world_side];
-            float end = ahead.distance[world_side];
+            float end = proposed.distance[world_side];
             while (touched<GAP>(start, end, low[side])) {
                 const int rank = rank_of(plan, path, world_side);
                 count_touches(plan, cursor, world_side, rank, tally);
                 if (rank == (side == UP ? plan.target_above : plan.target_below)) to_target[world_side] = start;
-                const int place = ++path.place[world_side];
+                const int barrier = ++path.next_barrier[world_side];
                 if (world_side < 2) {
-                    end = barrier_at_end(step_at(cursor), place) - sign_of(side) * ahead.y;
-                    start = barrier_at_start(plan, step_at(cursor), place) - sign_of(side) * path.y;
+                    end = barrier_at_end(step_at(cursor), barrier) - sign_of(side) * proposed.y;
+                    start = barrier_at_start(plan, step_at(cursor), barrier) - sign_of(side) * path.y;
                 } else {
-                    path.control_barrier[side] = plan.level[place];
-                    end = path.control_barrier[side] - sign_of(side) * ahead.x;
+                    path.control_barrier[side] = plan.level[barrier];
+                    end = path.control_barrier[side] - sign_of(side) * proposed.x;
                     start = path.control_barrier[side] - sign_of(side) * path.x;
                 }
             }
             starts[world_side] = start;
-            ahead.distance[world_side] = end;
+            proposed.distance[world_side] = end;
             open = open || (!GAP && start * end < high[side]);
         }
         if (open) {
@@ -223,8 +228,8 @@ DEVICE void touch_levels(const Plan& plan, const Draws& draws, const StepCursor&
             low[DOWN] = high[DOWN] = half_exponential(~word) * variance;
         }
     } while (open);
-    ahead.closest[UP] = smaller(ahead.distance[UP], ahead.distance[2 + UP]);
-    ahead.closest[DOWN] = smaller(ahead.distance[DOWN], ahead.distance[2 + DOWN]);
+    proposed.closest[UP] = smaller(proposed.distance[UP], proposed.distance[2 + UP]);
+    proposed.closest[DOWN] = smaller(proposed.distance[DOWN], proposed.distance[2 + DOWN]);
     settle_first_targets(plan, cursor, to_target, path, tally);
 }
 

@@ -1,8 +1,8 @@
 // Counts of a range of paths on a processor, and their records where asked for.
 //
-// Blocks of LANES paths go through each step together, so that a step's tables are read from cache once a block and
+// Blocks of LANES paths go through each step together, so that a step's tables are read from cache once per block and
 // the work every path does is vectorised across paths. The few paths near a level are then looked at one by one.
-// Array names and their order follow path_state.cuh; a block's arrays have one number a lane.
+// Array names and their order follow path_state.cuh; a block's arrays have one number per lane.
 //
 // Random words: see session.cuh and path_step.cuh. Source: as paths.cu.
 #include "lanes.cuh"
@@ -28,7 +28,7 @@ static_assert(LANES % Lanes::SIZE == 0, "random words are drawn for as many path
 // For loops that read here and there.
 #define UNROLLED _Pragma("GCC unroll 8")
 
-// Place of step k among the four normals of its call, and of the angle's word among the four words.
+// Index of step k's normal among the four of its call, and of its angle's word among the four words.
 int normal_of(int k) { return (k + OPENING_WORDS) % 4; }
 int angle_of(int k) { return normal_of(k) | 1; }
 
@@ -50,7 +50,7 @@ struct Block {
     ALIGNED Word held[LANES];
     ALIGNED int first[LANES];
     ALIGNED float closest[2][LANES];
-    ALIGNED int place[WORLD_SIDES][LANES];
+    ALIGNED int next_barrier[WORLD_SIDES][LANES];
     ALIGNED float control_barrier[2][LANES];
     ALIGNED float gap_mean[LANES];
     ALIGNED float gap_variance[LANES];
@@ -75,7 +75,9 @@ struct Block {
         path.age = age[i];
         path.visited = visited[i];
         path.first = first[i];
-        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) path.place[world_side] = place[world_side][i];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            path.next_barrier[world_side] = next_barrier[world_side][i];
+        }
         for (int side = UP; side <= DOWN; ++side) {
             path.closest[side] = closest[side][i];
             path.control_barrier[side] = control_barrier[side][i];
@@ -98,7 +100,9 @@ struct Block {
         age[i] = path.age;
         visited[i] = path.visited;
         first[i] = path.first;
-        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) place[world_side][i] = path.place[world_side];
+        for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+            next_barrier[world_side][i] = path.next_barrier[world_side];
+        }
         for (int side = UP; side <= DOWN; ++side) {
             closest[side][i] = path.closest[side];
             control_barrier[side][i] = path.control_barrier[side];
@@ -115,8 +119,8 @@ struct Run {
     // The words of the present call, and the normals of its two pairs.
     ALIGNED Word words[4][LANES];
     ALIGNED float normals[4][LANES];
-    // What a step looks up: places of panels, of cells or of counts, the lines there, and barriers.
-    ALIGNED int place[LANES];
+    // What a step looks up: indices of panels, of segments or of counts, the lines there, and barriers.
+    ALIGNED int index[LANES];
     ALIGNED Line lines[LANES];
     ALIGNED Barriers barriers[LANES];
     // Qualifying closes in a row, (close triggers, LANES).
@@ -207,10 +211,10 @@ void Run::draw(int session, int call) {
     }
 }
 
-// The lines at the places of all lanes. Instructions that gather are slower than reads one by one.
+// The lines at the indices of all lanes. Instructions that gather are slower than reads one by one.
 void Run::fetch(const Line* table) {
     UNROLLED
-    for (int i = 0; i < LANES; ++i) std::memcpy(lines + i, table + place[i], sizeof(Line));
+    for (int i = 0; i < LANES; ++i) std::memcpy(lines + i, table + index[i], sizeof(Line));
 }
 
 // Step k of a session, for all lanes together, then for those near a level one by one.
@@ -227,7 +231,7 @@ void Run::step(int session, int k, int count) {
     const float* y = block.y[now];
     float* x_end = block.x[1 - now];
     float* y_end = block.y[1 - now];
-    float(*closest)[LANES] = block.closest;
+    float (*closest)[LANES] = block.closest;
     const SegmentTable table = step.table;
     const Shares shares = step.shares;
     VECTORISED
@@ -241,22 +245,22 @@ void Run::step(int session, int k, int count) {
         path.mean = block.mean[i];
         path.flow = block.flow[i];
         const GapOutcome outcome = {outcomes, GAP ? block.gap_mean[i] : 0.0f, GAP ? block.gap_variance[i] : 0.0f};
-        ProposedState ahead;
-        move_demand<GAP>(table.fade, path, move_fundamental<GAP>(shares, path, normal[i], outcome), ahead);
-        x_end[i] = ahead.x;
-        y_end[i] = ahead.y;
-        place[i] = panel_index(table, ahead.y, block.book[i]);
+        ProposedState proposed;
+        move_demand<GAP>(table.fade, path, move_fundamental<GAP>(shares, path, normal[i], outcome), proposed);
+        x_end[i] = proposed.x;
+        y_end[i] = proposed.y;
+        index[i] = panel_index(table, proposed.y, block.book[i]);
     }
     fetch(table.lines);
     VECTORISED
-    for (int i = 0; i < LANES; ++i) place[i] = segment_index(table, lines[i], y_end[i]);
+    for (int i = 0; i < LANES; ++i) index[i] = segment_index(table, lines[i], y_end[i]);
     fetch(table.lines);
     const StepCursor cursor = {0, session, plan.steps_per_session - k, &step, 0};
     UNROLLED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
-        path.place[UP] = block.place[UP][i];
-        path.place[DOWN] = block.place[DOWN][i];
+        path.next_barrier[UP] = block.next_barrier[UP][i];
+        path.next_barrier[DOWN] = block.next_barrier[DOWN][i];
         barriers[i] = next_barriers(cursor, path);
     }
     VECTORISED
@@ -267,14 +271,14 @@ void Run::step(int session, int k, int count) {
             path.closest[side] = closest[side][i];
             path.control_barrier[side] = block.control_barrier[side][i];
         }
-        ProposedState ahead;
-        ahead.x = x_end[i];
-        ahead.y = y_end[i];
-        ahead.s = value_at(lines[i], ahead.y);
-        near_levels<GAP>(barriers[i], shares.bound, path, known_bits(angle[i], k), ahead);
-        block.s[i] = ahead.s;
-        for (int side = UP; side <= DOWN; ++side) closest[side][i] = ahead.closest[side];
-        block.near[i] = ahead.near;
+        ProposedState proposed;
+        proposed.x = x_end[i];
+        proposed.y = y_end[i];
+        proposed.s = value_at(lines[i], proposed.y);
+        near_levels<GAP>(barriers[i], shares.bound, path, known_bits(angle[i], k), proposed);
+        block.s[i] = proposed.s;
+        for (int side = UP; side <= DOWN; ++side) closest[side][i] = proposed.closest[side];
+        block.near[i] = proposed.near;
     }
     for (int i = 0; i < count; i += 8) {
         Word64 near;
@@ -294,17 +298,19 @@ void Run::touch(int lane, const StepCursor& step) {
     StepCursor cursor = step;
     cursor.path_low = block.path_low[lane];
     PathState path = block.load(lane);
-    ProposedState ahead;
-    ahead.x = block.x[next][lane];
-    ahead.y = block.y[next][lane];
+    ProposedState proposed;
+    proposed.x = block.x[next][lane];
+    proposed.y = block.y[next][lane];
     const int k = number_in_session(plan, cursor);
     const int known = known_bits(words[angle_of(k)][lane], k);
-    near_levels<GAP>(next_barriers(cursor, path), step_at(cursor).shares.bound, path, known, ahead);
-    touch_levels<GAP>(plan, draws, cursor, known, path, ahead, tally);
+    near_levels<GAP>(next_barriers(cursor, path), step_at(cursor).shares.bound, path, known, proposed);
+    touch_levels<GAP>(plan, draws, cursor, known, path, proposed, tally);
     block.first[lane] = path.first;
-    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) block.place[world_side][lane] = path.place[world_side];
+    for (int world_side = 0; world_side < WORLD_SIDES; ++world_side) {
+        block.next_barrier[world_side][lane] = path.next_barrier[world_side];
+    }
     for (int side = UP; side <= DOWN; ++side) {
-        block.closest[side][lane] = ahead.closest[side];
+        block.closest[side][lane] = proposed.closest[side];
         block.control_barrier[side][lane] = path.control_barrier[side];
     }
 }
@@ -329,9 +335,9 @@ void Run::close(int session, int count) {
     for (int i = 0; i < LANES; ++i) {
         PathState path;
         path.s = block.s[i];
-        place[i] = close_place(plan, session, path);
+        index[i] = close_index(plan, session, path);
     }
-    for (int i = 0; i < count; ++i) add_one(tally, place[i]);
+    for (int i = 0; i < count; ++i) add_one(tally, index[i]);
     VECTORISED
     for (int i = 0; i < LANES; ++i) {
         PathState path;
@@ -351,8 +357,8 @@ void Run::close(int session, int count) {
             PathState path;
             path.s = block.s[i];
             path.book = block.book[i];
-            path.place[UP] = block.place[UP][i];
-            path.place[DOWN] = block.place[DOWN][i];
+            path.next_barrier[UP] = block.next_barrier[UP][i];
+            path.next_barrier[DOWN] = block.next_barrier[DOWN][i];
             const bool holds = trigger_holds(plan, regime, path, run[i]);
             block.held[i] |= holds ? 1u << (r - 1) : 0u;
         }
@@ -401,7 +407,7 @@ void Run::live(Word first_path, int count, Record* records) {
 // Add the counts of paths first … first + count − 1, whose numbers share their high word, to `tallies`, and write
 // their records to `records`, (count,), unless it is null. Returns 0, or 1 for want of memory.
 extern "C" __attribute__((visibility("default"))) int simulate_paths(const Plan* plan, const Draws* draws, Word first,
-                                                                       Word64 count, Count* tallies, Record* records) {
+                                                                     Word64 count, Count* tallies, Record* records) {
     try {
         const std::unique_ptr<Run> run(new Run(*plan, *draws, tallies));
         for (Word64 done = 0; done < count; done += LANES) {

@@ -11,7 +11,7 @@
 //     totals    (tallies,) uint32, added to
 //     records   (count,) uint16, see record_of; or null: nothing of a single path is kept
 //
-// Shared memory: private_count 32-bit counts, then 16-bit closes in a row, one for each close trigger and thread.
+// Shared memory: private_count 32-bit counts, then 16-bit closes in a row, one per close trigger and thread.
 // Random words: see session.cuh and path_step.cuh. Source: the model in the README; Philox, Salmon et al. (2011).
 #define SHARED_TALLY
 #include "paths.cuh"
@@ -24,8 +24,8 @@
 #endif
 
 extern "C" __global__ void __launch_bounds__(BLOCK_THREADS, 1)
-simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first, const Word count, const int private_count,
-               Count* totals, Record* const records) {
+    simulate_paths(const __grid_constant__ Plan plan, const __grid_constant__ Draws draws, const Word first,
+                   const Word count, const int private_count, Count* totals, Record* const records) {
     SHARED_MEMORY
     for (int i = threadIdx.x; i < private_count; i += blockDim.x) shared[i] = 0;
     __syncthreads();

@@ -20,15 +20,15 @@ DEVICE Record record_of(const Plan& plan, const PathState& path) {
     return static_cast<Record>((path.first & 3) | ranks << RECORD_FIRST_BITS);
 }
 
-// One trading step, `ahead` steps behind the cursor's base; `left` of the session, this one included.
-DEVICE void trade_step(const Plan& plan, const Draws& draws, StepCursor cursor, int ahead, int left, float z, int known,
+// One trading step, the one `steps` after the cursor's base; `left`: steps left in the session, this one included.
+DEVICE void trade_step(const Plan& plan, const Draws& draws, StepCursor cursor, int steps, int left, float z, int known,
                        PathState& path, const Tally& tally) {
     cursor.left = left;
-    cursor.ahead = ahead * static_cast<int>(step_bytes(plan));
+    cursor.offset = steps * static_cast<int>(step_bytes(plan));
     take_step<false>(plan, draws, cursor, z, known, {false, 0.0f, 0.0f}, path, tally);
 }
 
-// The trading steps of a session, four a call of the random generator. `sine` and `angle` are left over from the
+// The trading steps of a session, four per call of the random generator. `sine` and `angle` are left over from the
 // opening call, whose pair holds the gap's normal and that of the first trading step.
 DEVICE void trade(const Plan& plan, const Draws& draws, StepCursor cursor, float sine, Word angle, PathState& path,
                   const Tally& tally) {

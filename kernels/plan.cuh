@@ -1,16 +1,16 @@
-// The engine plan as the kernels see it. Python packs it from sim.plan.engine_plan.EnginePlan, field by field, by reading the
-// structs below: one `type name;` a line, a pointer for an array, the meaning of each as documented there.
+// The engine plan as the kernels see it. Python packs sim.plan.engine_plan.EnginePlan into the structs by the names
+// below: one `type name;` per line, a pointer for an array, the meaning of each as documented there.
 #pragma once
 
 #include "device.cuh"
 
-// One line of a table: value = intercept + slope·x.
+// A straight line: value = intercept + slope·x.
 struct alignas(8) Line {
     float intercept;
     float slope;
 };
 
-// A table of lines, the panels first, and how x finds its panel; see reaction.cuh.
+// A table's lines, those of the panels first, and how x finds its panel; see reaction.cuh.
 struct alignas(16) SegmentTable {
     float low;
     float high;
@@ -30,8 +30,8 @@ struct alignas(16) Shares {
     float unused;
 };
 
-// One step of the time grid: its table of Φ⁻¹, its shares, and the table of Φ just after it (−1: none). Behind each step, `step_bytes` from one to the next, lie its barriers:
-// (2, B, W) at its end, then as many at its start.
+// One step of the time grid: its table of Φ⁻¹, its shares, and the table of Φ just after it (−1: none). The steps are
+// `step_bytes` apart; each is followed by its barriers, (2, B, W) at its end, then as many at its start.
 struct alignas(16) Step {
     SegmentTable table;
     Shares shares;
@@ -88,7 +88,7 @@ struct Plan {
     int constant_variance;
     int target_above;
     int target_below;
-    // First place of each array of counts, see tally.cuh.
+    // Index of the first count of each array of counts, see tally.cuh.
     int joint_tally;
     int both_tally;
     int regime_tally;

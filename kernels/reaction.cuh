@@ -8,12 +8,12 @@
 
 #include "plan.cuh"
 
-DEVICE Line entry_at(const Line* lines, int place) {
+DEVICE Line entry_at(const Line* lines, int index) {
 #ifdef __CUDACC__
-    const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + place);
+    const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + index);
     return {line.x, line.y};
 #else
-    return lines[place];
+    return lines[index];
 #endif
 }
 
@@ -30,13 +30,13 @@ DEVICE SegmentTable head_of(const SegmentTable& table) {
 #endif
 }
 
-// Place of the panel of x in a book's row.
+// Index of the panel of x in a book's row.
 DEVICE int panel_index(const SegmentTable& table, float x, int book) {
     const float inside = smaller(larger(x, table.low), table.high);
     return book * table.panels + static_cast<int>(inside * table.scale + table.offset);
 }
 
-// Place of the line of x in its panel.
+// Index of the segment of x in its panel.
 DEVICE int segment_index(const SegmentTable& table, const Line& panel, float x) {
     const float inside = smaller(larger(x, table.low), table.high);
     return static_cast<int>(panel.slope * inside + panel.intercept);
@@ -44,7 +44,7 @@ DEVICE int segment_index(const SegmentTable& table, const Line& panel, float x) 
 
 DEVICE float value_at(const Line& line, float x) { return line.intercept + line.slope * x; }
 
-// Value at x of the line of a book's row.
+// Value at x of the segment's line in a book's row.
 DEVICE float look_up(const SegmentTable& table, float x, int book) {
     const Line panel = entry_at(table.lines, panel_index(table, x, book));
     return value_at(entry_at(table.lines, segment_index(table, panel, x)), x);

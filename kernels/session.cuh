@@ -1,6 +1,6 @@
 // What happens once a session: random words and variance before the open, variance and regime after the close.
 //
-// Random words a session: V's, the gap outcome's, then two for each pair of normals, four words a call.
+// Random words per session: V's, the gap outcome's, then two for each pair of normals, four words per call.
 #pragma once
 
 #include "path_step.cuh"
@@ -12,7 +12,7 @@ DEVICE void scale_variance(const Plan&, Word, PathState&);
 DEVICE GapOutcome gap_outcome(const Plan&, int, Word);
 DEVICE void change_regime(const Plan&, Word, const Step&, PathState&);
 DEVICE void count_close(const Plan&, int, const PathState&, const Tally&);
-DEVICE int close_place(const Plan&, int, const PathState&);
+DEVICE int close_index(const Plan&, int, const PathState&);
 DEVICE void update_variance(const Plan&, PathState&);
 DEVICE int change_regimes(const Plan&, Word, PathState&);
 DEVICE bool trigger_holds(const Plan&, const Regime&, const PathState&, int&);
@@ -48,7 +48,7 @@ DEVICE void settle_open(const Plan& plan, const Step& step, PathState& path) {
 }
 
 // 10 Close: count, update the variance, change regimes, re-base the hedge. `runs` are the path's qualifying closes in
-// a row, one number a close trigger, `stride` apart.
+// a row, one number per close trigger, `stride` apart.
 template <typename Run>
 DEVICE void close_session(const Plan& plan, int session, PathState& path, Run* runs, int stride, const Tally& tally) {
     const Step& step = *step_number(plan, (session + 1) * plan.steps_per_session - 1);
@@ -77,11 +77,11 @@ DEVICE void change_regime(const Plan& plan, Word held, const Step& step, PathSta
 
 // 11 Count the close in the histogram.
 DEVICE void count_close(const Plan& plan, int session, const PathState& path, const Tally& tally) {
-    add_one(tally, close_place(plan, session, path));
+    add_one(tally, close_index(plan, session, path));
 }
 
-// Place of the close's count: bin 0 lies below, the last bin above.
-DEVICE int close_place(const Plan& plan, int session, const PathState& path) {
+// Index of the close's count: bin 0 lies below, the last bin above.
+DEVICE int close_index(const Plan& plan, int session, const PathState& path) {
     const float bin = (path.s - plan.close_low) * plan.close_scale + 1.0f;
     const float clipped = smaller(larger(bin, 0.0f), static_cast<float>(plan.close_bins + 1));
     return plan.close_tally + session * (plan.close_bins + 2) + static_cast<int>(clipped);
@@ -133,8 +133,8 @@ DEVICE void rebase(const Plan& plan, const Step& step, PathState& path) {
     const int shift = (book - path.book) * plan.width;
     path.book = book;
     path.y = look_up(plan.tables[step.rebase], path.s, book);
-    path.place[UP] += shift;
-    path.place[DOWN] += shift;
-    // Behind the last step lies an empty one.
+    path.next_barrier[UP] += shift;
+    path.next_barrier[DOWN] += shift;
+    // An empty step follows the last one.
     find_closest(plan, *step_after(plan, &step, 1), path);
 }

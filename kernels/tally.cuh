@@ -21,14 +21,14 @@ struct Tally {
     int private_count;
 };
 
-DEVICE void add_one(const Tally& tally, int place) {
+DEVICE void add_one(const Tally& tally, int index) {
 #ifdef SHARED_TALLY
-    if (place < tally.private_count) {
-        atomicAdd(tally.block + place, 1u);
+    if (index < tally.private_count) {
+        atomicAdd(tally.block + index, 1u);
     } else {
-        atomicAdd(tally.total + place, 1u);
+        atomicAdd(tally.total + index, 1u);
     }
 #else
-    tally.total[place] += 1;
+    tally.total[index] += 1;
 #endif
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -15,19 +14,18 @@ import numpy as np
 from sim.batch.case_counts import CaseCounts
 from sim.batch.family import Case
 from sim.batch.local_executor import CountedCase, levels_by_side
+from sim.batch.plans import CaseKey, CasePlans
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import Engine, choose
 from sim.errors import GammawallError
 from sim.odds.pairs import PairCounts, Records
-from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import OutcomeAxes, Outcomes
-from sim.plan.shared_work import SharedWork
-from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_timings
+from sim.run.manifest import EngineFacts, PlanFacts, run_timings
 from sim.scenario.model import Scenario
 
 OTHER_VERSION = "another version of gammawall or its kernels. Install the same one everywhere."
-# Plans that a worker keeps: chunks of one case follow one another.
-MOST_PLANS = 4
+# Memory of the plans that a worker keeps.
+MOST_PLAN_BYTES = 1 << 29
 
 
 class UnfitWorkerError(GammawallError):
@@ -73,29 +71,10 @@ def unpack(data: bytes) -> Records:
     return np.frombuffer(zlib.decompress(data), dtype=np.uint16)
 
 
-# Plans of the cases that this process saw last.
-_PLANS: OrderedDict[tuple[str, str], tuple[Prepared, PlanFacts]] = OrderedDict()
-_PLANS_LOCK = threading.Lock()
-# What its cases have in common.
-_SHARED = SharedWork()
-
-
-# An engine each thread: a GPU's keeps its compiled kernels.
+# Plans of the cases that this process has seen.
+_PLANS = CasePlans(MOST_PLAN_BYTES)
+# An engine per thread: a GPU's keeps its compiled kernels.
 _ENGINES = threading.local()
-
-
-def _planned(scenario: Scenario, key: tuple[str, str]) -> tuple[Prepared, PlanFacts]:
-    with _PLANS_LOCK:
-        if key in _PLANS:
-            _PLANS.move_to_end(key)
-            return _PLANS[key]
-    prepared = prepare(scenario, None, _SHARED)
-    made = prepared, plan_facts(prepared)
-    with _PLANS_LOCK:
-        _PLANS[key] = made
-        while len(_PLANS) > MOST_PLANS:
-            _PLANS.popitem(last=False)
-    return made
 
 
 def _engine(name: str) -> Engine:
@@ -114,7 +93,7 @@ def _engine(name: str) -> Engine:
 
 def count_chunk(
     scenario: Scenario,
-    key: tuple[str, str],
+    key: CaseKey,
     seed: int,
     first: int,
     count: int,
@@ -141,26 +120,26 @@ def count_chunk(
     if expected[0] != code_digest():
         raise UnfitWorkerError(f"a worker has {OTHER_VERSION}")
     began = time.perf_counter()
-    prepared, facts = _planned(scenario, key)
-    if facts.digest != expected[1]:
+    planned = _PLANS.plan(scenario, key)
+    if planned.facts.digest != expected[1]:
         raise UnfitWorkerError("a worker makes other tables. Install the same libraries everywhere.")
     worker = _engine(engine)
     ready = time.perf_counter()
     records = np.empty(count, dtype=np.uint16) if keep_records or baseline is not None else None
-    outcomes = worker.run(prepared.plan, seed, first, count, None, records)
+    outcomes = worker.run(planned.plan, seed, first, count, None, records)
     pairs = None
     if baseline is not None and records is not None:
-        pairs = PairCounts.zeros(levels_by_side(prepared.axes), levels_by_side(baseline.axes))
+        pairs = PairCounts.zeros(levels_by_side(planned.axes), levels_by_side(baseline.axes))
         theirs = unpack(baseline.records)
         assert baseline.first <= first
         theirs = theirs[first - baseline.first :]
         pairs.count(records[: theirs.size], theirs[: records.size])
     return ChunkCounts(
-        prepared.axes,
+        planned.axes,
         outcomes,
         pairs,
         pack(records) if keep_records and records is not None else None,
-        facts,
+        planned.facts,
         EngineFacts(worker.name, worker.device, worker.threads),
         ready - began,
         time.perf_counter() - ready,

@@ -36,16 +36,13 @@ from sim.batch.chunks import (
 )
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
+from sim.batch.plans import CasePlans
 from sim.batch.run import Executor
 from sim.compiled.kernel_sources import code_digest
+from sim.engines.choice import ENGINES, device_engine
 from sim.errors import GammawallError
-from sim.plan.builder import prepare
-from sim.plan.shared_work import SharedWork
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
-# Path-steps of a chunk: a second or two, and on a GPU a tenth of one.
-CHUNK_STEPS = {"cuda": 1 << 34}
-USUAL_CHUNK_STEPS = 1 << 28
 SMALLEST_CHUNK = 1 << 14
 # Chunks that wait on the scheduler for each thread of a worker, so that none is idle.
 CHUNKS_AHEAD = 3
@@ -66,7 +63,7 @@ def open_dask_executor(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    shared: SharedWork | None = None,
+    plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
     """Executor that shares the work among dask workers.
@@ -74,14 +71,15 @@ def open_dask_executor(
     Parameters
     ----------
     engine : name of the engine that workers use.
-    devices : GPUs of this machine, each pinned to a worker in turn; the engine is then cuda.
+    devices : GPUs of this machine, each pinned to a worker in turn, for an engine that runs on them.
     workers : worker processes to start here; one a device, or one, if None.
     scheduler : address of a running cluster to use instead.
-    shared : what cases checked before have built.
+    plans : those of cases checked before.
     waiting : told of what has to be waited for.
 
     Raises
     ------
+    InputError : devices are given, and the engine runs on the processor.
     GammawallError : dask.distributed is not installed, no worker is there, or one cannot do the work.
     """
     try:
@@ -89,9 +87,7 @@ def open_dask_executor(
     except ImportError as error:
         raise GammawallError(f"several workers need dask.distributed ({error}). Try {INSTALL}.") from error
     if devices is not None:
-        if engine not in ("auto", "cuda"):
-            raise GammawallError(f"the {engine} engine runs on the processor. Leave out --devices.")
-        engine = "cuda"
+        engine = device_engine(engine, devices)
     stack = ExitStack()
     try:
         stack.enter_context(_quiet_logs())
@@ -111,7 +107,7 @@ def open_dask_executor(
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
             raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-        yield _DaskExecutor(client, chunk_steps, engine, SharedWork() if shared is None else shared)
+        yield _DaskExecutor(client, chunk_steps, engine, CasePlans() if plans is None else plans)
     finally:
         with _interrupts_held():  # a second Ctrl-C must not leave workers behind
             stack.close()
@@ -232,14 +228,14 @@ def _chunk_steps(client: Any, engine: str) -> int:
         if code != code_digest():
             raise GammawallError(f"worker {address} has {OTHER_VERSION}")
         names.append(name)
-    return min(CHUNK_STEPS.get(name, USUAL_CHUNK_STEPS) for name in names)
+    return min(ENGINES[name].chunk_steps for name in names)
 
 
 class _DaskExecutor:
     """Shares chunks among the workers of a client and puts the cases together again."""
 
-    def __init__(self, client: Any, chunk_steps: int, asked: str, shared: SharedWork):
-        self.client, self.chunk_steps, self.asked, self.shared = client, chunk_steps, asked, shared
+    def __init__(self, client: Any, chunk_steps: int, asked: str, plans: CasePlans):
+        self.client, self.chunk_steps, self.asked, self.plans = client, chunk_steps, asked, plans
         self._threads, self._looked = 1, -math.inf
 
     def __call__(
@@ -319,7 +315,7 @@ class _Sharing:
             future = self.client.submit(
                 count_chunk,
                 case.scenario,
-                (case.name, case.hash),
+                case.key,
                 self.batch.seed,
                 chunk.first,
                 chunk.paths,
@@ -333,10 +329,9 @@ class _Sharing:
             self.completed.add(future)
 
     def _plan_case(self, number: int, case: Case) -> None:
-        assert case.scenario is not None
-        plan = prepare(case.scenario, None, self.executor.shared).plan
-        self.digests[number] = plan.digest
-        self.in_progress[number] = CaseInProgress(case, plan.steps, datetime.now(UTC))
+        mark = self.executor.plans.mark(case.scenario, case.key)
+        self.digests[number] = mark.digest
+        self.in_progress[number] = CaseInProgress(case, mark.steps, datetime.now(UTC))
         self._plan_paths(number, 0, self.batch.paths)
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:

@@ -1,4 +1,4 @@
-"""Who counts a batch: an engine in this process, worker processes on this machine, or a cluster."""
+"""Executors, which count a batch: an engine in this process, worker processes on this machine, or a cluster."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase, count_locally
+from sim.batch.plans import CasePlans
 from sim.batch.run import Executor
 from sim.engines.choice import choose
-from sim.plan.shared_work import SharedWork
 
 
 @contextmanager
@@ -19,10 +19,10 @@ def choose_executor(
     threads: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
-    shared: SharedWork | None = None,
+    plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
-    """What counts the cases of a batch.
+    """Executor that counts the cases of a batch.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def choose_executor(
     threads : processors to use in this process.
     workers : worker processes to start on this machine.
     scheduler : address of a running dask cluster.
-    shared : what cases checked before have built.
+    plans : those of cases checked before.
     waiting : told of what has to be waited for.
 
     Raises
@@ -43,7 +43,7 @@ def choose_executor(
         from sim.batch.dask_executor import open_dask_executor
 
         with open_dask_executor(
-            engine, devices=devices, workers=workers, scheduler=scheduler, shared=shared, waiting=waiting
+            engine, devices=devices, workers=workers, scheduler=scheduler, plans=plans, waiting=waiting
         ) as executor:
             yield executor
         return
@@ -55,6 +55,6 @@ def choose_executor(
         baseline: Baseline | None,
         progress: Callable[[int, int], None],
     ) -> Iterator[CountedCase | FailedCase]:
-        return count_locally(batch, cases, here, baseline, progress, shared)
+        return count_locally(batch, cases, here, baseline, progress, plans)
 
     yield count

@@ -38,6 +38,11 @@ class Case:
         stated = ", ".join(f"{name} = {value}" for name, value in self.parameters.items() if value)
         return short_repr(self, f"{self.name}: {stated}" if stated else self.name)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and hash, which tell cases apart."""
+        return self.name, self.hash
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -14,13 +14,12 @@ import numpy as np
 
 from sim.batch.case_counts import CaseCounts
 from sim.batch.family import Batch, Case
+from sim.batch.plans import CasePlan, CasePlans
 from sim.engines.choice import Engine
 from sim.errors import GammawallError
 from sim.odds.pairs import PairCounts, Records
-from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import OutcomeAxes, Outcomes
-from sim.plan.shared_work import SharedWork
-from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_timings
+from sim.run.manifest import EngineFacts, PlanFacts, run_timings
 from sim.run.stopping import paths_wanting
 
 # Most paths whose records are held at once, the baseline's apart.
@@ -98,7 +97,7 @@ def count_locally(
     engine: Engine,
     baseline: Baseline | None,
     progress: Callable[[int, int], None],
-    shared: SharedWork | None = None,
+    plans: CasePlans | None = None,
 ) -> Iterator[CountedCase | FailedCase]:
     """Count cases one after another on one engine, while the plans of the next are made.
 
@@ -109,55 +108,38 @@ def count_locally(
     engine : what computes.
     baseline : what the cases are paired with; None for no pairs.
     progress : called with (paths done, their steps) now and then.
-    shared : what plans made before have in common with these.
+    plans : those made before, and what they have in common with these.
     """
-    shared = SharedWork() if shared is None else shared
+    plans = CasePlans() if plans is None else plans
     with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
         waiting = list(cases)
-        plans: list[tuple[Case, Future[_Planned]]] = []
+        ahead: list[tuple[Case, Future[CasePlan]]] = []
         try:
-            while waiting or plans:
-                while waiting and len(plans) < PLANS_AHEAD:
+            while waiting or ahead:
+                while waiting and len(ahead) < PLANS_AHEAD:
                     case = waiting.pop(0)
-                    plans.append((case, planner.submit(_timed_plan, case, shared)))
-                case, plan = plans.pop(0)
+                    ahead.append((case, planner.submit(plans.plan, case.scenario, case.key)))
+                case, plan = ahead.pop(0)
                 try:
                     yield _count_case(batch, case, plan.result(), engine, baseline, progress)
                 except (Exception, MemoryError) as error:
                     yield failed_case(case, error)
         finally:
-            for _, plan in plans:
+            for _, plan in ahead:
                 plan.cancel()
-
-
-class _Planned(NamedTuple):
-    """A plan, what a manifest tells of it, and the seconds both took."""
-
-    prepared: Prepared
-    facts: PlanFacts
-    seconds: float
-
-
-def _timed_plan(case: Case, shared: SharedWork) -> _Planned:
-    began = time.perf_counter()
-    assert case.scenario is not None
-    prepared = prepare(case.scenario, None, shared)
-    facts = plan_facts(prepared)
-    return _Planned(prepared, facts, time.perf_counter() - began)
 
 
 def _count_case(
     batch: Batch,
     case: Case,
-    planned: _Planned,
+    planned: CasePlan,
     engine: Engine,
     baseline: Baseline | None,
     progress: Callable[[int, int], None],
 ) -> CountedCase:
-    prepared = planned.prepared
-    plan, started, began = prepared.plan, datetime.now(UTC), time.perf_counter()
+    plan, started, began = planned.plan, datetime.now(UTC), time.perf_counter()
     outcomes = Outcomes.zeros(plan.outcome_shape)
-    pairs = new_pairs(prepared.axes, baseline)
+    pairs = new_pairs(planned.axes, baseline)
     is_baseline = case.name == batch.baseline
     kept: list[Records] = []
     more = batch.paths
@@ -178,7 +160,7 @@ def _count_case(
     seconds = time.perf_counter() - began
     return CountedCase(
         case,
-        CaseCounts(prepared.axes, outcomes, pairs),
+        CaseCounts(planned.axes, outcomes, pairs),
         np.concatenate(kept) if kept else None,
         planned.facts,
         EngineFacts(engine.name, engine.device, engine.threads),

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase
+from sim.batch.plans import CasePlans
 from sim.batch.table_writer import TableWriter
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, Row
+from sim.engines.choice import ENGINES
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.versions import installed_versions
-from sim.plan.builder import prepare
-from sim.plan.shared_work import SharedWork
 from sim.problems import short_repr, shown
 from sim.run.manifest import run_manifest
 
@@ -90,28 +90,27 @@ class BatchRun:
 
 
 def check_cases(
-    cases: Sequence[Case], shared: SharedWork | None = None, progress: BatchProgress | None = None
+    cases: Sequence[Case], plans: CasePlans | None = None, progress: BatchProgress | None = None
 ) -> None:
     """Check that every case can be run, its clearing map included.
 
     Parameters
     ----------
     cases : what to check.
-    shared : keeps what is built, for the run.
+    plans : keeps those made, for the run.
     progress : told of the cases checked.
 
     Errors: InputError with the problems of all cases.
     """
-    shared = SharedWork() if shared is None else shared
+    plans = CasePlans() if plans is None else plans
     told = progress or BatchProgress()
     problems: list[Problem] = []
 
     def check(case: Case) -> None:
-        assert case.scenario is not None
-        prepare(case.scenario, f"case {shown(case.name)}", shared)
+        plans.plan(case.scenario, case.key, f"case {shown(case.name)}")
 
     with ThreadPoolExecutor(available_processors(), thread_name_prefix="checks") as pool:
-        # The last first, so that what the first to run need has been built last and is still there.
+        # The last first, so that the plans of the first to run have been made last and are still there.
         checks = [pool.submit(check, case) for case in reversed(cases)]
         try:
             for number, one in enumerate(checks, start=1):
@@ -128,7 +127,7 @@ def check_cases(
 
 
 def cases_of_other_plans(
-    batch: Batch, folder: BatchFolder, cases: Sequence[Case], shared: SharedWork
+    batch: Batch, folder: BatchFolder, cases: Sequence[Case], plans: CasePlans
 ) -> list[Case]:
     """Finished cases whose plan would be another one today: their counts do not belong with new ones.
 
@@ -136,11 +135,9 @@ def cases_of_other_plans(
     is so of all: they are paired with it.
     """
     finished = [case for case in cases if folder.status(case) == FINISHED]
-    others = []
-    for case in finished:
-        assert case.scenario is not None
-        if prepare(case.scenario, None, shared).plan.digest != folder.plan_digest(case):
-            others.append(case)
+    others = [
+        case for case in finished if plans.mark(case.scenario, case.key).digest != folder.plan_digest(case)
+    ]
     return finished if any(case.name == batch.baseline for case in others) else others
 
 
@@ -193,7 +190,8 @@ def run_batch(
             return
         engine = ended.engine.name
         if engine not in versions:
-            versions[engine] = installed_versions(engine)
+            names = engine.split(", ")
+            versions[engine] = installed_versions([lib for name in names for lib in ENGINES[name].libraries])
         manifest = _manifest(batch, ended, asked, versions[engine])
         try:
             folder.save_case(ended.case, ended.counts, manifest, ended.records)

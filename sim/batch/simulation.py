@@ -10,14 +10,14 @@ from sim.batch.family import Batch, Case
 from sim.batch.file import resolve_batch
 from sim.batch.folder import BatchFolder
 from sim.batch.opening import check_batch_folder, open_batch_folder
+from sim.batch.plans import CasePlans
 from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
 from sim.errors import InputError, Problem
 from sim.files.table_files import refuse_parquet_without_pyarrow
-from sim.plan.shared_work import SharedWork
 from sim.problems import check_type
 
-# What cases have in common is kept from checking to running them.
-MOST_SHARED_BYTES = 1 << 30
+# Plans are kept from checking cases to running them.
+MOST_PLAN_BYTES = 1 << 30
 
 
 def simulate_batch(
@@ -123,17 +123,17 @@ def simulate_into_folder(
     if parquet:
         refuse_parquet_without_pyarrow()
     check_batch_folder(batch, out, resume=resume, overwrite=overwrite)
-    shared = SharedWork(MOST_SHARED_BYTES)
-    check_cases(chosen, shared, progress)
+    plans = CasePlans(MOST_PLAN_BYTES)
+    check_cases(chosen, plans, progress)
     with (
         choose_executor(
-            engine, devices, threads, workers, scheduler, shared, (progress or BatchProgress()).waiting
+            engine, devices, threads, workers, scheduler, plans, (progress or BatchProgress()).waiting
         ) as executor,
         open_batch_folder(
             batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet
         ) as folder,
     ):
-        others = cases_of_other_plans(batch, folder, chosen, shared) if resume else []
+        others = cases_of_other_plans(batch, folder, chosen, plans) if resume else []
         if others and not accept_changes:
             why = f"{len(others)} finished cases, {others[0].name} for one, were counted with other tables"
             hint = "Try the libraries they were counted with, or --accept-changes to count them again."

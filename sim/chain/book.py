@@ -27,7 +27,7 @@ from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, pa
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray, years_to_settlement
 from sim.market.calendar import TradingCalendar, settlement_minutes, trading_calendar
-from sim.market.contracts import dollar_gex, own_gamma_gex
+from sim.market.contracts import GexColumns, dollar_gex, own_gamma_gex
 from sim.market.elementary import log, sum_in_order
 from sim.problems import check_type, short_repr, shown
 
@@ -305,7 +305,7 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
     strike, iv, years, carry, contracts = (
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
-    return dollar_gex(spot if price is None else price, contracts, log(strike), iv, years, carry)
+    return dollar_gex(spot if price is None else price, GexColumns(contracts, log(strike), iv, years, carry))
 
 
 def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:

@@ -21,7 +21,7 @@ from sim.book.hedge import DealerBook
 from sim.chain.book import ChainBook, option_gex
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
-from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.market.contracts import UNITS_PER_CONTRACT, GexColumns, dollar_gex
 from sim.market.elementary import exp, log, sum_in_order
 from sim.problems import check_type, short_repr
 from sim.reaction.clearing_map import base_nodes
@@ -188,21 +188,26 @@ def net_gex(options: pd.DataFrame, price: float, spot: float) -> float:
 
 
 def _by_strike(options: pd.DataFrame) -> pd.DataFrame:
-    values = ["gex_bn", "open_interest", "gross"]
-    parts = options[["strike", "type", "gex_bn", "open_interest"]].assign(gross=options["gex_bn"].abs())
-    sums = parts.pivot_table(index="strike", columns="type", values=values, aggfunc="sum")
-    wanted = pd.MultiIndex.from_product([values, ["call", "put"]])
-    sums = sums.reindex(columns=wanted).fillna(0.0)
-    call, put = sums["gex_bn", "call"], sums["gex_bn", "put"]
+    gex, interest = (options[name].to_numpy(dtype=np.float64) for name in ("gex_bn", "open_interest"))
+    strike, place = np.unique(options["strike"].to_numpy(dtype=np.float64), return_inverse=True)
+    is_call = (options["type"] == "call").to_numpy()
+
+    def sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums of calls and of puts at each strike, in the order of the options."""
+        call, put = (np.bincount(place[own], values[own], strike.size) for own in (is_call, ~is_call))
+        return call.astype(np.float64), put.astype(np.float64)
+
+    net, gross = sums(gex), sums(np.abs(gex))
+    call_interest, put_interest = sums(interest)
     return pd.DataFrame(
         {
-            "strike": sums.index.to_numpy(dtype=np.float64),
-            "call_gex_bn": call.to_numpy(),
-            "put_gex_bn": put.to_numpy(),
-            "net_gex_bn": (call + put).to_numpy(),
-            "gross_gex_bn": (sums["gross", "call"] + sums["gross", "put"]).to_numpy(),
-            "call_interest": sums["open_interest", "call"].to_numpy(),
-            "put_interest": sums["open_interest", "put"].to_numpy(),
+            "strike": strike,
+            "call_gex_bn": net[0],
+            "put_gex_bn": net[1],
+            "net_gex_bn": net[0] + net[1],
+            "gross_gex_bn": gross[0] + gross[1],
+            "call_interest": call_interest,
+            "put_interest": put_interest,
         }
     )
 
@@ -252,9 +257,9 @@ def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFr
     sides = []
     # No plan depends on the profile: NumPy's exponential will do, and there are many to take.
     for own in (is_call, ~is_call):
-        of_side = [column[own] for column in columns]
+        of_side = GexColumns(*(column[own] for column in columns))
         sides.append(
-            np.array([sum_in_order(dollar_gex(price, *of_side, exponential=np.exp)) for price in prices])
+            np.array([sum_in_order(dollar_gex(price, of_side, exponential=np.exp)) for price in prices])
         )
     return pd.DataFrame(
         {"price": prices, "net_gex_bn": sides[0] + sides[1], "call_gex_bn": sides[0], "put_gex_bn": sides[1]}
@@ -267,30 +272,28 @@ def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
     columns = _gex_columns(book.options)
 
     def net(price: float) -> float:
-        return sum_in_order(dollar_gex(price, *columns))
+        return sum_in_order(dollar_gex(price, columns))
 
     prices, signs = _signs(book, spot_range)
     found: list[tuple[float, bool]] = []
     for i in np.flatnonzero(signs[:-1] != signs[1:]).tolist():
         # The curves are good to a hundred-thousandth: a crossing beside a node may be on its other side.
-        for low, high in (
-            (prices[i], prices[i + 1]),
-            (prices[max(i - 1, 0)], prices[min(i + 2, prices.size - 1)]),
-        ):
+        wider = max(i - 1, 0), min(i + 2, prices.size - 1)
+        for low, high in ((float(prices[j]), float(prices[k])) for j, k in ((i, i + 1), wider)):
             at_low, at_high = net(low), net(high)
             if at_low * at_high < 0:
                 found.append((float(_root(net, (low, at_low), (high, at_high))), bool(signs[i] < 0)))
                 break
     nearest = min((price for price, _ in found), key=lambda price: abs(price - spot), default=None)
-    return tuple(Crossing(price, rising, price == nearest) for price, rising in found)
+    return tuple(Crossing(price, rising, bool(price == nearest)) for price, rising in found)
 
 
-def _gex_columns(options: pd.DataFrame) -> list[FloatArray]:
+def _gex_columns(options: pd.DataFrame) -> GexColumns:
     """Columns that `dollar_gex` takes."""
     contracts, strike, iv, years, carry = (
         options[name].to_numpy(dtype=np.float64) for name in ("contracts", "strike", "iv", "years", "carry")
     )
-    return [contracts, log(strike), iv, years, carry]
+    return GexColumns(contracts, log(strike), iv, years, carry)
 
 
 def _root(function: Callable[[float], float], low: tuple[float, float], high: tuple[float, float]) -> float:

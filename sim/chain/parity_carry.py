@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from sim.market.black_scholes import FloatArray
-from sim.market.elementary import exp, interpolate, log
-from sim.market.robust_line import fitted_line, sums_in_order
+from sim.market.elementary import exp, interpolate, log, sums_in_order
+from sim.market.robust_line import fitted_line
 from sim.problems import short_repr
 
 FEWEST_PAIRS = 5

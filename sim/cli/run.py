@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from sim.cli.chain_options import CHAIN_NAMES, chain_options, read_book
+from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
 from sim.cli.options import (
     ADDRESSES,
     DEVICES,
@@ -49,7 +49,7 @@ class _Loaded(NamedTuple):
 @click.option(
     "--chain",
     type=click.Path(path_type=Path),
-    help="Option chain to simulate instead of SCENARIO: Cboe's quotedata CSV or delayed-quotes JSON.",
+    help=f"Simulate this option chain instead of SCENARIO: {CHAIN_FORMATS}.",
 )
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Last session of the horizon."
@@ -72,7 +72,7 @@ class _Loaded(NamedTuple):
     callback=count_from(0),
     default="0",
     show_default=True,
-    help="Number of the first path, so that a run can be split.",
+    help="Number of the first path; lets a run be split.",
 )
 @SEED
 @ENGINE
@@ -82,19 +82,22 @@ class _Loaded(NamedTuple):
     "--target-se",
     metavar="SE",
     callback=read_standard_error,
-    help="Go on past --paths until both first-target odds have this standard error.",
+    help="Simulate beyond --paths until both first-target odds have this standard error.",
 )
 @click.option(
-    "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+    "--max-paths",
+    metavar="N",
+    callback=count_from(1),
+    help="Upper limit on the paths that --target-se may add up to.",
 )
 @SET
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
 )
 @click.option("--no-save", is_flag=True, help="Write no files.")
-@click.option("--overwrite", is_flag=True, help="Replace a former result folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing result folder.")
 @JSON
-@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.option("--quiet", is_flag=True, help="Print only the folder of the results.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -124,9 +127,9 @@ def run(
 ) -> None:
     """Simulate SCENARIO, or an option chain, and print the odds.
 
-    SCENARIO is a built-in name or a TOML file. With --chain the dealers' book, the start and the volatility are the
-    chain's; targets are round levels unless --upper and --lower say otherwise. The results are written to a new
-    folder, whole or not at all.
+    SCENARIO is a built-in name or a TOML file. With --chain the dealers' book, the start and the volatility come from
+    the chain; the targets are round levels unless --upper and --lower are given. The results are written to a new
+    folder, completely or not at all.
     """
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
     _refuse_chain_options(ctx, chain)
@@ -142,11 +145,11 @@ def run(
         loaded = _load_chain(chain, of_chain, fragments, asked, overrides)
     place = None if no_save else prepare_output(loaded.scenario.name, RUN_FOLDER, out, overwrite=overwrite)
 
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.run import print_report, progress_bar
     from sim.report.terminal import Terminal
 
-    with progress_bar(build_time_grid(loaded.scenario).n_steps, shown=not quiet) as progress:
+    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress:
         if progress is not None:
             progress(0, paths)
         result = simulate(

@@ -1,7 +1,7 @@
 """Numbers that every engine's kernels share. They are defined here alone; compiled kernels receive them.
 
 The polynomials are minimax fits (relative error; absolute for the cosine) and are evaluated by Horner's rule
-in float32, one multiply and one add a coefficient, never fused.
+in float32, one multiply and one add per coefficient, never fused.
 """
 
 from __future__ import annotations
@@ -69,10 +69,20 @@ BRIDGE_UNIT = 0.34657359027997264 * 2.0**-23
 # The barrier that stands for "no further level on this side".
 NO_LEVEL = float("inf")
 
+# Sides of the start, both worlds, and a path's first target.
+UP, DOWN = 0, 1
+WITH, WITHOUT = 0, 1
+NEITHER, UPPER, LOWER = 0, 1, 2
+# A world and a side, 2·world + side: with dealers above and below, then the control path above and below.
+WORLD_SIDES = 4
+
 # A path's record, 16 bits: from the lowest on its first target, levels touched above, levels touched below, all with
-# dealers. A first target is coded as in sim.plan.outcomes; a rank may be any number of levels that a ladder can have.
+# dealers. A rank may be any number of levels that there can be on a side.
 RECORD_FIRST_BITS = 2
 RECORD_RANK_BITS = 7
+
+# Tables wanted of an instant of the clearing map, Φ⁻¹ and Φ; both are their sum.
+INVERSE, FORWARD = 1, 2
 
 # What enters a regime.
 NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)

@@ -16,9 +16,8 @@ from sim.compiled import kernel_constants as constants
 
 # A file that tells the kernels' folder from any other folder of that name.
 LANDMARK = "path_step.cuh"
+SUFFIXES = (".cuh", ".cu", ".hpp", ".cpp")
 INCLUDE = re.compile(r'^#include "([^"]+)"$')
-STRUCT = re.compile(r"^struct (?:alignas\(\d+\) )?(\w+) \{$")
-FIELD = re.compile(r"^    (?:const )?(\w+)(\*?) (\w+)(?:\[(\w+)\])?;$")
 
 WHOLE = (
     "PHILOX_ROUNDS",
@@ -33,6 +32,7 @@ WHOLE = (
 WORDS = ("PURPOSE_MOVES", "PURPOSE_BRIDGE", "CALLS_PER_SESSION")
 REALS = ("MINUS_TWO_LN_TWO", "BRIDGE_UNIT")
 POLYNOMIALS = ("LOG_POLYNOMIAL", "SINE_POLYNOMIAL", "COSINE_POLYNOMIAL")
+CODES = ("UP", "DOWN", "WITH", "WITHOUT", "NEITHER", "UPPER", "LOWER", "WORLD_SIDES", "INVERSE", "FORWARD")
 TRIGGERS = ("NEVER", "CLOSES_ABOVE", "CLOSES_BELOW", "TOUCHES_ABOVE", "TOUCHES_BELOW")
 
 
@@ -54,13 +54,16 @@ def kernel_folder() -> Path:
 
 def kernel_files() -> list[Path]:
     """All source files of the kernels, by name."""
-    return sorted(p for p in kernel_folder().iterdir() if p.suffix in (".cuh", ".cu", ".cpp"))
+    return sorted(p for p in kernel_folder().iterdir() if p.suffix in SUFFIXES)
 
 
 @cache
 def constant_definitions() -> str:
-    """`#define` lines of every number that the kernels receive from `sim.compiled.kernel_constants`."""
-    numbers: dict[str, object] = {name: getattr(constants, name) for name in (*WHOLE, *TRIGGERS)}
+    """Definition of every number that the kernels receive from `sim.compiled.kernel_constants`, one per line.
+
+    Names of codes are constants and no macros: words as short as theirs stand in other headers too.
+    """
+    numbers: dict[str, object] = {name: getattr(constants, name) for name in WHOLE}
     numbers |= {name: f"{getattr(constants, name)}u" for name in WORDS}
     numbers |= {f"PHILOX_MULTIPLIER_{i}": f"{m}u" for i, m in enumerate(constants.PHILOX_MULTIPLIERS)}
     numbers["PHILOX_KEY_WORDS"] = 2 * constants.PHILOX_ROUNDS
@@ -69,7 +72,8 @@ def constant_definitions() -> str:
     numbers["NO_LEVEL"] = "(3.4e38f * 10.0f)"
     for name in POLYNOMIALS:
         numbers[name] = ", ".join(f"{c!r}f" for c in getattr(constants, name))
-    return "".join(f"#define {name} {value}\n" for name, value in numbers.items())
+    codes = [f"constexpr int {name} = {getattr(constants, name)};\n" for name in (*CODES, *TRIGGERS)]
+    return "".join([*(f"#define {name} {value}\n" for name, value in numbers.items()), *codes])
 
 
 def kernel_digest() -> str:
@@ -83,7 +87,7 @@ def kernel_digest() -> str:
 
 
 def translation_unit(name: str) -> str:
-    """One self-contained source text of a kernel file: the constants, then the file with its headers in place."""
+    """One self-contained source text of a kernel file: the constants, then the file with the text of its headers."""
     return constant_definitions() + "".join(_expanded(kernel_folder() / name, set()))
 
 
@@ -100,25 +104,6 @@ def _expanded(path: Path, seen: set[str]) -> Iterator[str]:
             yield "\n"
         else:
             yield line + "\n"
-
-
-@cache
-def kernel_structs() -> dict[str, list[tuple[str, str, int]]]:
-    """Structs of plan.cuh: name to fields (name, type, length), * ending a pointer's type, length 0 for no array."""
-    sizes = {"PHILOX_KEY_WORDS": 2 * constants.PHILOX_ROUNDS}
-    structs: dict[str, list[tuple[str, str, int]]] = {}
-    fields: list[tuple[str, str, int]] | None = None
-    for line in (kernel_folder() / "plan.cuh").read_text(encoding="utf-8").splitlines():
-        opening, field = STRUCT.match(line), FIELD.match(line)
-        if opening:
-            fields = structs.setdefault(opening[1], [])
-        elif line == "};":
-            fields = None
-        elif fields is not None and field:
-            fields.append((field[3], field[1] + field[2], sizes[field[4]] if field[4] else 0))
-        elif fields is not None and not line.strip().startswith("//"):
-            raise ValueError(f"plan.cuh: cannot read {line!r}")
-    return structs
 
 
 # What the native engine is compiled from, headers apart.

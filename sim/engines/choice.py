@@ -1,29 +1,38 @@
-"""Which engine runs: the one asked for, or the fastest one present."""
+"""The engines there are, and which of them runs: the one asked for, or the fastest one present.
+
+Nothing heavy is imported before an engine is made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sim.compiled.native_library import native_problem
-from sim.engines.cuda_engine import CudaEngine, cuda_problem
-from sim.engines.native_engine import NativeEngine
-from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors
 from sim.errors import InputError, Problem
-from sim.plan.engine_plan import EnginePlan
-from sim.plan.outcomes import Outcomes
 
-ENGINES = ("auto", "cuda", "native", "numpy")
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sim.plan.engine_plan import EnginePlan
+    from sim.plan.outcomes import Outcomes
 
 
 class Engine(Protocol):
-    """What turns (plan, seed, range of paths) into counts, and where asked for into a record of each path."""
+    """What turns (plan, seed, range of paths) into counts, and where asked for into a record of each path.
+
+    Its class is called with the number of processors to use, or with the numbers of the GPUs if it runs on them, and
+    with `block_paths`; see `choose`.
+    """
 
     name: str
+
+    @staticmethod
+    def problem() -> str | None:
+        """Why the engine cannot be used here, and how to get it; None if it can."""
 
     @property
     def threads(self) -> int:
@@ -45,46 +54,96 @@ class Engine(Protocol):
         """Outcomes of paths `first_path` … `first_path + paths − 1`; see `NumpyEngine.run`."""
 
 
+@dataclass(frozen=True)
+class EngineEntry:
+    """An engine before it is made.
+
+    Attributes
+    ----------
+    class_name : its class, as module:name; the module is imported when the engine is asked for.
+    uses_devices : whether it runs on GPUs and not on the processor.
+    chunk_steps : path-steps of a chunk of a batch: a second or two, on a GPU a tenth of one.
+    libraries : packages, by the names they are imported under, that its numbers pass through besides those of every
+        run; a manifest records their versions.
+    """
+
+    class_name: str
+    uses_devices: bool = False
+    chunk_steps: int = 1 << 28
+    libraries: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """Class of the engine; see `Engine`."""
+        module, _, name = self.class_name.partition(":")
+        return getattr(import_module(module), name)
+
+
+# Every engine, the fastest first: the order in which "auto" looks for them.
+ENGINES = {
+    "cuda": EngineEntry(
+        "sim.engines.cuda_engine:CudaEngine", uses_devices=True, chunk_steps=1 << 34, libraries=("cupy",)
+    ),
+    "native": EngineEntry("sim.engines.native_engine:NativeEngine"),
+    "numpy": EngineEntry("sim.engines.numpy_engine:NumpyEngine"),
+}
+AUTO = "auto"
+
+
 def engine_problem(name: str) -> str | None:
     """Why an engine cannot be used here, and how to get it; None if it can."""
-    if name == "cuda":
-        return cuda_problem()
-    return native_problem() if name == "native" else None
+    problem: str | None = ENGINES[name].load().problem()
+    return problem
+
+
+def device_engine(name: str, devices: Sequence[int]) -> str:
+    """Name of the engine that takes devices: the one named, or for "auto" the first there is.
+
+    Raises
+    ------
+    InputError : there is no such engine, or it runs on the processor.
+    """
+    _refuse_unknown(name)
+    able = [other for other, entry in ENGINES.items() if entry.uses_devices]
+    if name == AUTO:
+        return able[0]
+    if name not in able:
+        shown, why = ",".join(map(str, devices)), f"the {name} engine runs on the processor"
+        raise InputError([Problem("", "devices", shown, why, f"Try --engine {able[0]}.")])
+    return name
 
 
 def choose(
-    name: str = "auto",
+    name: str = AUTO,
     threads: int | None = None,
     block_paths: int | None = None,
     devices: Sequence[int] | None = None,
 ) -> Engine:
-    """Engine of a name; "auto" takes the fastest one present: cuda, else native, else numpy.
+    """Engine of a name; "auto" takes the fastest one present, the first of `ENGINES` without a problem.
 
     Parameters
     ----------
-    name : one of `ENGINES`.
+    name : "auto" or one of `ENGINES`.
     threads : processors to use; all that this process may use if None.
     block_paths : paths carried at once; the engine's own choice if None.
-    devices : numbers of the GPUs to use; with "auto" they ask for cuda.
+    devices : numbers of the GPUs to use; with "auto" they ask for an engine that runs on them.
 
     Raises
     ------
     InputError : there is no such engine, or devices are named for one that has none.
     GammawallError : the engine is not available here; the message says how to get it.
     """
-    if name not in ENGINES:
-        hint = f"Try one of {', '.join(ENGINES)}."
-        raise InputError([Problem("", "engine", repr(name), "there is no such engine", hint)])
+    _refuse_unknown(name)
     if devices is not None:
-        if name not in ("auto", "cuda"):
-            why = f"the {name} engine runs on the processor"
-            raise InputError([Problem("", "devices", ",".join(map(str, devices)), why, "Try --engine cuda.")])
-        name = "cuda"
-    if name == "auto":
-        name = next(n for n in ENGINES[1:] if engine_problem(n) is None)
-    if name == "cuda":
-        return CudaEngine(devices, block_paths)
-    workers = threads or available_processors()
-    if name == "native":
-        return NativeEngine(workers, block_paths)
-    return NumpyEngine(workers, block_paths)
+        name = device_engine(name, devices)
+    elif name == AUTO:
+        name = next(other for other in ENGINES if engine_problem(other) is None)
+    entry = ENGINES[name]
+    workers = devices if entry.uses_devices else threads or available_processors()
+    engine: Engine = entry.load()(workers, block_paths)
+    return engine
+
+
+def _refuse_unknown(name: str) -> None:
+    if name not in (AUTO, *ENGINES):
+        hint = f"Try one of {', '.join((AUTO, *ENGINES))}."
+        raise InputError([Problem("", "engine", repr(name), "there is no such engine", hint)])

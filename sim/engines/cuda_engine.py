@@ -72,6 +72,11 @@ class CudaEngine:
         self.kernel_seconds = 0.0
         self._kernels: dict[tuple[int, int], Any] = {}
 
+    @staticmethod
+    def problem() -> str | None:
+        """Why the engine cannot be used here, and what to do; None if it can."""
+        return cuda_problem()
+
     @property
     def threads(self) -> int:
         """Number of host threads, one a device."""

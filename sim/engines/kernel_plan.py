@@ -1,7 +1,4 @@
-"""A plan in the kernels' own layout, and their counts back in ours.
-
-The layout is read off kernels/plan.cuh, so that there is no second description of it to fall behind.
-"""
+"""A plan in the kernels' own layout, and their counts back in ours."""
 
 from __future__ import annotations
 
@@ -12,13 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import BRIDGE_UNIT, PHILOX_KEY_STEPS, PHILOX_ROUNDS, VARIANCE_ATOMS_BITS
-from sim.compiled.kernel_sources import kernel_structs
-from sim.kernels_numpy.path_state import WORLD_SIDES
+from sim.compiled.kernel_constants import (
+    BRIDGE_UNIT,
+    PHILOX_KEY_STEPS,
+    PHILOX_ROUNDS,
+    VARIANCE_ATOMS_BITS,
+    WORLD_SIDES,
+)
+from sim.compiled.struct_layout import filled_struct, kernel_structs, struct_dtype
 from sim.plan.engine_plan import EnginePlan
 from sim.plan.outcomes import Outcomes
 
-SCALARS = {"float": "f4", "int": "i4", "Word": "u4"}
 WORD_MASK = 0xFFFFFFFF
 # Paths of one call of a kernel: every 32-bit count has room for them.
 MOST_PATHS = 1 << 30
@@ -27,23 +28,16 @@ STEP_ALIGNMENT = 256
 KernelArray = NDArray[Any]
 
 
-def struct_dtype(name: str) -> np.dtype[Any]:
-    """NumPy type of a struct of plan.cuh, aligned as the compilers align it."""
-    fields: list[Any] = []
-    for field, kind, length in kernel_structs()[name]:
-        base: Any = "u8" if kind.endswith("*") else SCALARS.get(kind) or struct_dtype(kind)
-        fields.append((field, base, (length,)) if length else (field, base))
-    return np.dtype(fields, align=True)
-
-
 @dataclass(frozen=True)
 class TallyLayout:
-    """Where each array of counts begins in the kernels' one array, the smallest first but for touches; closes, which
-    rarely fit into a block's shared memory and spread over many bins, come last. See kernels/tally.cuh.
+    """Where each array of counts begins in the kernels' one array; see kernels/tally.cuh.
+
+    The smallest come first but for touches; closes, which rarely fit into a block's shared memory and spread over
+    many bins, come last.
 
     Attributes
     ----------
-    starts : name of the Plan's field to first place.
+    starts : index of the first count of each array, by the Plan's field.
     tallies : number of counts.
     """
 
@@ -69,7 +63,7 @@ class TallyLayout:
         return cls(starts, here)
 
     def ends(self) -> list[int]:
-        """Places at which an array ends: how many leading counts may be kept together."""
+        """Index after the last count of each array: how many leading counts may be kept together."""
         return [*list(self.starts.values())[1:], self.tallies]
 
 
@@ -105,7 +99,7 @@ def _tables(plan: EnginePlan, lines: int) -> KernelArray:
 
 
 def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
-    """Step structs, each with its barriers behind it, and an empty one behind the last."""
+    """Step structs, each followed by its barriers, and an empty one after the last."""
     barriers = plan.barrier_end[0].size
     step = struct_dtype("Step")
     unpadded = step.itemsize + 8 * barriers
@@ -177,23 +171,19 @@ def kernel_plan(plan: EnginePlan, place: Callable[[str, KernelArray], int]) -> K
         "tallies": layout.tallies,
         **layout.starts,
     }
-    struct = np.zeros((), dtype=struct_dtype("Plan"))
-    for field, _, _ in kernel_structs()["Plan"]:
-        struct[field] = values[field] if field in values else getattr(plan, field)
-    return struct
+    names = [field.name for field in kernel_structs()["Plan"] if field.name not in values]
+    return filled_struct("Plan", values | {name: getattr(plan, name) for name in names})
 
 
 def kernel_draws(seed: int, path_high: int) -> KernelArray:
     """Draws struct of a seed: Philox's key words, round by round, and the high word of all path numbers."""
-    struct = np.zeros((), dtype=struct_dtype("Draws"))
-    key = (seed & WORD_MASK, seed >> 32)
-    struct["key"] = [
+    words = (seed & WORD_MASK, seed >> 32)
+    key = [
         (word + r * step) & WORD_MASK
         for r in range(PHILOX_ROUNDS)
-        for word, step in zip(key, PHILOX_KEY_STEPS, strict=True)
+        for word, step in zip(words, PHILOX_KEY_STEPS, strict=True)
     ]
-    struct["path_high"] = path_high
-    return struct
+    return filled_struct("Draws", {"key": key, "path_high": path_high})
 
 
 def outcomes_from_tallies(plan: EnginePlan, tallies: NDArray[np.int64], paths: int) -> Outcomes:

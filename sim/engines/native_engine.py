@@ -54,6 +54,11 @@ class NativeEngine:
         self.build = build or usable_builds()[0]
         self.library = load_library(file_of(self.build))
 
+    @staticmethod
+    def problem() -> str | None:
+        """Why the engine cannot be used here, and what to do; None if it can."""
+        return native_problem()
+
     @property
     def device(self) -> str:
         """The processor's name and the build that runs on it."""

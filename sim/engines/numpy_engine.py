@@ -47,6 +47,11 @@ class NumpyEngine:
         self.threads = threads
         self.block_paths = block_paths
 
+    @staticmethod
+    def problem() -> str | None:
+        """None: NumPy is always here."""
+        return None
+
     @property
     def device(self) -> str:
         """The processor's name."""

@@ -1,4 +1,4 @@
-"""TOML files, a user's own or built in: read and parsed, with one clear error for whatever is wrong with them."""
+"""TOML files, a user's own or built in, read with one clear error for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FileKind:
         return dict(sorted(found.items()))
 
     def read(self, source: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
-        """What to call a file in messages, and its nested tables as `tomllib` returns them.
+        """Name of a file in messages, and its nested tables as `tomllib` returns them.
 
         source : a path, or the name of a built-in one; a string is a path if it has a separator or ends in
             ".toml".

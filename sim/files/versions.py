@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import packages_distributions, version
 
+# Distributions that the numbers of every run pass through.
+EVERY_RUN = ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
 
-def installed_versions(engine: str = "numpy") -> dict[str, str]:
-    """Versions of Python and of the libraries that the numbers pass through, CuPy's if the engine is cuda.
 
-    CuPy goes by the name it was installed under, such as cupy-cuda13x.
+def installed_versions(packages: Sequence[str] = ()) -> dict[str, str]:
+    """Versions by name of Python and of the libraries that the numbers pass through, read once per process.
+
+    Parameters
+    ----------
+    packages : further ones, by the names they are imported under. Each goes by the name it was installed under, cupy
+        by one such as cupy-cuda13x; one that is missing is left out.
     """
-    libraries = ["gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars"]
-    if engine == "cuda":
-        libraries += sorted(set(packages_distributions().get("cupy", ())))
-    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
+    further = sorted({name for package in packages for name in installed_names(package)})
+    return {"python": platform.python_version(), **{name: _version(name) for name in (*EVERY_RUN, *further)}}
+
+
+@cache
+def installed_names(package: str) -> tuple[str, ...]:
+    """Names under which an importable package is installed."""
+    return tuple(packages_distributions().get(package, ()))
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)

@@ -1,10 +1,10 @@
 """Random words to exponentials and normals, by polynomials in float32.
 
-    −2·ln u,  u = ((w mod 2^31) | 1)/2^31;      (z0, z1) = sqrt(−2·ln u)·(±cos θ, sin θ),  θ uniform on (−π/2, π/2)
+    −2·ln u,  u an odd multiple of 2^−31;    (z0, z1) = sqrt(−2·ln u)·(±cos θ, sin θ),  θ uniform on (−π/2, π/2)
 
-u is an odd multiple of 2^-31. The top bit of the angle's word is the sign of the cosine; the next 19 are θ, a signed
-number and a half, so that −θ is as likely as θ; the low 12 are left to the bridge. The farthest normal is 6.55
-standard deviations out.
+u = ((w mod 2^31) | 1)/2^31 of a word w. The top bit of the angle's word is the sign of the cosine; the next 19 are θ,
+a signed number and a half, so that −θ is as likely as θ; the low 12 are left to the bridge. The farthest normal is
+6.55 standard deviations out.
 
 Source: Box & Muller (1958); argument reduction of the logarithm as in Cephes.
 """
@@ -40,7 +40,7 @@ ONE = np.float32(1.0)
 
 
 def horner(coefficients: tuple[float, ...], t: Float32Array, out: Float32Array) -> None:
-    """Polynomial c0 + c1·t + c2·t² + … into `out`, one multiply and one add a coefficient."""
+    """Polynomial c0 + c1·t + c2·t² + … into `out`, one multiply and one add per coefficient."""
     highest, *rest = (np.float32(c) for c in reversed(coefficients))
     np.multiply(t, highest, out=out)
     for c in rest[:-1]:

@@ -4,7 +4,7 @@
     y1 = y + (x1 − x) − fade·(s − x) + flow            fade and flow in trading steps only
     s1 = Φ⁻¹(y1, t1)
 
-Random words a step: one normal (two words a pair); one more of the bridge's own purpose for the paths that come
+Random words per step: one normal (two words per pair); one more of the bridge's own purpose for the paths that come
 near an untouched level.
 """
 
@@ -13,12 +13,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import BRIDGE_BOUND, CALLS_PER_SESSION, PURPOSE_BRIDGE
+from sim.compiled.kernel_constants import (
+    BRIDGE_BOUND,
+    CALLS_PER_SESSION,
+    DOWN,
+    LOWER,
+    NEITHER,
+    PURPOSE_BRIDGE,
+    UP,
+    UPPER,
+    WITH,
+    WITHOUT,
+    WORLD_SIDES,
+)
 from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_bounds, touched
 from sim.kernels_numpy.normal import Float32Array
-from sim.kernels_numpy.path_state import DOWN, UP, WORLD_SIDES, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.reaction import look_up
-from sim.plan.outcomes import LOWER, NEITHER, UPPER, WITH, WITHOUT
 
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.
@@ -35,7 +46,7 @@ def take_step(block: PathBlock, step: int) -> None:
     if near.size:
         touch_levels(block, step, k, near)
     block.distance, block.distance_end = block.distance_end, block.distance
-    block.place, block.place_end = block.place_end, block.place
+    block.coordinate, block.coordinate_end = block.coordinate_end, block.coordinate
 
 
 def move_fundamental(block: PathBlock, k: int) -> None:
@@ -54,14 +65,14 @@ def move_fundamental(block: PathBlock, k: int) -> None:
     np.multiply(block.mean, plan.share[k], out=block.t)
     np.add(block.move, block.t, out=block.move)
     if k > 0 and plan.fade > 0:
-        np.subtract(block.s, block.place[WITHOUT], out=block.t)
-    np.add(block.place[WITHOUT], block.move, out=block.place_end[WITHOUT])
+        np.subtract(block.s, block.coordinate[WITHOUT], out=block.t)
+    np.add(block.coordinate[WITHOUT], block.move, out=block.coordinate_end[WITHOUT])
 
 
 def clear_market(block: PathBlock, step: int, k: int) -> None:
     """4 Clear the market: y1 from the move, the fading impact and the regime's flow; s1 from the map."""
-    plan, y = block.plan, block.place_end[WITH]
-    np.add(block.place[WITH], block.move, out=y)
+    plan, y = block.plan, block.coordinate_end[WITH]
+    np.add(block.coordinate[WITH], block.move, out=y)
     if k > 0 and plan.fade > 0:
         np.multiply(block.t, plan.fade, out=block.t)
         np.subtract(y, block.t, out=y)
@@ -79,12 +90,12 @@ def near_levels(block: PathBlock, step: int, k: int) -> IndexArray:
     the bits known of it allow.
     """
     barriers, ends = block.barrier_end[step], block.distance_end
-    np.take(barriers, block.code[:2], out=ends[:2], mode="clip")
+    np.take(barriers, block.next_barrier[:2], out=ends[:2], mode="clip")
     for first, offer in ((0, ends), (2, block.control_barrier)):
-        place = block.place_end[first // 2]
+        coordinate = block.coordinate_end[first // 2]
         source = offer[:2]
-        np.subtract(source[UP], place, out=ends[first + UP])
-        np.add(source[DOWN], place, out=ends[first + DOWN])
+        np.subtract(source[UP], coordinate, out=ends[first + UP])
+        np.add(source[DOWN], coordinate, out=ends[first + DOWN])
     near = block.mask
     if k == 0:
         closest = np.minimum(ends[0], ends[1], out=block.t)
@@ -129,13 +140,17 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         word = bridge_word(known_bits(block.spare[k // 2][near], k), words[0])
         bound[:2] = half_exponential(np.concatenate((word, ~word))).reshape(2, m) * variance
         bound[2:] = bound[:2]
-    # An event is a touch, by its place in a (world_side, near path) array; several levels may be touched in one step.
+    # An event is a touch, by its index in a (world_side, near path) array; several levels may be touched in one step.
     event = np.flatnonzero(touched(start, end, bound))
     if not event.size:
         return
     start_now = start.reshape(-1)[event]
-    ranks, codes, ends = block.rank.reshape(-1), block.code.reshape(-1), block.distance_end.reshape(-1)
-    places, places_end = block.place.reshape(-1), block.place_end.reshape(-1)
+    ranks, next_barriers, ends = (
+        block.rank.reshape(-1),
+        block.next_barrier.reshape(-1),
+        block.distance_end.reshape(-1),
+    )
+    coordinates, coordinates_end = block.coordinate.reshape(-1), block.coordinate_end.reshape(-1)
     touches, targets, distances = [], [], []
     while event.size:
         world_side = event // m
@@ -147,17 +162,17 @@ def touch_levels(block: PathBlock, step: int, k: int, near: IndexArray) -> None:
         at_target = rank == plan.target_rank[sides]
         targets.append(event[at_target])
         distances.append(start_now[at_target])
-        code = codes[flat] + 1
+        next_barrier = next_barriers[flat] + 1
         ranks[flat] = rank + np.int32(1)
-        codes[flat] = code
-        place = (world_side >> 1) * n + path
+        next_barriers[flat] = next_barrier
+        moving = (world_side >> 1) * n + path
         sign = SIGN[sides]
-        barrier = block.barrier_end[step][code]
-        end_now = barrier - sign * places_end[place]
-        start_now = block.barrier_start[step][code] - sign * places[place]
+        barrier = block.barrier_end[step][next_barrier]
+        end_now = barrier - sign * coordinates_end[moving]
+        start_now = block.barrier_start[step][next_barrier] - sign * coordinates[moving]
         ends[flat] = end_now
-        twin = world_side >= 2
-        block.control_barrier.reshape(-1)[(flat - 2 * n)[twin]] = barrier[twin]
+        control = world_side >= 2
+        block.control_barrier.reshape(-1)[(flat - 2 * n)[control]] = barrier[control]
         again = touched(start_now, end_now, None if bound is None else bound.reshape(-1)[event])
         event, start_now = event[again], start_now[again]
     count_touches(block, step, np.concatenate(touches))
@@ -183,7 +198,7 @@ def settle_first_targets(
     Parameters
     ----------
     near : (m,) the paths near a level.
-    event : (k,) targets touched now, each world_side·m + place in `near`.
+    event : (k,) targets touched now, each world_side·m + index in `near`.
     distance : (k,) from the path to the target at the step's start.
     """
     m = near.size

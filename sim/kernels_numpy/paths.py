@@ -7,11 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import RECORD_FIRST_BITS, RECORD_RANK_BITS
-from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.compiled.kernel_constants import DOWN, RECORD_FIRST_BITS, RECORD_RANK_BITS, UP, WITH, WITHOUT
+from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
 from sim.kernels_numpy.session import close_session, open_session, settle_open
-from sim.plan.outcomes import WITH, WITHOUT
 
 Observer = Callable[[int, PathBlock], None]
 

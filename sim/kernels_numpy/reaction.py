@@ -1,7 +1,9 @@
 """Look-ups in tables of straight lines: the clearing map Φ and its inverse.
 
-x̂ = clip(x, low, high);   panel = lines[truncate(scale·x̂ + offset) + book·panels]
-line = lines[truncate(panel.slope·x̂ + panel.intercept)];   value = line.intercept + line.slope·x
+    x̂ = clip(x, low, high);   panel = lines[truncate(scale·x̂ + offset) + book·panels]
+    line = lines[truncate(panel.slope·x̂ + panel.intercept)];   value = line.intercept + line.slope·x
+
+A table's panels are equal; each is cut into as many segments as its bends need.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from sim.plan.engine_plan import EnginePlan, Int32Array
 
 
 @dataclass(frozen=True)
-class Lines:
+class SegmentTable:
     """Segment table of a plan, its lines as complex64 pairs (intercept + i·slope) so that one gather reads both."""
 
-    pairs: NDArray[np.complex64]
+    lines: NDArray[np.complex64]
     panels: np.int32
     low: np.float32
     high: np.float32
@@ -27,13 +29,13 @@ class Lines:
     offset: np.float32
 
 
-def plan_tables(plan: EnginePlan) -> list[Lines]:
+def plan_tables(plan: EnginePlan) -> list[SegmentTable]:
     """Return views of all segment tables of a plan."""
-    pairs = plan.lines.view(np.complex64).reshape(-1)
+    lines = plan.lines.view(np.complex64).reshape(-1)
     # A plan without tables has no lines, hence no end either.
-    ends = np.append(plan.table_start[1:], pairs.size)[: plan.table_start.size]
+    ends = np.append(plan.table_start[1:], lines.size)[: plan.table_start.size]
     return [
-        Lines(pairs[start:end], panels, *clip, *scale)
+        SegmentTable(lines[start:end], panels, *clip, *scale)
         for start, end, panels, clip, scale in zip(
             plan.table_start, ends, plan.table_panels, plan.table_clip, plan.table_scale, strict=True
         )
@@ -45,9 +47,9 @@ class LookUpWork:
     """Scratch for `look_up`: two float32, one int32 and one complex64 array of the block's length."""
 
     inside: Float32Array
-    place: Float32Array
+    scaled: Float32Array
     index: Int32Array
-    pairs: NDArray[np.complex64]
+    line: NDArray[np.complex64]
 
     @classmethod
     def allocate(cls, n: int) -> LookUpWork:
@@ -56,11 +58,11 @@ class LookUpWork:
 
     def cut(self, n: int) -> LookUpWork:
         """Return the same scratch, shortened to n paths."""
-        return LookUpWork(self.inside[:n], self.place[:n], self.index[:n], self.pairs[:n])
+        return LookUpWork(self.inside[:n], self.scaled[:n], self.index[:n], self.line[:n])
 
 
 def look_up(
-    table: Lines, x: Float32Array, book: Int32Array | None, out: Float32Array, work: LookUpWork
+    table: SegmentTable, x: Float32Array, book: Int32Array | None, out: Float32Array, work: LookUpWork
 ) -> None:
     """Value of each path's line at x.
 
@@ -72,19 +74,19 @@ def look_up(
     out : (n,) float32, not x itself.
     work : scratch of n.
     """
-    inside, place = work.inside, work.place
+    inside, scaled = work.inside, work.scaled
     np.clip(x, table.low, table.high, out=inside)
-    np.multiply(inside, table.scale, out=place)
-    np.add(place, table.offset, out=place)
-    np.copyto(work.index, place, casting="unsafe")
+    np.multiply(inside, table.scale, out=scaled)
+    np.add(scaled, table.offset, out=scaled)
+    np.copyto(work.index, scaled, casting="unsafe")
     if book is not None:
-        row = place.view(np.int32)
+        row = scaled.view(np.int32)
         np.multiply(book, table.panels, out=row)
         np.add(work.index, row, out=work.index)
-    np.take(table.pairs, work.index, out=work.pairs, mode="clip")
-    np.multiply(work.pairs.imag, inside, out=place)
-    np.add(work.pairs.real, place, out=place)
-    np.copyto(work.index, place, casting="unsafe")
-    np.take(table.pairs, work.index, out=work.pairs, mode="clip")
-    np.multiply(work.pairs.imag, x, out=out)
-    np.add(work.pairs.real, out, out=out)
+    np.take(table.lines, work.index, out=work.line, mode="clip")
+    np.multiply(work.line.imag, inside, out=scaled)
+    np.add(work.line.real, scaled, out=scaled)
+    np.copyto(work.index, scaled, casting="unsafe")
+    np.take(table.lines, work.index, out=work.line, mode="clip")
+    np.multiply(work.line.imag, x, out=out)
+    np.add(work.line.real, out, out=out)

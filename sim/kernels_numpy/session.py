@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 from sim.compiled.kernel_constants import (
     CALLS_PER_SESSION,
     CLOSES_ABOVE,
+    DOWN,
     PURPOSE_MOVES,
     TOUCHES_ABOVE,
+    UP,
     VARIANCE_ATOMS_BITS,
+    WITH,
+    WITHOUT,
 )
 from sim.kernels_numpy.normal import Float32Array, normal_pair
-from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.philox import WordArray
 from sim.kernels_numpy.reaction import look_up
 from sim.plan.engine_plan import NO_TABLE
-from sim.plan.outcomes import WITH, WITHOUT
 
 HALF = np.float32(0.5)
 
@@ -25,7 +28,7 @@ HALF = np.float32(0.5)
 def open_session(block: PathBlock, session: int) -> None:
     """1 Draw the session's variance V, its gap outcome and its normals.
 
-    Random words: one for V, one for the outcome, then two a pair of normals, drawn whether used or not.
+    Random words per session: one for V, one for the outcome, then two per pair of normals, drawn whether used or not.
     """
     words = block.random_words
     for call in range(-(-(2 + block.normal_count) // 4)):
@@ -38,7 +41,7 @@ def open_session(block: PathBlock, session: int) -> None:
             draw_pair(block, 2 * call - 1, words[0], words[1])
         if 4 * call < block.normal_count:
             draw_pair(block, 2 * call, words[2], words[3])
-    np.copyto(block.x_open, block.place[WITHOUT])
+    np.copyto(block.x_open, block.coordinate[WITHOUT])
 
 
 def draw_pair(block: PathBlock, pair: int, radius_words: WordArray, angle_words: WordArray) -> None:
@@ -112,7 +115,7 @@ def update_variance(block: PathBlock) -> None:
     plan = block.plan
     if plan.constant_variance:
         return
-    np.subtract(block.place[WITHOUT], block.x_open, out=block.t)
+    np.subtract(block.coordinate[WITHOUT], block.x_open, out=block.t)
     np.subtract(block.t, block.mean, out=block.t)
     weight = np.where(block.t < 0, np.float32(plan.alpha + plan.gamma), plan.alpha)
     np.multiply(block.t, block.t, out=block.t)
@@ -150,17 +153,17 @@ def change_regimes(block: PathBlock) -> None:
 def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
     """14 Test a regime's trigger for every path; None for one that is entered by hand-over only."""
     plan = block.plan
-    code, level = plan.trigger[r], plan.trigger_level[r]
+    trigger, level = plan.trigger[r], plan.trigger_level[r]
     if r in block.runs:
         run = block.runs[r]
-        qualifies = block.s > level if code == CLOSES_ABOVE else block.s < level
+        qualifies = block.s > level if trigger == CLOSES_ABOVE else block.s < level
         np.add(run, np.int32(1), out=run)
         np.multiply(run, qualifies, out=run, casting="unsafe")
         enough: NDArray[np.bool_] = run >= plan.trigger_closes[r]
         return enough
     if plan.trigger_rank[r] < 0:
         return None
-    side = UP if code == TOUCHES_ABOVE else DOWN
+    side = UP if trigger == TOUCHES_ABOVE else DOWN
     reached: NDArray[np.bool_] = block.rank[side] > plan.trigger_rank[r]
     return reached
 
@@ -175,7 +178,7 @@ def enter(block: PathBlock, paths: NDArray[np.intp], r: int, free: NDArray[np.bo
 
 def rebase(block: PathBlock, step: int, paths: NDArray[np.intp] | None) -> None:
     """16 Re-base the hedge of all paths, or of those given: y = Φ_new(s) and the distances that follow from it."""
-    plan, y = block.plan, block.place[WITH]
+    plan, y = block.plan, block.coordinate[WITH]
     table = block.tables[plan.rebase_table[step]]
     if paths is None:
         look_up(table, block.s, block.book if plan.books > 1 else None, y, block.look_up_work)
@@ -187,7 +190,7 @@ def rebase(block: PathBlock, step: int, paths: NDArray[np.intp] | None) -> None:
         return
     which = slice(None) if paths is None else paths
     for side, sign in ((UP, np.float32(1)), (DOWN, np.float32(-1))):
-        code = block.first_barrier[side] + block.book[which] * block.width + block.rank[side][which]
-        block.code[side][which] = code
-        distance = block.barrier_start[step + 1][code] - sign * y[which]
+        next_barrier = block.first_barrier[side] + block.book[which] * block.width + block.rank[side][which]
+        block.next_barrier[side][which] = next_barrier
+        distance = block.barrier_start[step + 1][next_barrier] - sign * y[which]
         block.distance[side][which] = np.maximum(distance, np.float32(0))

@@ -7,6 +7,7 @@ GEX = n·Γ·S²·0.01/1e9, $bn of hedge trading per 1% move.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,26 +19,37 @@ UNITS_PER_CONTRACT = 100.0
 BN_PER_PERCENT = 0.01 / 1e9
 
 
+class GexColumns(NamedTuple):
+    """What the gamma exposure of options depends on, one number per option in each.
+
+    contracts : signed from the dealers' side.
+    log_strike : ln K.
+    iv, years, carry : 1/sqrt(year), years to settlement, 1/year.
+    """
+
+    contracts: FloatArray
+    log_strike: FloatArray
+    iv: FloatArray
+    years: FloatArray
+    carry: FloatArray
+
+
 def dollar_gex(
-    price: float,
-    contracts: FloatArray,
-    log_strike: FloatArray,
-    iv: FloatArray,
-    years: FloatArray,
-    carry: FloatArray,
-    *,
-    exponential: Callable[[FloatArray], FloatArray] = exp,
+    price: float, options: GexColumns, *, exponential: Callable[[FloatArray], FloatArray] = exp
 ) -> FloatArray:
     """Gamma exposure of options if the index stood at a price, (n,) $bn of hedge trading per 1% move.
 
     Parameters
     ----------
     price : index points.
-    contracts, log_strike, iv, years, carry : (n,) contracts, ln of index points, 1/sqrt(year), years, 1/year.
+    options : n of them.
     exponential : e^x; NumPy's own is faster, but its last bit differs between machines.
     """
-    own_gamma = gamma_of_logs(price, log(price) - log_strike, years, iv, carry, exponential=exponential)
-    return own_gamma_gex(price, contracts, own_gamma)
+    log_moneyness = log(price) - options.log_strike
+    own_gamma = gamma_of_logs(
+        price, log_moneyness, options.years, options.iv, options.carry, exponential=exponential
+    )
+    return own_gamma_gex(price, options.contracts, own_gamma)
 
 
 def own_gamma_gex(price: float, contracts: FloatArray, own_gamma: FloatArray) -> FloatArray:

@@ -72,7 +72,7 @@ def _nearest(scaled: int, bits: int) -> int:
 
 
 def _in_parts(scaled: int, *leading: int) -> list[float]:
-    """Summands of a scaled number: multiples of 2^−bits for each leading part, and the rest's nearest float64."""
+    """Parts of a scaled number: a multiple of 2^−bits for each leading one, and the float64 nearest to the rest."""
     parts = []
     for bits in leading:
         multiple = _nearest(scaled, bits)
@@ -157,7 +157,7 @@ def _exp_parts(r: Number, rest: Number, top: Number, root_rest: Number, low: Num
 
 
 def _rest_of_exp(x: Number, low: Number | float, n: Number) -> tuple[Number, Number]:
-    """Return x + low − n·ln 2/64 as the sum of a number and a small one."""
+    """Rest of the exponent, x + low − n·ln 2/64, as the sum of a number and a small one."""
     first, second, third = _LN2_BY_64
     near = x - n * first
     taken = n * second
@@ -181,7 +181,7 @@ def _log_pair(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Parts of ln x, all x > 0 and finite."""
     lifted = x < _SMALLEST_NORMAL
     some_lifted = bool(lifted.any())
-    bits = (np.where(lifted, x * 2.0**54, x) if some_lifted else x).view(np.int64)
+    bits = (x * np.where(lifted, 2.0**54, 1.0) if some_lifted else x).view(np.int64)
     exponent = (bits - _LEAST_BITS) >> _EXPONENT_BITS
     m = (bits - (exponent << _EXPONENT_BITS)).view(np.float64)
     e = exponent.astype(np.float64)
@@ -315,13 +315,14 @@ def expm1(x: float | FloatArray) -> float | FloatArray:
 
 def _expm1(x: FloatArray) -> FloatArray:
     unknown, large = np.isnan(x), x > _LARGEST_PLAIN
-    whole, small, k = _exp_pair(np.minimum(np.maximum(np.where(unknown, 0.0, x), -100.0), _LARGEST_PLAIN))
+    inside = np.minimum(np.maximum(np.where(unknown, 0.0, x), -100.0), _LARGEST_PLAIN)
+    whole, small, k = _exp_pair(inside)
     scale = _power_of_two(k)
     whole, small = whole * scale, small * scale
     less = whole - 1.0
     given = less - whole
     lost = (whole - (less - given)) - (1.0 + given)
-    near_zero = x + x * x * (0.5 + x * (1.0 / 6.0))
+    near_zero = inside + inside * inside * (0.5 + inside * (1.0 / 6.0))
     result = np.where(np.abs(x) < 2.0**-20, near_zero, less + (lost + small))
     return np.where(unknown, x, np.where(large, _exp(x), result)) if (unknown | large).any() else result
 
@@ -391,6 +392,12 @@ def sum_in_order(values: Any) -> float:
     """Sum of numbers (n,), one after the other from the first on; 0 for none. NumPy's own sum adds in pairs."""
     numbers = np.asarray(values, dtype=np.float64)
     return float(np.add.accumulate(numbers)[-1]) if numbers.size else 0.0
+
+
+def sums_in_order(*rows: FloatArray) -> list[float]:
+    """`sum_in_order` of each row, all of them (n,), n ≥ 1."""
+    totals: list[float] = np.add.accumulate(np.stack(rows), axis=1)[:, -1].tolist()
+    return totals
 
 
 @overload

@@ -126,8 +126,9 @@ def _normal_quantiles(count: int) -> FloatArray:
 def gamma_quantiles(a: float, count: int) -> FloatArray:
     """x_i with P(a, x_i) = i/count for i from 1 to count − 1, ascending, to about 1e-14 of each.
 
-    First guesses are Wilson and Hilferty's, and t·(1 + t/(a+1)) with t = (p·Γ(a+1))^(1/a) near zero. With
-    h = (p − P)/f each step adds the inverse's series h − w·h²/2 + (2w² + b/x²)·h³/6, w = f′/f = b/x − 1.
+    First guesses are Wilson and Hilferty's, and t·(1 + t/(a+1)) with t = (p·Γ(a+1))^(1/a) near zero. Each step raises
+    the error to the fourth power: with h = (p − P)/f it adds the inverse's series h − w·h²/2 + (2w² + b/x²)·h³/6,
+    w = f′/f = b/x − 1.
     """
     b = a - 1.0
     p = np.arange(1, count) / count
@@ -152,7 +153,7 @@ def gamma_quantiles(a: float, count: int) -> FloatArray:
 
 
 def inverse_means(a: float, count: int) -> FloatArray:
-    """Means of b/X over `count` equally likely cells of a gamma variable X, b = a − 1: (count,), falling, of mean 1.
+    """Means of b/X over equally likely cells of a gamma variable X, b = a − 1, (count,), falling; their mean is 1.
 
     Since b·f_a(x)/x = f_b(x) and P(b,x) = P(a,x) + f_a(x), a cell's mean is 1 + count·(f_a at its end − at its
     beginning). Away from both ends, where that cancels, the mean comes from b/x at the five edges on each side.

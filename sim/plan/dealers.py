@@ -1,17 +1,32 @@
-"""Dealers' book of a scenario, and its weights in every regime."""
+"""Dealers of a scenario: their book, its weights in every regime, and the clearing map that hedging it makes."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.book.expiry_curves import WIDTHS_COVERED
 from sim.book.hedge import DealerBook
 from sim.book.rows import BookRows
-from sim.market.black_scholes import FloatArray, years_to_settlement
+from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray, years_to_settlement
 from sim.market.calendar import settlement_minutes, trading_calendar
 from sim.market.contracts import UNITS_PER_CONTRACT, units_of_gex
-from sim.plan.time_grid import TimeGrid
+from sim.market.elementary import log
+from sim.plan.time_grid import TimeGrid, build_time_grid
+from sim.reaction.clearing_map import ClearingMap
 from sim.scenario.model import Dealers, Scenario
+
+# Half-width of the log prices that the clearing map covers.
+SMALLEST_HALF_WIDTH = 0.25
+LARGEST_HALF_WIDTH = 3.0
+# Steps of the half-width per log unit: coarse, so that cases that differ in volatility or targets have the map's
+# nodes in common.
+HALF_WIDTH_STEPS = 8
+
+
+def impact_per_bn(scenario: Scenario) -> float:
+    """Log price move for $1bn traded: impact_bp_per_bn · 1e-4."""
+    return scenario.dealers.impact_bp_per_bn * 1e-4
 
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
@@ -81,3 +96,40 @@ def group_weights(
             rows.append(row)
         book_of_regime.append(rows.index(row))
     return np.array(rows).reshape(len(rows), len(groups)), np.array(book_of_regime, dtype=np.int32)
+
+
+def build_clearing_map(scenario: Scenario, grid: TimeGrid, log_levels: FloatArray) -> ClearingMap:
+    """Clearing map of a scenario's book, as wide as paths may go, the levels lie, and positions have gamma.
+
+    Parameters
+    ----------
+    scenario : its dealers and volatility.
+    grid : the horizon.
+    log_levels : (L,) all levels, log units relative to the start.
+    """
+    book = build_dealer_book(scenario, grid)
+    weights, _ = group_weights(scenario, book.groups)
+    deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
+    spot, start = scenario.market.spot, grid.start_minute
+    live = book.live_at(start, after_settlement=True, spot=spot)
+    edges = (np.abs(log_levels) + 0.1).tolist()
+    edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
+    furthest = max(SMALLEST_HALF_WIDTH, 8.0 * deviation, *edges)
+    half_width = float(min(np.ceil(furthest * HALF_WIDTH_STEPS) / HALF_WIDTH_STEPS, LARGEST_HALF_WIDTH))
+    kappa = impact_per_bn(scenario) / 1e9 * spot
+    return ClearingMap(spot, kappa, book, weights, scenario.dealers.m_floor, half_width)
+
+
+def feedback_at_start(clearing_map: ClearingMap, grid: TimeGrid) -> float:
+    """Feedback factor max(m, m_floor) of the initial regime at the start, s = 0."""
+    _, slopes = clearing_map.unfloored(np.zeros(1), grid.start_minute, after_settlement=True)
+    return max(float(slopes[0, 0]), clearing_map.m_floor)
+
+
+def initial_feedback(scenario: Scenario) -> float:
+    """Feedback factor m_0(0,0) of a scenario: fundamental volatility over observed volatility at the start."""
+    grid = build_time_grid(scenario)
+    clearing_map = build_clearing_map(
+        scenario, grid, log(np.array(scenario.all_levels) / scenario.market.spot)
+    )
+    return 1.0 if clearing_map.is_identity else feedback_at_start(clearing_map, grid)

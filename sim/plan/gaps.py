@@ -13,7 +13,12 @@ from sim.scenario.model import Scenario
 
 
 def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, float, float], ...]]:
-    """Each session's gap mixture, (probability, mean, variance): the catalyst's outcomes, with and without a jump."""
+    """Gap mixture of each of the D sessions: the catalyst's outcomes, with and without a jump.
+
+    Returns
+    -------
+    For each session its outcomes: probability, mean and variance of what the outcome adds to the gap, log units.
+    """
     jump_probability = scenario.jumps.per_year / SESSIONS_PER_YEAR
     catalysts = {c.session: c for c in scenario.catalyst}
     mixtures = []
@@ -33,7 +38,14 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
 
 
 def gap_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
-    """Fields of an `EnginePlan` that hold every session's gap mixture."""
+    """Fields of an `EnginePlan` that hold every session's gap mixture.
+
+    Returns
+    -------
+    outcome_start : (D + 1,) range of each session's outcomes in the other arrays; empty where nothing is added.
+    outcome_threshold : (·,) uint32, largest random word that chooses the outcome.
+    outcome_mean, outcome_variance : (·,) what it adds to the gap's mean and variance, log units and their square.
+    """
     start, thresholds, means, variances = [0], [], [], []
     for mixture in gap_outcomes(scenario, grid):
         if mixture != ((1.0, 0.0, 0.0),):

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import NO_LEVEL
+from sim.compiled.kernel_constants import FORWARD, INVERSE, NO_LEVEL
 from sim.compiled.native_library import working_library
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
 from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
+from sim.plan.shared_work import SharedWork, array_parts
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
-from sim.reaction.native_maps import FORWARD, INVERSE, Built, Instants, NativeMaps, TableRules
+from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
 from sim.scenario.model import MAX_POSITIONS
 
@@ -26,7 +27,7 @@ from sim.scenario.model import MAX_POSITIONS
 INVERSE_TOLERANCE_POINTS = 0.012
 FORWARD_TOLERANCE_POINTS = 0.004
 MOST_TABLE_BYTES = 1 << 29
-# Mean segments a row from which the map's bends, not the number of steps, fill the memory.
+# Mean segments per row from which the map's bends, not the number of steps, fill the memory.
 MANY_SEGMENTS = 8192
 # Largest |Φ − s|, log units: beyond it float32 no longer resolves a hundredth of a point.
 LARGEST_HEDGE = 4.0
@@ -49,10 +50,10 @@ class MapTables:
     floor_events: tuple[FloorEvent, ...] = ()
 
     @property
-    def nbytes(self) -> int:
-        """Memory of all arrays and events."""
-        events = EVENT_BYTES * len(self.floor_events)
-        return events + sum(np.asarray(value).nbytes for value in self.plan_fields.values())
+    def parts(self) -> dict[int, int]:
+        """Memory of its arrays and events, bytes by `id`."""
+        events = {id(self.floor_events): EVENT_BYTES * len(self.floor_events)}
+        return array_parts(self.plan_fields.values()) | events
 
 
 def _map_tables(
@@ -118,6 +119,27 @@ def identity_tables(grid: TimeGrid, log_levels: FloatArray, books: int) -> MapTa
     none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
     settles = np.zeros(grid.n_steps, dtype=np.bool_)
     return _map_tables(0.0, (barrier, barrier), log_levels, (none, none.copy(), settles), ())
+
+
+def shared_map_tables(
+    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str, shared: SharedWork
+) -> MapTables:
+    """Tables of a scenario's map, those of a case before it if that had the same map, steps and levels.
+
+    Parameters
+    ----------
+    clearing_map, grid, log_levels, where : see `build_map_tables`.
+    shared : what cases before this one have built.
+
+    Errors: `InputError`, see `build_map_tables`.
+    """
+    if clearing_map.is_identity:
+        return identity_tables(grid, log_levels, len(clearing_map.weights))
+    instants = (grid.start_minute, grid.step_end_minute.tobytes(), grid.steps_per_session)
+    key = ("map tables", clearing_map.key, instants, log_levels.tobytes())
+    return shared.get(
+        key, lambda: build_map_tables(clearing_map, grid, log_levels, where), lambda maps: maps.parts
+    )
 
 
 def build_map_tables(

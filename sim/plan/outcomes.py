@@ -8,11 +8,13 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.compiled import kernel_constants
 from sim.problems import short_repr
 
 IntArray = NDArray[np.int64]
-WITH, WITHOUT = 0, 1
-NEITHER, UPPER, LOWER = 0, 1, 2
+# Codes of the worlds and of a path's first target, as the kernels have them.
+WITH, WITHOUT = kernel_constants.WITH, kernel_constants.WITHOUT
+NEITHER, UPPER, LOWER = kernel_constants.NEITHER, kernel_constants.UPPER, kernel_constants.LOWER
 
 
 @dataclass(frozen=True)

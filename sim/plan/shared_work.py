@@ -5,10 +5,12 @@ What is kept changes how long a case takes to prepare, never what it is: a value
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from threading import Lock
 from typing import Any, TypeVar
+
+import numpy as np
 
 MOST_BYTES = 256 << 20
 # A key and the entry that holds it.
@@ -17,21 +19,29 @@ ENTRY_BYTES = 1 << 10
 _Value = TypeVar("_Value")
 
 
+def array_parts(values: Iterable[object]) -> dict[int, int]:
+    """Memory of the arrays among some values, bytes by `id`."""
+    return {id(value): value.nbytes for value in values if isinstance(value, np.ndarray)}
+
+
 class SharedWork:
     """Values by key within a limit of memory, the least recently used out first; safe to use from several threads.
 
     Parameters
     ----------
-    most_bytes : memory that the values kept may take together.
+    most_bytes : memory that the values kept may take together. What several of them hold counts once.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES):
         self.most_bytes = most_bytes
         self.bytes = 0
-        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, Mapping[int, int]]] = OrderedDict()
+        self._holders: Counter[int] = Counter()
         self._lock = Lock()
 
-    def get(self, key: Hashable, build: Callable[[], _Value], size: Callable[[_Value], int]) -> _Value:
+    def get(
+        self, key: Hashable, build: Callable[[], _Value], parts: Callable[[_Value], Mapping[int, int]]
+    ) -> _Value:
         """Value of a key, built if it is not there.
 
         Parameters
@@ -39,7 +49,7 @@ class SharedWork:
         key : everything that the value depends on.
         build : called without the lock, so that threads may build the same value side by side; what it raises is
             raised here, and nothing is kept.
-        size : bytes of a value, which must not be changed by whoever is given it.
+        parts : memory of a value, bytes by `id` of each part that it holds; whoever is given it must not change it.
         """
         with self._lock:
             if key in self._kept:
@@ -47,15 +57,23 @@ class SharedWork:
                 value: _Value = self._kept[key][0]
                 return value
         value = build()
-        self._keep(key, value, ENTRY_BYTES + size(value))
+        self._keep(key, value, parts(value))
         return value
 
-    def _keep(self, key: Hashable, value: object, size: int) -> None:
+    def _keep(self, key: Hashable, value: object, parts: Mapping[int, int]) -> None:
         with self._lock:
-            if key in self._kept or size > self.most_bytes:
+            if key in self._kept or ENTRY_BYTES + sum(parts.values()) > self.most_bytes:
                 return
-            self._kept[key] = (value, size)
-            self.bytes += size
+            self._kept[key] = value, parts
+            self.bytes += ENTRY_BYTES + sum(size for part, size in parts.items() if not self._holders[part])
+            self._holders.update(parts.keys())
             while self.bytes > self.most_bytes:
-                _, (_, freed) = self._kept.popitem(last=False)
-                self.bytes -= freed
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, (_, parts) = self._kept.popitem(last=False)
+        self._holders.subtract(parts.keys())
+        gone = [part for part in parts if not self._holders[part]]
+        self.bytes -= ENTRY_BYTES + sum(parts[part] for part in gone)
+        for part in gone:
+            del self._holders[part]

@@ -27,15 +27,15 @@ from sim.market.hermite import hermite
 from sim.scenario.rules import SMALLEST_FEEDBACK
 
 NODES_PER_WIDTH = 12
-# A cell is cut into pieces where the feedback factor changes from one end to the other by a larger share of itself:
-# the inverse bends sharply where the factor is small.
+# An interval between nodes is cut into pieces where the feedback factor changes from one end to the other by a larger
+# share of itself: the inverse bends sharply where the factor is small.
 LARGEST_CHANGE = 0.25
 PIECES = 4
-# Interpolations of the place where m crosses its floor within a cell; each squares what is left of the error.
+# Interpolations of the log price where m crosses its floor in an interval; each squares what is left of the error.
 CROSSING_STEPS = 2
-# Log units below which two places are one.
+# Distances, log units, below which two ends of stretches, and two nodes, count as one.
 SMALLEST_STRETCH = 1e-9
-SMALLEST_CELL = 1e-12
+SMALLEST_INTERVAL = 1e-12
 
 
 Curves = Sequence[ExpiryCurve]
@@ -52,7 +52,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class FloorEvent:
-    """A place and time at which the feedback factor would fall below its floor.
+    """Range of the index and instant at which the feedback factor would fall below its floor.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class ClearingMap:
         return MapSlice(*curve, events)
 
     def _between(self, curve: Curve) -> FloatArray:
-        """Places that cut the cells over which the feedback factor of any book changes much."""
+        """Log prices that cut the intervals over which the feedback factor of any book changes much."""
         m = np.maximum(curve.slopes, self.least_feedback)
         change = np.abs(m[:, 1:] - m[:, :-1]) > LARGEST_CHANGE * np.minimum(m[:, 1:], m[:, :-1])
         cut = change.any(axis=0)
@@ -191,12 +191,12 @@ class ClearingMap:
         )
 
     def _crossings(self, curve: Curve, unfloored: Unfloored) -> FloatArray:
-        """Every place between nodes where a book's feedback factor crosses the floor."""
+        """Every log price between nodes at which a book's feedback factor crosses the floor."""
         excess = curve.slopes - self.m_floor
-        cell, book = np.nonzero(((excess[:, 1:] < 0) != (excess[:, :-1] < 0)).T)
-        low, high = curve.nodes[cell], curve.nodes[cell + 1]
+        interval, book = np.nonzero(((excess[:, 1:] < 0) != (excess[:, :-1] < 0)).T)
+        low, high = curve.nodes[interval], curve.nodes[interval + 1]
         ends = low, high
-        at_low, at_high = excess[book, cell], excess[book, cell + 1]
+        at_low, at_high = excess[book, interval], excess[book, interval + 1]
         for _ in range(CROSSING_STEPS):
             between = low + (high - low) * at_low / (at_low - at_high)
             order = np.argsort(between)
@@ -207,12 +207,12 @@ class ClearingMap:
             low, high = np.where(beyond, between, low), np.where(beyond, high, between)
             at_low, at_high = np.where(beyond, at_between, at_low), np.where(beyond, at_high, at_between)
         crossing = low + (high - low) * at_low / (at_low - at_high)
-        apart = (crossing - ends[0] > SMALLEST_CELL) & (ends[1] - crossing > SMALLEST_CELL)
+        apart = (crossing - ends[0] > SMALLEST_INTERVAL) & (ends[1] - crossing > SMALLEST_INTERVAL)
         found = np.sort(crossing[apart])
-        return found[np.diff(found, prepend=-np.inf) > SMALLEST_CELL]
+        return found[np.diff(found, prepend=-np.inf) > SMALLEST_INTERVAL]
 
     def _floored(self, curve: Curve) -> Curve:
-        """Φ with slope m_floor over the cells below it; no cell crosses the floor, since crossings are nodes."""
+        """Φ with slope m_floor over the intervals below it; none crosses the floor, since crossings are nodes."""
         nodes, values, slopes = curve
         floored = 0.5 * (slopes[:, 1:] + slopes[:, :-1]) < self.m_floor
         areas = np.where(floored, self.m_floor * np.diff(nodes) - np.diff(values, axis=1), 0.0)
@@ -229,11 +229,8 @@ class ClearingMap:
         for book, m in enumerate(curve.slopes):
             low = curve.nodes[m < self.least_feedback]
             if low.size:
-                yield self.floor_event(minute, book, float(m.min()), float(low[0]), float(low[-1]))
-
-    def floor_event(self, minute: float, book: int, lowest: float, low: float, high: float) -> FloorEvent:
-        """Event of a feedback factor that falls to `lowest` between the log prices `low` and `high`."""
-        return FloorEvent(minute, book, lowest, self.spot * exp(low), self.spot * exp(high))
+                ends = (self.spot * exp(float(s)) for s in low[[0, -1]])
+                yield FloorEvent(minute, book, float(m.min()), *ends)
 
 
 def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
@@ -252,8 +249,8 @@ def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
 def base_nodes(live: LiveBook, expiries: Curves, half_width: float) -> FloatArray:
     """Log prices at which a map is tabulated: coarse, and finer around each strike; both ends and zero among them.
 
-    Each stretch between the places where a strike's surroundings begin or end is divided evenly, into cells as narrow
-    as the narrowest gamma of it needs. Where there are curves of expiries, their cells begin stretches too.
+    Each stretch between the log prices where a strike's surroundings begin or end is divided evenly, into intervals
+    as narrow as its narrowest gamma needs. Where there are curves of expiries, their cells begin stretches too.
     """
     far = WIDTHS_COVERED * live.width
     low, high = live.centre - far, live.centre + far
@@ -281,15 +278,15 @@ def base_nodes(live: LiveBook, expiries: Curves, half_width: float) -> FloatArra
             finest, curve.spacing[np.floor(middle / curve.cell).astype(np.int64) - curve.first]
         )
     width = np.diff(breaks)
-    cells = np.ceil(width / finest).astype(np.int64)
-    last = np.cumsum(cells)
-    within = np.arange(last[-1]) - np.repeat(last - cells, cells)
-    nodes = np.repeat(breaks[:-1], cells) + within * np.repeat(width / cells, cells)
+    intervals = np.ceil(width / finest).astype(np.int64)
+    last = np.cumsum(intervals)
+    within = np.arange(last[-1]) - np.repeat(last - intervals, intervals)
+    nodes = np.repeat(breaks[:-1], intervals) + within * np.repeat(width / intervals, intervals)
     return np.append(nodes, half_width)
 
 
 def _apart(ends: FloatArray, half_width: float) -> NDArray[np.bool_]:
-    """Which places lie within the half_width, and apart from both its ends and from zero."""
+    """Which ends of stretches lie within the half-width, and apart from both its ends and from zero."""
     inside = (ends > -half_width) & (ends < half_width) & (np.abs(ends) > SMALLEST_STRETCH)
     return np.asarray(
         inside & (half_width - ends > SMALLEST_STRETCH) & (ends + half_width > SMALLEST_STRETCH)

@@ -1,4 +1,4 @@
-"""Tables of straight lines: a smooth function of one variable, ready for a few float32 operations a look-up.
+"""Tables of straight lines: a smooth function of one variable, ready for a few float32 operations per look-up.
 
 A table covers [low, high] with equal panels; each panel is cut into as many equal segments as its sharpest bend
 needs, and each segment has its line. A panel has a line too, whose value is the index of a segment:
@@ -22,10 +22,10 @@ from sim.market.black_scholes import FloatArray
 
 # Numbers of panels tried for a table; the one with the fewest panels and segments together is taken.
 PANEL_CHOICES = (1, 32, 64, 128, 256, 512)
-# Most segments of a table, and of the range in units of its narrowest segment: beyond it float32 resolves no place.
+# Most segments of a table, and of the range in units of its narrowest segment: beyond it float32 resolves no segment.
 MOST_SEGMENTS = 1 << 20
-# x̂ keeps this share of a segment away from both ends. It must exceed the rounding of a place, which is below 0.32 at
-# MOST_SEGMENTS over a range around zero, and stay within the segment.
+# x̂ keeps this share of a segment away from both ends. It must exceed the rounding of a segment's index, which is
+# below 0.32 at MOST_SEGMENTS over a range around zero, and stay within the segment.
 END_MARGIN = 0.375
 
 
@@ -37,7 +37,7 @@ class SegmentTable:
     ----------
     clip : (low, high), the range of x̂.
     scale, offset : the panel of x̂ is truncate(scale·x̂ + offset).
-    panels : number of panels a row.
+    panels : number of panels per row.
     rows : number of rows.
     lines : (rows·panels + segments, 2) float32 intercept and slope: each row's panels, then the segments of all
         rows. The value of a panel's line is an index into this array.
@@ -66,7 +66,7 @@ def build_segment_table(
 
     Parameters
     ----------
-    functions : one callable a row, (n,) float64 to (n,) float64.
+    functions : one callable per row, (n,) float64 to (n,) float64.
     nodes : each row's abscissae, ascending, dense enough to show every bend.
     slopes : each row's derivative at its nodes.
     tolerance : largest distance between chord and function, in units of the function.
@@ -131,7 +131,7 @@ def _table(
     rows, panels = segments.shape
     width = (high - low) / panels
     panel_low = low + width * np.arange(panels)
-    # Place of each panel's first segment in the array of lines.
+    # Index of each panel's first segment in the array of lines.
     ends = rows * panels + np.cumsum(segments).reshape(rows, panels)
     first = ends - segments
     lines = np.empty((int(ends[-1, -1]), 2), dtype=np.float32)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from sim.compiled.kernel_sources import NATIVE_BUILDS
 from sim.compiled.native_library import library_file, usable_builds
-from sim.engines.choice import ENGINES, Engine, choose, engine_problem
+from sim.engines.choice import AUTO, ENGINES, Engine, choose, device_engine, engine_problem
 from sim.engines.cuda_engine import CudaEngine, device_names, device_speeds
 from sim.engines.instruction_counts import issue_limit
 from sim.errors import InputError, Problem
@@ -50,7 +50,7 @@ class EngineState:
 
 def engine_states() -> list[EngineState]:
     """Every engine, in the order in which "auto" looks for them."""
-    return [_state(name) for name in ENGINES[1:]]
+    return [_state(name) for name in ENGINES]
 
 
 def _state(name: str) -> EngineState:
@@ -164,19 +164,17 @@ def timings(
 def _names(engines: Sequence[str] | None, devices: Sequence[int] | None) -> list[str]:
     """Names of the engines to time."""
     names = [s.engine for s in engine_states() if s.available] if engines is None else list(engines)
-    if devices is not None and engines is None and "cuda" not in names:
-        names.append("cuda")
+    if devices is not None and engines is None and (own := device_engine(AUTO, devices)) not in names:
+        names.append(own)
     shown = ",".join(names)
     problems = [
-        Problem(
-            "", "engines", shown, f"there is no engine {name!r}", f"Try some of {', '.join(ENGINES[1:])}."
-        )
+        Problem("", "engines", shown, f"there is no engine {name!r}", f"Try some of {', '.join(ENGINES)}.")
         for name in dict.fromkeys(names)
-        if name not in ENGINES[1:]
+        if name not in ENGINES
     ]
     if len(set(names)) < len(names):
         problems.append(Problem("", "engines", shown, "an engine is named twice"))
-    if devices is not None and "cuda" not in names:
+    if devices is not None and not any(name in ENGINES and ENGINES[name].uses_devices for name in names):
         why = "of the engines named, none runs on a GPU"
         problems.append(Problem("", "devices", ",".join(map(str, devices)), why, "Try --engines cuda,numpy."))
     if problems:
@@ -185,7 +183,7 @@ def _names(engines: Sequence[str] | None, devices: Sequence[int] | None) -> list
 
 
 def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -> Iterator[Engine]:
-    if name == "cuda":
+    if ENGINES[name].uses_devices:
         yield choose(name, devices=devices)
     else:
         yield from (choose(name, n) for n in sorted(threads))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.engines.choice import Engine, choose
+from sim.engines.choice import ENGINES, Engine, choose
 from sim.errors import InputError, Problem
 from sim.files.input_files import place_name
 from sim.files.versions import installed_versions
-from sim.odds import tables
 from sim.odds.headline import headline_table
+from sim.odds.tables import TABLES
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
 from sim.problems import check_type, short_repr, shown, type_problem
@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 DEFAULT_PATHS = 1_000_000
 LARGEST_SEED = 2**64 - 1
 Progress = Callable[[int, int], None]
+
+
+def _table(name: str) -> cached_property[pd.DataFrame]:
+    """Attribute of a result: one of the tables of `TABLES`, made when it is first asked for."""
+    table = TABLES[name]
+
+    def made(result: Result) -> pd.DataFrame:
+        return table.frame(result.outcomes, result.axes)
+
+    made.__doc__ = f"Table of {table.file_name}, a row for each {table.summary}."
+    return cached_property(made)
 
 
 @dataclass(frozen=True)
@@ -80,39 +91,21 @@ class Result:
         """What a reader of the numbers should know."""
         return tuple(self.manifest["warnings"])
 
-    @cached_property
-    def odds(self) -> pd.DataFrame:
-        """Odds of every event with dealers, without, and the difference; columns of odds.csv."""
-        return tables.odds_table(self.outcomes, self.axes)
+    # One line for each table of `TABLES`, so that type checkers and completion know the attribute.
+    odds = _table("odds")
+    first_passage = _table("first_passage")
+    distribution = _table("distribution")
+    quantiles = _table("quantiles")
+    regimes = _table("regimes")
 
     @cached_property
     def headline_odds(self) -> pd.DataFrame:
-        """The odds as text, a row an event, narrow enough to be printed whole in 80 columns.
+        """The odds as text, a row per event, narrow enough to be printed whole in 80 columns.
 
         Columns: event, level, with, without (dealers; percent), difference (points); each ± half of the width of its
         95% interval. pandas prints up to 60 rows; `summary` prints any number.
         """
         return headline_table(self.odds)
-
-    @cached_property
-    def first_passage(self) -> pd.DataFrame:
-        """Cumulative probability of having touched each level by each step; columns of first_passage.csv."""
-        return tables.first_passage_table(self.outcomes, self.axes)
-
-    @cached_property
-    def distribution(self) -> pd.DataFrame:
-        """Distribution of each close with dealers; columns of distribution.csv."""
-        return tables.distribution_table(self.outcomes, self.axes)
-
-    @cached_property
-    def quantiles(self) -> pd.DataFrame:
-        """Quantiles of each close with dealers; columns of quantiles.csv."""
-        return tables.quantile_table(self.outcomes, self.axes)
-
-    @cached_property
-    def regimes(self) -> pd.DataFrame:
-        """Share of paths in each regime after each close; columns of regimes.csv."""
-        return tables.regime_table(self.outcomes, self.axes)
 
 
 def simulate(
@@ -189,7 +182,7 @@ def simulate(
         seed=seed,
         first_path=first_path,
         target_se=target_se,
-        versions=installed_versions(worker.name),
+        versions=installed_versions(ENGINES[worker.name].libraries),
         timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
     )
     if fragments:

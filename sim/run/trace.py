@@ -7,8 +7,9 @@ import os
 import numpy as np
 import pandas as pd
 
+from sim.compiled.kernel_constants import DOWN, UP
 from sim.errors import InputError, Problem
-from sim.kernels_numpy.path_state import DOWN, UP, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import WITH, WITHOUT
@@ -53,7 +54,7 @@ def trace_path(
     def record(session: int, block: PathBlock) -> None:
         ranks = block.rank[:, 0].reshape(2, 2).copy()
         price = prepared.axes.spot * float(np.exp(np.float64(block.s[0])))
-        fundamental = prepared.axes.spot * float(np.exp(np.float64(block.place[WITHOUT, 0])))
+        fundamental = prepared.axes.spot * float(np.exp(np.float64(block.coordinate[WITHOUT, 0])))
         rows.append(
             {
                 "session": session + 1,

@@ -1,7 +1,8 @@
 """Scenario files: TOML to a validated `Scenario` and back.
 
-Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys
-and the exchange calendar as far as the remaining keys let them be judged. So is an argument of the wrong type.
+Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys,
+the exchange calendar's among them, as far as the remaining keys let them be judged. So is an argument of the wrong
+type.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ and no number may be NaN or infinite.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -28,9 +29,12 @@ from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.problems import short_repr
+from sim.scenario.dates import MAX_SESSIONS
+from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
-from sim.scenario.rules import MAX_LEVELS, MAX_SESSIONS, cross_field_problems
+from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
 from sim.scenario.tables import changed_tables, scenario_data
+from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
@@ -141,6 +145,11 @@ class Volatility(ScenarioTable):
     steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
     intraday_shape: Literal["flat", "u"] = "u"
     u_shape: UShape | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the variance stays what it is at the start."""
+        return is_constant(self)
 
     @model_serializer(mode="wrap")
     def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -253,7 +262,7 @@ class Dealers(ScenarioTable):
 class Regime(ScenarioTable):
     """A state of the market entered at a close, at most once per path.
 
-    when, level, closes : trigger; `closes` in a row beyond `level`, or `level` touched at any time so far.
+    when, level, closes : its trigger, see `sim.scenario.triggers`.
     from_ : regimes it may be entered from; None: any other.
     weights : multiplier of each position group (1 where not given).
     flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
@@ -261,7 +270,7 @@ class Regime(ScenarioTable):
     """
 
     name: Identifier
-    when: Literal["closes_above", "closes_below", "touches_above", "touches_below", "never"]
+    when: TriggerName
     level: Price | None = None
     closes: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 2
     from_: Items[str] | None = Field(default=None, alias="from")
@@ -269,6 +278,11 @@ class Regime(ScenarioTable):
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None
+
+    @property
+    def trigger(self) -> Trigger:
+        """What `when` names."""
+        return TRIGGERS[self.when]
 
 
 class Targets(ScenarioTable):
@@ -282,7 +296,8 @@ class Scenario(ScenarioTable):
     """A complete scenario.
 
     Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
-    contradict each other. `sim.scenario.file.scenario_from_mapping` reports both together.
+    contradict each other or the exchange calendar. `sim.scenario.file.scenario_from_mapping` reports both together.
+    A scenario that exists has been checked, once: nothing later looks at its dates again.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
@@ -300,6 +315,9 @@ class Scenario(ScenarioTable):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        return self._checked()
+
+    def _checked(self) -> Self:
         problems = cross_field_problems(self)
         if problems:
             raise InputError(problems)
@@ -311,6 +329,14 @@ class Scenario(ScenarioTable):
         positions = len(self.dealers.position) + (0 if book is None else len(book))
         size = f"{positions:,} positions, {len(self.regime)} regimes"
         return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
+
+        Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        return copied._checked() if update else copied
 
     def with_changes(self, changes: Overrides) -> Scenario:
         """Scenario with some keys changed, validated like a file's.
@@ -330,10 +356,5 @@ class Scenario(ScenarioTable):
 
     @property
     def all_levels(self) -> tuple[float, ...]:
-        """Levels every path is scored on, ascending: `levels`, both targets, touch triggers' levels."""
-        touched = (
-            regime.level
-            for regime in self.regime
-            if regime.when.startswith("touches_") and regime.level is not None
-        )
-        return tuple(sorted({*self.levels, self.targets.upper, self.targets.lower, *touched}))
+        """Levels every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
+        return all_levels(self)

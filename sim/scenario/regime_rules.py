@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sim.errors import Problem
 from sim.problems import known, problem, shown, shown_key
+from sim.scenario.triggers import TRIGGERS, other_side
 
 INITIAL: Final = "initial"
 
@@ -46,35 +47,25 @@ def _triggers(scenario: Any) -> Iterator[Problem]:
     spot = scenario.market.spot
     for index, regime in enumerate(scenario.regime):
         key, when, level = f"regime[{index}]", regime.when, regime.level
-        if not known(regime, when):
+        trigger = TRIGGERS.get(when)
+        if trigger is None:
             continue
-        if when == "never":
+        if not trigger.has_level:
             if level is not None:
-                yield problem(f"{key}.level", level, 'when = "never" has no level', "Try leaving it out.")
+                yield problem(f"{key}.level", level, f'when = "{when}" has no level', "Try leaving it out.")
             if regime.from_ is not None:
-                yield problem(
-                    f"{key}.from",
-                    regime.from_,
-                    'when = "never" is entered through `then` only, from has no effect',
-                    "Try leaving it out.",
-                )
+                why = f'when = "{when}" is entered through `then` only, from has no effect'
+                yield problem(f"{key}.from", regime.from_, why, "Try leaving it out.")
         elif level is None:
             yield problem(f"{key}.level", None, f'when = "{when}" needs a level', "Try level = 7000.")
-        elif when == "touches_above" and level <= spot:
-            yield problem(
-                f"{key}.level",
-                level,
-                f"a level touched from below must be above spot = {shown(spot)}",
-                'Try a higher level, or when = "touches_below".',
+        elif trigger.counts_touches and trigger.side * (level - spot) <= 0:
+            here, there, higher = (
+                ("below", "above", "higher") if trigger.side > 0 else ("above", "below", "lower")
             )
-        elif when == "touches_below" and level >= spot:
-            yield problem(
-                f"{key}.level",
-                level,
-                f"a level touched from above must be below spot = {shown(spot)}",
-                'Try a lower level, or when = "touches_above".',
-            )
-        if "closes" in regime.model_fields_set and not when.startswith("closes_"):
+            why = f"a level touched from {here} must be {there} spot = {shown(spot)}"
+            hint = f'Try a {higher} level, or when = "{other_side(trigger).name}".'
+            yield problem(f"{key}.level", level, why, hint)
+        if "closes" in regime.model_fields_set and not trigger.counts_closes:
             yield problem(
                 f"{key}.closes", regime.closes, f'when = "{when}" counts no closes', "Try leaving it out."
             )
@@ -170,14 +161,16 @@ def _unreachable(regimes: Any) -> Iterator[Problem]:
         return
     reachable = _reachable(regimes, {INITIAL})
     for index, regime in enumerate(regimes):
-        if regime.when == "never" and regime.name not in thens:
+        trigger = TRIGGERS.get(regime.when)
+        if trigger is not None and not trigger.has_level and regime.name not in thens:
             why = f'no regime hands over to "{regime.name}" by then, it can never be entered'
             yield problem(
                 f"regime[{index}].when", regime.when, why, "Try a trigger, or leave the regime out."
             )
             reachable = _reachable(regimes, {*reachable, regime.name})
     for index, regime in enumerate(regimes):
-        if regime.name not in reachable and regime.when != "never":
+        trigger = TRIGGERS.get(regime.when)
+        if trigger is not None and trigger.has_level and regime.name not in reachable:
             why = "can never be entered: neither can the regimes it is entered from"
             yield problem(f"regime[{index}].from", regime.from_, why, 'Try adding "initial".')
             reachable = _reachable(regimes, {*reachable, regime.name})
@@ -193,7 +186,8 @@ def _reachable(regimes: Any, start: set[str]) -> set[str]:
     while True:
         entered = {regime.then for regime in regimes if regime.name in reached and regime.then is not None}
         for regime in regimes:
-            if regime.when == "never":
+            trigger = TRIGGERS.get(regime.when)
+            if trigger is not None and not trigger.has_level:
                 continue
             origins = regime.from_
             judged = known(regime.when, origins) and origins and regime.name not in origins

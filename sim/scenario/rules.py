@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from sim.errors import Problem
 from sim.problems import known, problem, shown, shown_key
+from sim.scenario.dates import calendar_problems
+from sim.scenario.levels import all_levels
 from sim.scenario.regime_rules import regime_problems
 
 MAX_LEVELS: Final = 64
-MAX_SESSIONS: Final = 2520
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
 # inverse map outgrow any memory.
 SMALLEST_FEEDBACK: Final = 0.05
@@ -20,11 +21,9 @@ LEAST_DENSITY: Final = 1e-9
 
 
 def cross_field_problems(scenario: Any) -> list[Problem]:
-    """Every contradiction between a scenario's keys, each `Problem` without its `where`.
+    """Contradictions between a scenario's keys or with the exchange calendar, each `Problem` without its `where`.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`.
-
-    Rules that need the exchange calendar are `sim.scenario.dates.calendar_problems`.
     """
     return [
         *_market(scenario.market),
@@ -37,6 +36,7 @@ def cross_field_problems(scenario: Any) -> list[Problem]:
         *_book(scenario),
         *_positions(scenario),
         *regime_problems(scenario),
+        *calendar_problems(scenario),
     ]
 
 
@@ -63,6 +63,11 @@ def _market(market: Any) -> Iterator[Problem]:
         )
 
 
+def is_constant(volatility: Any) -> bool:
+    """Whether the variance recursion h ← ω + (α + γ·1[n<0])·n² + β·h leaves h as it is."""
+    return bool(volatility.alpha == 0 and volatility.gamma == 0 and volatility.beta == 1)
+
+
 def _volatility(volatility: Any) -> Iterator[Problem]:
     alpha, gamma, beta = volatility.alpha, volatility.gamma, volatility.beta
     if alpha + gamma < 0:
@@ -73,7 +78,7 @@ def _volatility(volatility: Any) -> Iterator[Problem]:
             "Try gamma >= -alpha.",
         )
     persistence = alpha + gamma / 2 + beta
-    constant = alpha == 0 and gamma == 0 and beta == 1
+    constant = is_constant(volatility)
     if persistence >= 1 and not constant:
         key, value = ("volatility.beta", beta) if beta > 0 else ("volatility.gamma", gamma)
         yield problem(
@@ -158,17 +163,12 @@ def _levels(scenario: Any) -> Iterator[Problem]:
         if level in seen:
             yield problem(f"levels[{index}]", level, f"repeats levels[{seen[level]}]", "Try leaving it out.")
         seen.setdefault(level, index)
-    ladder = set(seen) | {x for x in (scenario.targets.upper, scenario.targets.lower) if known(x)}
-    ladder |= {
-        regime.level
-        for regime in scenario.regime
-        if regime.when in ("touches_above", "touches_below") and known(regime.level)
-    }
-    if len(ladder) > MAX_LEVELS:
+    count = len(all_levels(scenario))
+    if count > MAX_LEVELS:
         yield problem(
             "levels",
             None,
-            f"the ladder has {len(ladder)} levels with targets and touches, at most {MAX_LEVELS} fit",
+            f"there are {count} levels with targets and touches, at most {MAX_LEVELS} fit",
             "Try fewer levels.",
         )
 

@@ -13,11 +13,11 @@ from pydantic_core import ErrorDetails
 from sim.book.file import read_book
 from sim.errors import InputError, Problem
 from sim.problems import UNKNOWN
-from sim.scenario.dates import calendar_problems
 from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
+from sim.scenario.triggers import TRIGGERS
 
 BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
@@ -98,7 +98,6 @@ def validated_tables(
         scenario = readable_part(model, data, {error["loc"] for error in errors})
         found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
     except InputError as failure:
-        scenario = readable_part(model, data, set())
         found = list(failure.problems)
     if book_problems:
         # Without the book nothing can be said about its groups and expiries.
@@ -107,7 +106,6 @@ def validated_tables(
         scenario = readable_part(model, unread, broken)
         found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
-    found += calendar_problems(scenario)
     placed = [
         Problem(
             where=place_of(problem.key, places) or where,
@@ -153,7 +151,7 @@ def scenario_data(scenario: Any) -> dict[str, Any]:
         weights = {**dict.fromkeys(dealers.book.groups, 1.0), **dealers.book_weights}
         data["dealers"] |= {"book": dealers.book, "book_weights": weights}
     for regime in data["regime"]:
-        if not regime["when"].startswith("closes_"):
+        if not TRIGGERS[regime["when"]].counts_closes:
             regime.pop("closes", None)
     assert isinstance(data, dict)
     return data

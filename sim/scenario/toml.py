@@ -10,21 +10,20 @@ from pydantic import BaseModel
 
 from sim.book.rows import BookRows
 from sim.problems import check_type
-from sim.scenario.model import Scenario, UShape
+from sim.scenario.model import Regime, Scenario, UShape
 
 _NO_VALUE: Final = {
-    "until": "none: sessions is given",
-    "sessions": "none: until is given",
-    "long_run_annual": "none: the same as annual",
-    "tail_dof": "none: normal shocks",
-    "u_shape": "none: the default shape",
-    "gex_bn": "none: contracts is given",
-    "contracts": "none: gex_bn is given",
-    "level": 'none: when = "never" has no level',
-    "from": "none: any other regime",
-    "lasts": "none: until another regime is entered",
-    "then": "none: lasts is not given",
-    "book": "none: the positions below are the whole book",
+    "until": "sessions is given",
+    "sessions": "until is given",
+    "long_run_annual": "the same as annual",
+    "tail_dof": "normal shocks",
+    "u_shape": "the default shape",
+    "gex_bn": "contracts is given",
+    "contracts": "gex_bn is given",
+    "from": "any other regime",
+    "lasts": "until another regime is entered",
+    "then": "lasts is not given",
+    "book": "the positions below are the whole book",
 }
 
 
@@ -60,10 +59,11 @@ def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
     for name, field in type(table).model_fields.items():
         key, value = field.alias or name, getattr(table, name)
         mark = "" if name in table.model_fields_set else "  # default"
-        if value is None:
-            lines.append(f"# {key} =  ({_NO_VALUE[key]})")
-        elif key == "closes" and not table.when.startswith("closes_"):  # type: ignore[attr-defined]
-            lines.append(f'# {key} =  (none: when = "{table.when}" counts no closes)')  # type: ignore[attr-defined]
+        lacks = _lacks(table, key)
+        if lacks:
+            lines.append(f"# {key} =  (none: {lacks})")
+        elif value is None:
+            lines.append(f"# {key} =  (none: {_NO_VALUE[key]})")
         elif key == "outcomes":
             lines += [f"{key} = [", *(f"  {{ {', '.join(_inline(item))} }}," for item in value), "]"]
         elif isinstance(value, UShape):
@@ -75,6 +75,16 @@ def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
         else:
             lines.append(f"{key} = {_literal(value)}{mark}")
     return lines, tables
+
+
+def _lacks(table: BaseModel, key: str) -> str:
+    """Why a table has no such key, in words; empty if it has."""
+    if isinstance(table, Regime):
+        if key == "level" and not table.trigger.has_level:
+            return f'when = "{table.when}" has no level'
+        if key == "closes" and not table.trigger.counts_closes:
+            return f'when = "{table.when}" counts no closes'
+    return ""
 
 
 def _has_tables(value: object) -> bool:

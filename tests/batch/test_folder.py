@@ -18,8 +18,8 @@ from sim.errors import GammawallError, InputError
 
 def run(out: Path, **options: bool) -> None:
     batch = small_batch(grid={})
-    with open_batch_folder(batch, out, **options) as folder, choose_executor("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.cases, counter)
+    with open_batch_folder(batch, out, **options) as folder, choose_executor("numpy", threads=1) as executor:
+        run_batch(batch, folder, batch.cases, executor)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_damaged_counts_are_one_clear_error(done: Path) -> None:
         run(done, resume=True)
 
 
-def test_what_is_under_way_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_batch_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """batch.csv and batch.json are brought up to date while cases are still to come."""
     monkeypatch.setattr("sim.batch.folder.REFRESH_S", 0.0)
     seen: list[list[str]] = []

@@ -25,7 +25,7 @@ from sim.chain.scenario import (
 )
 from sim.errors import InputError
 from sim.market.calendar import trading_calendar
-from sim.odds.tables import odds_table
+from sim.odds.tables import TABLES
 from sim.plan.builder import prepare
 from sim.run.simulation import simulate
 from sim.scenario.fragments import Fragment
@@ -249,7 +249,7 @@ def test_odds_by_curves_are_those_of_a_sum_over_all_options(
         assert exact.clearing_map.book.expiry_start.tolist() == [len(exact.clearing_map.book)]
         by_sum = simulate(scenario, paths=40_000, seed=3)
     assert by_curves.manifest["plan_digest"] != by_sum.manifest["plan_digest"]
-    found, expected = (odds_table(r.outcomes, r.axes) for r in (by_curves, by_sum))
+    found, expected = (TABLES["odds"].frame(r.outcomes, r.axes) for r in (by_curves, by_sum))
     difference = (found["probability"] - expected["probability"]).abs()
     assert (difference <= 4 * np.hypot(found["std_error"], expected["std_error"])).all()
     assert difference.max() < 0.001

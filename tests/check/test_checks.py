@@ -16,10 +16,9 @@ from sim.check import checks as check
 from sim.check.checks import Check, checkable_form, flat_form, run_checks
 from sim.kernels_numpy import path_step, session
 from sim.kernels_numpy.path_state import PathBlock
-from sim.plan import builder as plan_builder
-from sim.plan import map_tables
+from sim.plan import dealers, map_tables
 from sim.plan.builder import prepare
-from sim.plan.regimes import impact_per_bn
+from sim.plan.dealers import impact_per_bn
 from sim.plan.time_grid import build_time_grid
 from sim.reaction.clearing_map import ClearingMap
 from sim.scenario.file import load_scenario
@@ -78,7 +77,7 @@ def test_long_dated_books_pass(siege: Scenario) -> None:
 
 
 def test_broken_map_sign_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_builder, "impact_per_bn", lambda scenario: -impact_per_bn(scenario))
+    monkeypatch.setattr(dealers, "impact_per_bn", lambda scenario: -impact_per_bn(scenario))
     assert any("with dealers (PDE)" in name for name in failures(siege))
 
 

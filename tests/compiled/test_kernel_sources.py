@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.compiled_kernels import compile_harness, constants_file, first_compiler, needs_compiler
+from support.places import ROOT
 
 from sim.compiled import kernel_constants, kernel_sources
 from sim.compiled.kernel_sources import (
@@ -23,12 +24,10 @@ from sim.compiled.kernel_sources import (
     kernel_digest,
     kernel_files,
     kernel_folder,
-    kernel_structs,
     native_builds,
     native_command,
     translation_unit,
 )
-from sim.engines.kernel_plan import struct_dtype
 
 FILES = [file.name for file in kernel_files()]
 CONSTANTS = [
@@ -36,6 +35,7 @@ CONSTANTS = [
     *kernel_sources.WORDS,
     *kernel_sources.REALS,
     *kernel_sources.POLYNOMIALS,
+    *kernel_sources.CODES,
     *kernel_sources.TRIGGERS,
     "PHILOX_MULTIPLIERS",
 ]
@@ -43,16 +43,11 @@ CONSTANTS = [
 NOT_RENDERED = {"PHILOX_KEY_STEPS", "BRIDGE_BOUND"}
 
 
-def forget() -> None:
-    constant_definitions.cache_clear()
-    kernel_structs.cache_clear()
-
-
 @pytest.fixture
 def uncached() -> Iterator[None]:
-    forget()
+    constant_definitions.cache_clear()
     yield
-    forget()
+    constant_definitions.cache_clear()
 
 
 @pytest.fixture
@@ -77,7 +72,7 @@ def test_digest_is_that_of_the_content_alone(copy: Path) -> None:
 def test_digest_changes_with_every_file(copy: Path, name: str) -> None:
     before = kernel_digest()
     text = (copy / name).read_text(encoding="utf-8")
-    (copy / name).write_text(text.replace("1", "2", 1), encoding="utf-8")
+    (copy / name).write_text(text.replace("e", "f", 1), encoding="utf-8")
     assert kernel_digest() != before
     (copy / name).write_text(text, encoding="utf-8")
     assert kernel_digest() == before
@@ -106,7 +101,7 @@ def test_digest_changes_with_every_constant(
         last = value[-1]
         nudged = (*value[:-1], math.nextafter(last, 0) if isinstance(last, float) else last + 1)
     monkeypatch.setattr(kernel_constants, name, value + 1 if nudged is None else nudged)
-    forget()
+    constant_definitions.cache_clear()
     assert kernel_digest() != before
 
 
@@ -117,12 +112,23 @@ def test_every_constant_is_rendered() -> None:
 
 def test_no_line_of_a_header_repeats_a_constant() -> None:
     """One home per constant: no file defines what it receives."""
-    received = re.findall(r"^#define (\w+)", constant_definitions(), re.MULTILINE)
-    assert len(received) == len(set(received))
+    received = re.findall(r"^(?:#define|constexpr int) (\w+)", constant_definitions(), re.MULTILINE)
+    assert len(received) == len(set(received)) == constant_definitions().count("\n")
     for file in kernel_files():
         text = file.read_text(encoding="utf-8")
         defined = re.findall(r"^\s*(?:#define (\w+)|constexpr \w+ (\w+) =)", text, re.MULTILINE)
         assert not {name for pair in defined for name in pair} & set(received), file.name
+
+
+def test_no_line_is_longer_than_the_format_allows() -> None:
+    """The formatter breaks code; comments it leaves as they are."""
+    limit = re.search(
+        r"^ColumnLimit: (\d+)$", (ROOT / ".clang-format").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert limit is not None
+    for file in kernel_files():
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert [n for n, line in enumerate(lines, 1) if len(line) > int(limit[1])] == [], file.name
 
 
 VALUES = """
@@ -130,8 +136,7 @@ VALUES = """
 const float reals[] = {MINUS_TWO_LN_TWO, BRIDGE_UNIT, LOG_POLYNOMIAL, SINE_POLYNOMIAL, COSINE_POLYNOMIAL, NO_LEVEL};
 const Word words[] = {PHILOX_MULTIPLIER_0, PHILOX_MULTIPLIER_1, CALLS_PER_SESSION, PURPOSE_MOVES, PURPOSE_BRIDGE};
 const int whole[] = {PHILOX_ROUNDS, PHILOX_KEY_WORDS, SQRT_HALF_BITS, VARIANCE_ATOMS_BITS, ANGLE_SPARE_BITS,
-                     BRIDGE_KNOWN_BITS, UNIFORM_BITS,
-                     NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW};
+                     BRIDGE_KNOWN_BITS, UNIFORM_BITS, CODES};
 extern "C" {
 const float* get_reals() { return reals; }
 const Word* get_words() { return words; }
@@ -143,7 +148,8 @@ const int* get_whole() { return whole; }
 @needs_compiler
 def test_constants_arrive_to_the_last_bit() -> None:
     """The compiler reads the float32 nearest to what Python holds."""
-    library, c = compile_harness(VALUES), kernel_constants
+    c, codes = kernel_constants, (*kernel_sources.CODES, *kernel_sources.TRIGGERS)
+    library = compile_harness(VALUES.replace("CODES", ", ".join(codes)))
     reals = [
         *(c.MINUS_TWO_LN_TWO, c.BRIDGE_UNIT),
         *(*c.LOG_POLYNOMIAL, *c.SINE_POLYNOMIAL, *c.COSINE_POLYNOMIAL),
@@ -153,7 +159,7 @@ def test_constants_arrive_to_the_last_bit() -> None:
     whole = [
         *(c.PHILOX_ROUNDS, 2 * c.PHILOX_ROUNDS, c.SQRT_HALF_BITS, c.VARIANCE_ATOMS_BITS, c.ANGLE_SPARE_BITS),
         *(c.BRIDGE_KNOWN_BITS, c.UNIFORM_BITS),
-        *(c.NEVER, c.CLOSES_ABOVE, c.CLOSES_BELOW, c.TOUCHES_ABOVE, c.TOUCHES_BELOW),
+        *(getattr(c, name) for name in codes),
     ]
     for name, kind, expected in (
         ("get_reals", ctypes.c_float, np.array(reals, "f4")),
@@ -170,45 +176,6 @@ def test_polynomials_are_float32_numbers() -> None:
     c = kernel_constants
     for value in (c.MINUS_TWO_LN_TWO, *c.LOG_POLYNOMIAL, *c.SINE_POLYNOMIAL, *c.COSINE_POLYNOMIAL):
         assert float(np.float32(value)) == value
-
-
-@needs_compiler
-def test_structs_are_laid_out_as_the_compiler_lays_them_out() -> None:
-    places = [(name, field) for name, fields in kernel_structs().items() for field, _, _ in fields]
-    numbers = [f"sizeof({name}), alignof({name})" for name in kernel_structs()]
-    numbers += [f"offsetof({name}, {field}), sizeof({name}::{field})" for name, field in places]
-    source = f"""
-#include <cstddef>
-#include "plan.cuh"
-const long numbers[] = {{{", ".join(numbers)}}};
-extern "C" const long* get_numbers() {{ return numbers; }}
-"""
-    get = compile_harness(source)["get_numbers"]
-    get.restype = ctypes.POINTER(ctypes.c_long * (2 * len(numbers)))
-    found = iter(np.array(get().contents).reshape(-1, 2).tolist())
-    for name in kernel_structs():
-        size, alignment = next(found)
-        assert struct_dtype(name).itemsize == size, name
-        assert size % alignment == 0
-    for name, field in places:
-        kind, offset = struct_dtype(name).fields[field][:2]
-        assert [offset, kind.itemsize] == next(found), f"{name}.{field}"
-    assert {"Plan", "Draws", "Step", "Regime", "LineTable", "Line"} <= set(kernel_structs())
-
-
-def test_every_struct_and_field_is_read(copy: Path) -> None:
-    text = (copy / "plan.cuh").read_text(encoding="utf-8")
-    assert list(kernel_structs()) == re.findall(r"^struct [^{]*?(\w+) \{", text, re.MULTILINE)
-    assert sum(map(len, kernel_structs().values())) == len(re.findall(r"^    [^/\n]+;$", text, re.MULTILINE))
-
-
-@pytest.mark.parametrize("line", ["float a, b;", "double** deep;", "int bits : 3;", "void method();"])
-def test_a_field_that_cannot_be_read_is_an_error(copy: Path, line: str) -> None:
-    file = copy / "plan.cuh"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("struct Plan {\n", f"struct Plan {{\n    {line}\n"), encoding="utf-8")
-    with pytest.raises(ValueError, match=re.escape(f"plan.cuh: cannot read '    {line}'")):
-        kernel_structs()
 
 
 @needs_compiler
@@ -266,7 +233,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder that the loader takes for the package's own."""
     folder = tmp_path / "site" / "sim"
     folder.mkdir(parents=True)
-    monkeypatch.setattr(kernel_sources, "__file__", str(folder / "kernel_sources.py"))
+    monkeypatch.setattr(kernel_sources, "__file__", str(folder / "compiled" / "kernel_sources.py"))
     return folder
 
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 from support import fake_cupy
 from support.fake_cupy import Machine
 from support.needs import needs_native
+from support.short_scenarios import scenario_of
 
+from sim import simulate
+from sim.cli import options
 from sim.compiled import native_library
 from sim.engines import choice, cuda_engine
-from sim.engines.choice import ENGINES, choose, engine_problem
+from sim.engines.choice import ENGINES, EngineEntry, choose, engine_problem
+from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError
+from sim.run.bench import engine_states
 
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What was made instead of the engines: their names and arguments."""
     made: list[tuple[Any, ...]] = []
-    for kind in ("CudaEngine", "NativeEngine", "NumpyEngine"):
-        monkeypatch.setattr(choice, kind, lambda *a, kind=kind: made.append((kind, *a)))
+    for entry in ENGINES.values():
+        module, _, kind = entry.class_name.partition(":")
+        monkeypatch.setattr(f"{module}.{kind}", lambda *a, kind=kind: made.append((kind, *a)))
     return made
 
 
@@ -100,7 +110,7 @@ def test_native_that_was_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numpy_is_always_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_problem("numpy") is None
     monkeypatch.setattr(native_library, "library_file", lambda build: None)
-    monkeypatch.setattr(choice, "cuda_problem", lambda: "no GPU")
+    monkeypatch.setattr(cuda_engine, "cuda_problem", lambda: "no GPU")
     assert choose().name == "numpy"
 
 
@@ -115,4 +125,48 @@ def test_a_gpu_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cupy.install(monkeypatch, Machine(devices=2))
     assert choose().name == "cuda"
     assert choose(devices=(1,)).device == "Imaginary GPU 1 (device 1)"
-    assert ENGINES == ("auto", "cuda", "native", "numpy")
+    assert list(ENGINES) == ["cuda", "native", "numpy"]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_each_entry_has_an_engine_of_its_name(name: str) -> None:
+    """Its class has all that the protocol asks for, with the same parameters."""
+    kind = ENGINES[name].load()
+    assert kind.name == name
+    assert kind.problem() is None or "Try" in kind.problem() or "nstall" in kind.problem()
+    wanted, found = (inspect.signature(engine.run) for engine in (choice.Engine, kind))
+    assert list(found.parameters.values()) == list(wanted.parameters.values())
+    workers, block_paths = list(inspect.signature(kind).parameters)[:2]
+    assert (workers, block_paths) == ("devices" if ENGINES[name].uses_devices else "threads", "block_paths")
+    members = {member for member in vars(choice.Engine) if not member.startswith("_")} - {"threads"}
+    assert members <= set(dir(kind))
+
+
+def test_engines_are_named_by_their_table_alone() -> None:
+    """What is listed elsewhere is the table: the choices of the command line and the states that are shown."""
+    assert list(options.ENGINE(lambda: None).__click_params__[0].type.choices) == ["auto", *ENGINES]
+    assert [state.engine for state in engine_states()] == list(ENGINES)
+
+
+def test_an_engine_more_is_chosen_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its module and its entry are all that it takes."""
+    module = ModuleType("another_engine")
+    module.Another = type("Another", (NumpyEngine,), {"name": "another"})
+    monkeypatch.setitem(sys.modules, "another_engine", module)
+    entry = EngineEntry("another_engine:Another", chunk_steps=1 << 20, libraries=("click",))
+    monkeypatch.setitem(ENGINES, "another", entry)
+    assert choose("another", 1).name == "another"
+    assert engine_states()[-1].engine == "another"
+    result = simulate(scenario_of(), paths=50, engine="another", threads=1)
+    assert result.manifest["engine"] == "another"
+    assert "click" in result.manifest["versions"]
+    with pytest.raises(InputError, match=r"the another engine runs on the processor\). Try --engine cuda\."):
+        choose("another", devices=[0])
+
+
+def test_the_module_loads_no_engine() -> None:
+    program = (
+        "import sys, sim.engines.choice; print({'numpy', 'sim.engines.numpy_engine'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -21,7 +21,8 @@ from support.sample_scenario import DELETE
 from support.short_scenarios import CATALYST, prepared_of
 
 from sim.compiled import kernel_sources
-from sim.compiled.kernel_sources import kernel_digest, kernel_files, kernel_structs
+from sim.compiled.kernel_sources import kernel_digest, kernel_files
+from sim.compiled.struct_layout import kernel_structs
 from sim.engines import cuda_engine
 from sim.engines.choice import choose
 from sim.engines.cuda_engine import CudaEngine, device_names

@@ -176,7 +176,7 @@ def test_a_lone_path_is_the_path_of_the_block(plan: EnginePlan) -> None:
 
     def keep(name: str, column: int) -> Any:
         def observe(session: int, block: PathBlock) -> None:
-            values = [block.place[:, column], block.s[column : column + 1], block.h[column : column + 1]]
+            values = [block.coordinate[:, column], block.s[column : column + 1], block.h[column : column + 1]]
             integers = [block.regime[column : column + 1], block.rank[:, column]]
             row = np.concatenate([v.view(np.int32) for v in map(np.ascontiguousarray, values)] + integers)
             seen[name] = np.vstack((seen[name], row)) if name in seen else row

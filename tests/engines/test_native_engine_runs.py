@@ -112,7 +112,7 @@ WANT_OF_MEMORY_PROGRAM = """
 import ctypes, resource
 from types import SimpleNamespace
 import numpy as np
-from sim.engines.kernel_plan import struct_dtype
+from sim.compiled.struct_layout import struct_dtype
 from sim.engines.native_engine import NativeEngine
 from support.short_scenarios import prepared_of
 engine, plan = NativeEngine(), prepared_of().plan

@@ -142,7 +142,7 @@ def test_records_differ() -> None:
         assert np.unique(rank).size > 40
 
 
-def test_without_dealers_the_record_is_the_twin_s() -> None:
+def test_without_dealers_the_record_is_the_control_path_s() -> None:
     """Both worlds are one there, so that first targets are the joint table's columns as well."""
     outcomes, records = expected("no dealers")
     np.testing.assert_array_equal(np.bincount(parts(records)[0]), outcomes.joint.sum(axis=0))

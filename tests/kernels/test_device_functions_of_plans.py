@@ -8,17 +8,13 @@ from support.compiled_kernels import needs_compiler
 from support.device_functions import CORNERS, Array, assert_bits, call, call_with_count, some_words
 from support.random_scenarios import COUNT, random_scenarios
 
-from sim.engines.kernel_plan import (
-    TallyLayout,
-    kernel_draws,
-    kernel_plan,
-    outcomes_from_tallies,
-    struct_dtype,
-)
+from sim.compiled.kernel_constants import WORLD_SIDES
+from sim.compiled.struct_layout import struct_dtype
+from sim.engines.kernel_plan import TallyLayout, kernel_draws, kernel_plan, outcomes_from_tallies
 from sim.engines.numpy_engine import NumpyEngine
 from sim.kernels_numpy import paths as whole_paths
 from sim.kernels_numpy import reaction, session
-from sim.kernels_numpy.path_state import WORLD_SIDES, PathBlock
+from sim.kernels_numpy.path_state import PathBlock
 from sim.plan.builder import Prepared
 from sim.plan.engine_plan import EnginePlan
 
@@ -104,11 +100,11 @@ def test_variance_of_a_session_and_of_the_next() -> None:
         session.scale_variance(block, words)
         assert_bits(scaled.T.copy(), np.stack([block.scaled_variance, block.volatility, block.mean]))
         block.x_open[:] = rng.normal(0, 0.01, words.size)
-        block.place[1] = block.x_open + rng.normal(0, 0.01, words.size).astype(np.float32)
+        block.coordinate[1] = block.x_open + rng.normal(0, 0.01, words.size).astype(np.float32)
         # A shock of exactly nothing is no fall.
-        block.place[1][:100] = block.x_open[:100] + block.mean[:100]
+        block.coordinate[1][:100] = block.x_open[:100] + block.mean[:100]
         found = block.h.copy()
-        call("update_variance", struct, block.place[1].copy(), block.x_open, block.mean, found)
+        call("update_variance", struct, block.coordinate[1].copy(), block.x_open, block.mean, found)
         session.update_variance(block)
         assert_bits(found, block.h)
 
@@ -138,17 +134,17 @@ def test_distances_at_the_start_of_a_step() -> None:
 
 
 def test_records_of_every_first_target_and_rank() -> None:
-    """Whatever the book, the twin's own first target and the levels that it touched."""
+    """Whatever the book, the control path's own first target and the levels that it touched."""
     prepared = with_books()
     plan, rng = prepared.plan, np.random.default_rng(23)
     above, below = (int(count) + 1 for count in plan.level_count)
     each = np.indices((3, 3, plan.books, above, below)).reshape(5, -1).astype(np.int32)
-    first, twin_first, book, up, down = each
+    first, control_first, book, up, down = each
     block, struct, _kept = block_of(prepared, first.size)
-    block.first[:] = first, twin_first
+    block.first[:] = first, control_first
     block.rank[:] = up, down, rng.integers(0, above, first.size), rng.integers(0, below, first.size)
     found = np.zeros(first.size, dtype=np.uint16)
-    call("record", struct, first + 4 * twin_first, book, np.ascontiguousarray(block.rank.T), found)
+    call("record", struct, first + 4 * control_first, book, np.ascontiguousarray(block.rank.T), found)
     np.testing.assert_array_equal(found, first + 4 * up + 512 * down)
     expected = whole_paths.record_of(block)
     assert expected.dtype == np.uint16

@@ -87,8 +87,8 @@ def test_half_exponential() -> None:
 def test_half_exponential_does_not_depend_on_the_block() -> None:
     words = some_words(67, 9)
     whole = half_exponential(words)
-    for place in range(67):
-        np.testing.assert_array_equal(half_exponential(words[place : place + 1]), whole[place : place + 1])
+    for index in range(67):
+        np.testing.assert_array_equal(half_exponential(words[index : index + 1]), whole[index : index + 1])
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["above", "below"])

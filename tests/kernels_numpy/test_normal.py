@@ -1,4 +1,4 @@
-"""Exponentials and normals: error against float64, a scalar twin bit for bit, and the law of ten million draws."""
+"""Exponentials and normals: error against float64, scalar arithmetic bit for bit, the law of ten million draws."""
 
 from __future__ import annotations
 
@@ -167,20 +167,20 @@ def scalar_pair(radius_word: int, angle_word: int) -> tuple[np.float32, np.float
     return float_of(pattern_of(cosine) ^ (angle_word & 0x80000000)), sine
 
 
-def test_scalar_twin_of_the_log() -> None:
+def test_scalar_arithmetic_of_the_log() -> None:
     words = np.concatenate([EXTREMES, some_words(3000, 5)])
-    twin = np.array([scalar_log(int(w)) for w in words])
-    np.testing.assert_array_equal(bits(log_of(words)), bits(twin))
+    expected = np.array([scalar_log(int(w)) for w in words])
+    np.testing.assert_array_equal(bits(log_of(words)), bits(expected))
 
 
-def test_scalar_twin_of_the_pair() -> None:
+def test_scalar_arithmetic_of_the_pair() -> None:
     radius_words = np.concatenate([EXTREMES, EXTREMES, some_words(3000, 6)])
     angle_words = np.concatenate([EXTREMES[::-1], np.roll(EXTREMES, 7), some_words(3000, 7)])
-    twin = np.array([scalar_pair(int(r), int(a)) for r, a in zip(radius_words, angle_words, strict=True)])
-    np.testing.assert_array_equal(bits(pair_of(radius_words, angle_words)), bits(twin.T))
+    expected = np.array([scalar_pair(int(r), int(a)) for r, a in zip(radius_words, angle_words, strict=True)])
+    np.testing.assert_array_equal(bits(pair_of(radius_words, angle_words)), bits(expected.T))
 
 
-def test_scalar_twin_of_horner() -> None:
+def test_scalar_arithmetic_of_horner() -> None:
     t = (some_words(500, 8).view(np.int32) * 2.0**-31).astype(np.float32)
     out = np.empty_like(t)
     horner((0.1, -0.7, 0.3, 1.9), t, out)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.sample_scenario import DELETE, sample
-from support.scalar_twin import scalar_paths
+from support.scalar_path import scalar_paths
 
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.path_step import take_step
@@ -42,7 +42,7 @@ def price(deviations: float) -> float:
     return float(SPOT * np.exp(deviations * SESSION))
 
 
-LADDER = {
+ALL_LEVELS = {
     "levels": [price(d) for d in UP_LADDER[:-1]] + [price(-d) for d in DOWN_LADDER[:-1]],
     "targets": {"upper": price(UP_LADDER[-1]), "lower": price(-DOWN_LADDER[-1])},
 }
@@ -68,9 +68,9 @@ class Steps:
         if k == 0:
             open_session(self.block, session)
         self.rank_before = self.block.rank.copy()
-        self.start = self.block.place.copy()
+        self.start = self.block.coordinate.copy()
         take_step(self.block, self.step)
-        self.end = self.block.place.copy()
+        self.end = self.block.coordinate.copy()
         self.step += 1
         if k == self.plan.steps_per_session - 1:
             close_session(self.block, session)
@@ -84,7 +84,7 @@ def levels_within(log_price: NDArray[Any], sign: float, prepared: Prepared) -> N
 
 @pytest.mark.parametrize("edits", [NO_BOOK, {}], ids=["no book", "book"])
 def test_gaps_touch_what_the_open_lies_beyond_and_nothing_else(edits: dict[str, Any]) -> None:
-    prepared = prepared_of({**LADDER, **edits})
+    prepared = prepared_of({**ALL_LEVELS, **edits})
     steps = Steps(prepared)
     steps.take()
     for world, log_price in ((WITH, steps.block.s), (WITHOUT, steps.end[WITHOUT])):
@@ -106,7 +106,7 @@ def test_gaps_touch_what_the_open_lies_beyond_and_nothing_else(edits: dict[str, 
 @pytest.mark.parametrize("far", [None, 1.3, 1.9])
 def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level(far: float | None) -> None:
     """Mean of exp(−2·d0·d1/v) over the paths, level by level; fixed seed, four of its standard errors."""
-    edits, sides = LADDER, SIDES
+    edits, sides = ALL_LEVELS, SIDES
     if far is not None:
         edits = {"levels": [], "targets": {"upper": price(far), "lower": price(-far)}}
         sides = ((1.0, (far,)), (-1.0, (far,)))
@@ -118,11 +118,14 @@ def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level(far: flo
     bridged, rare, expected_rare = 0, 0, 0.0
     for side, (sign, world_side) in enumerate(sides):
         for rank, level in enumerate(world_side):
-            ahead = steps.rank_before[side] <= rank
-            d0, d1 = (level * SESSION - sign * place[WITHOUT, ahead] for place in (steps.start, steps.end))
+            untouched = steps.rank_before[side] <= rank
+            d0, d1 = (
+                level * SESSION - sign * coordinate[WITHOUT, untouched]
+                for coordinate in (steps.start, steps.end)
+            )
             assert (d0 > 0).all()
             chance = np.where(d1 <= 0, 1.0, np.exp(-2 * d0 * np.maximum(d1, 0) / variance))
-            touched = steps.block.rank[side, ahead] > rank
+            touched = steps.block.rank[side, untouched] > rank
             error = np.sqrt((chance * (1 - chance)).sum())
             assert abs(touched.sum() - chance.sum()) < 4 * error + 1e-9, (side, level)
             assert touched[d1 <= 0].all()
@@ -139,7 +142,7 @@ def test_touches_of_a_trading_step_follow_the_bridge_law_at_every_level(far: flo
 
 def test_touch_counts_are_the_ranks() -> None:
     """Each level a path has reached is counted once, in the step that reached it, farther ones after nearer ones."""
-    edits = {**LADDER, "market": {**BASE["market"], "sessions": 4}, "volatility.steps_per_session": 2}
+    edits = {**ALL_LEVELS, "market": {**BASE["market"], "sessions": 4}, "volatility.steps_per_session": 2}
     steps = Steps(prepared_of(edits), paths=3000)
     plan, outcomes = steps.plan, steps.block.outcomes
     below = int(plan.level_count[1])
@@ -160,7 +163,7 @@ def test_touch_counts_are_the_ranks() -> None:
 
 
 def test_levels_touched_in_both_worlds() -> None:
-    edits = {**LADDER, "market": {**BASE["market"], "sessions": 3}, "dealers.impact_bp_per_bn": 30.0}
+    edits = {**ALL_LEVELS, "market": {**BASE["market"], "sessions": 3}, "dealers.impact_bp_per_bn": 30.0}
     plan = prepared_of(edits).plan
     block = PathBlock(plan, 4, 4000)
     run_block(block, 0, 4000)
@@ -254,7 +257,7 @@ def test_beyond_the_last_level_nothing_is_left_to_touch(
     means: tuple[float, ...], edits: dict[str, Any]
 ) -> None:
     sessions = {"market": {**BASE["market"], "sessions": 7}, "volatility.steps_per_session": 3}
-    prepared = prepared_of({**LADDER, **sessions, **edits, "catalyst": news_of(*means)})
+    prepared = prepared_of({**ALL_LEVELS, **sessions, **edits, "catalyst": news_of(*means)})
     plan = prepared.plan
     block = PathBlock(plan, 1, 500)
     run_block(block, 0, 500)
@@ -279,18 +282,18 @@ def test_no_path_is_too_far_out(sign: int, edits: dict[str, Any]) -> None:
         "jumps": {"per_year": 252.0, "mean": 2.0 * sign, "sd": 0.0},
         "volatility.alpha": 0.0,
     }
-    prepared = prepared_of({**LADDER, **far, **edits})
+    prepared = prepared_of({**ALL_LEVELS, **far, **edits})
     plan = prepared.plan
     farthest = []
     block = PathBlock(plan, 1, 64)
-    run_block(block, 0, 64, lambda _, here: farthest.append(float((sign * here.place).min())))
+    run_block(block, 0, 64, lambda _, here: farthest.append(float((sign * here.coordinate).min())))
     assert farthest[-1] > 64
     side = 0 if sign > 0 else 1
     np.testing.assert_array_equal(block.rank[[side, side + 2]], plan.level_count[side])
     below = int(plan.level_count[1])
     touches = block.outcomes.touch.sum(axis=2)
     assert (touches[:, below:] == 64).all() if side == 0 else (touches[:, :below] == 64).all()
-    twin = next(scalar_paths(plan, 1, range(5, 6)))
-    assert float(twin.closes[-1].x) == float(block.place[WITHOUT, 5])
-    assert float(twin.closes[-1].s) == float(block.s[5])
-    assert twin.closes[-1].ranks == tuple(block.rank[:, 5])
+    scalar = next(scalar_paths(plan, 1, range(5, 6)))
+    assert float(scalar.closes[-1].x) == float(block.coordinate[WITHOUT, 5])
+    assert float(scalar.closes[-1].s) == float(block.s[5])
+    assert scalar.closes[-1].ranks == tuple(block.rank[:, 5])

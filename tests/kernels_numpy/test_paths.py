@@ -1,4 +1,4 @@
-"""Whole lives of paths: bit for bit those of the scalar twin, close by close and count by count."""
+"""Whole lives of paths: bit for bit those of the scalar paths, close by close and count by count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.sample_scenario import DELETE, sample
-from support.scalar_twin import ScalarPath, scalar_paths
+from support.scalar_path import ScalarPath, scalar_paths
 
 from sim.compiled.kernel_constants import (
     CLOSES_ABOVE,
@@ -114,19 +114,19 @@ def bits(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=np.float32).view(np.int32)
 
 
-def test_closes_are_those_of_the_scalar_twin(case: Any) -> None:
-    plan, seed, paths, twins = case
+def test_closes_are_those_of_the_scalar_paths(case: Any) -> None:
+    plan, seed, paths, scalars = case
     cut = min(max((1 << 32) - paths.start, 0), len(paths))
     closes_seen = 0
     for part in (paths[:cut], paths[cut:]):
         if not len(part):
             continue
-        lives = [twin.closes for twin in twins if twin.path in part]
+        lives = [scalar.closes for scalar in scalars if scalar.path in part]
 
         def compare(session: int, block: PathBlock, lives: Any = lives) -> None:
             nonlocal closes_seen
             closes = [life[session] for life in lives]
-            for name, theirs in (("x", block.place[WITHOUT]), ("y", block.place[WITH])):
+            for name, theirs in (("x", block.coordinate[WITHOUT]), ("y", block.coordinate[WITH])):
                 np.testing.assert_array_equal(bits([getattr(c, name) for c in closes]), bits(theirs), name)
             np.testing.assert_array_equal(bits([c.s for c in closes]), bits(block.s), "s")
             np.testing.assert_array_equal(bits([c.h for c in closes]), bits(block.h), "h")
@@ -138,25 +138,25 @@ def test_closes_are_those_of_the_scalar_twin(case: Any) -> None:
     assert closes_seen == len(paths) * plan.sessions
 
 
-def test_counts_are_those_of_the_scalar_twin(case: Any) -> None:
-    plan, seed, paths, twins = case
+def test_counts_are_those_of_the_scalar_paths(case: Any) -> None:
+    plan, seed, paths, scalars = case
     counted = Outcomes.zeros(plan.outcome_shape)
-    for twin in twins:
-        twin.count_into(counted)
+    for scalar in scalars:
+        scalar.count_into(counted)
     engine = NumpyEngine(1, block_paths=64).run(plan, seed, paths.start, len(paths))
     for name in ("joint", "first", "touch", "touch_both", "regime", "closes"):
         np.testing.assert_array_equal(getattr(counted, name), getattr(engine, name), name)
     assert counted == engine
 
 
-def test_records_are_those_of_the_scalar_twin(case: Any) -> None:
-    plan, seed, paths, twins = case
+def test_records_are_those_of_the_scalar_paths(case: Any) -> None:
+    plan, seed, paths, scalars = case
     found = np.full(len(paths), 0xFFFF, dtype=np.uint16)
     NumpyEngine(1, block_paths=64).run(plan, seed, paths.start, len(paths), records=found)
     expected = []
-    for twin in twins:
-        first, _ = twin.first.get(WITH, (NEITHER, 0))
-        above, below, _, _ = twin.closes[-1].ranks
+    for scalar in scalars:
+        first, _ = scalar.first.get(WITH, (NEITHER, 0))
+        above, below, _, _ = scalar.closes[-1].ranks
         expected.append(first + 4 * above + 512 * below)
     np.testing.assert_array_equal(found, expected)
 
@@ -194,6 +194,6 @@ EVENTS = {
 def test_what_the_cases_are_for_happens(case: Any, request: pytest.FixtureRequest) -> None:
     """Twins agree on rules only if the rules are at work."""
     name = request.node.callspec.params["case"]
-    befell: Counter[str] = sum((twin.events for twin in case[3]), Counter())
+    befell: Counter[str] = sum((scalar.events for scalar in case[3]), Counter())
     assert not EVENTS[name] - befell.keys(), befell
-    assert len({twin.closes[-1].h for twin in case[3]}) > 1 or case[0].constant_variance
+    assert len({scalar.closes[-1].h for scalar in case[3]}) > 1 or case[0].constant_variance

@@ -51,7 +51,7 @@ def test_ten_rounds_unless_told() -> None:
 
 def randomgen_words(counter: list[int], key: tuple[int, int], calls: int) -> np.ndarray:
     """Words of consecutive counters; randomgen counts up before it draws, the first word lowest."""
-    start = sum(word << (32 * place) for place, word in enumerate(counter))
+    start = sum(word << (32 * index) for index, word in enumerate(counter))
     stream = randomgen.Philox(
         number=4, width=32, counter=(start - 1) % 2**128, key=key[0] | key[1] << 32
     ).random_raw(4 * calls)
@@ -109,9 +109,9 @@ def test_buffers_keep_nothing() -> None:
 def test_path_does_not_know_its_neighbours() -> None:
     low = np.array([12345, 0, 777, MOST, 12345, 3], dtype=np.uint64)
     together = drawn(PathWords(low.size, 8), low, 5, 4100, 0)
-    for place, path in enumerate(low):
+    for index, path in enumerate(low):
         alone = drawn(PathWords(1, 8), np.array([path], dtype=np.uint64), 5, 4100, 0)
-        np.testing.assert_array_equal(together[:, [place]], alone)
+        np.testing.assert_array_equal(together[:, [index]], alone)
 
 
 @pytest.mark.parametrize("word", range(4))

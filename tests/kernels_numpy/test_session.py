@@ -66,7 +66,7 @@ def states(prepared: Prepared, paths: int = 1, seed: int = 1) -> dict[str, NDArr
     }
 
     def keep(_: int, here: PathBlock) -> None:
-        now = (here.place[WITHOUT], here.place[WITH], here.s, here.h)
+        now = (here.coordinate[WITHOUT], here.coordinate[WITH], here.s, here.h)
         for name, value in zip("xysh", now, strict=True):
             rows[name].append(value.astype(np.float64))
         rows["regime"].append(here.regime.copy())
@@ -190,7 +190,7 @@ def test_a_shock_of_exactly_zero_is_no_fall() -> None:
     block = PathBlock(prepared.plan, 1, 1)
     block.start(0, 1)
     open_session(block, 0)
-    np.copyto(block.x_open, block.place[WITHOUT] - block.mean)
+    np.copyto(block.x_open, block.coordinate[WITHOUT] - block.mean)
     close_session(block, 0)
     assert block.h[0] == pytest.approx(OMEGA, rel=1e-6)
 
@@ -203,9 +203,9 @@ def moves(edits: dict[str, Any], paths: int, sessions: int = 2) -> NDArray[np.fl
     for session in range(sessions):
         open_session(block, session)
         for k in range(plan.steps_per_session):
-            before = block.place[WITHOUT].astype(np.float64)
+            before = block.coordinate[WITHOUT].astype(np.float64)
             take_step(block, session * plan.steps_per_session + k)
-            rows.append(block.place[WITHOUT] - before)
+            rows.append(block.coordinate[WITHOUT] - before)
         close_session(block, session)
     return np.array(rows).reshape(sessions, plan.steps_per_session, paths)
 
@@ -383,7 +383,7 @@ def within(prepared: Prepared, sessions: int) -> tuple[NDArray[np.float64], NDAr
         for step in range(session * plan.steps_per_session, (session + 1) * plan.steps_per_session):
             take_step(block, step)
             s.append(float(block.s[0]))
-            x.append(float(block.place[WITHOUT, 0]))
+            x.append(float(block.coordinate[WITHOUT, 0]))
         close_session(block, session)
     return np.array(s), np.array(x)
 
@@ -447,8 +447,8 @@ def books_before_and_after(sessions: int, paths: int) -> Any:
     def snapshot() -> dict[str, NDArray[Any]]:
         return {
             "s": block.s.copy(),
-            "y": block.place[WITH].copy(),
-            "x": block.place[WITHOUT].copy(),
+            "y": block.coordinate[WITH].copy(),
+            "x": block.coordinate[WITHOUT].copy(),
             "regime": block.regime.copy(),
         }
 

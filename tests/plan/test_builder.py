@@ -17,10 +17,11 @@ from sim.compiled import kernel_constants as codes
 from sim.compiled.kernel_constants import NO_LEVEL
 from sim.engines.numpy_engine import NumpyEngine
 from sim.plan import builder as plan_builder
-from sim.plan.builder import Prepared, close_half_width, feedback_at_start, prepare
+from sim.plan.builder import Prepared, prepare
+from sim.plan.close_histogram import close_half_width
+from sim.plan.dealers import feedback_at_start, impact_per_bn
 from sim.plan.engine_plan import NO_TABLE
 from sim.plan.gaps import gap_outcomes
-from sim.plan.regimes import impact_per_bn
 from sim.plan.time_grid import build_time_grid
 from sim.plan.variance import student_t_variance_atoms
 from sim.scenario.model import MAX_REGIMES
@@ -228,10 +229,10 @@ def test_impact_and_its_fading() -> None:
     assert prepared_of({"dealers.impact_half_life": 0.0}).plan.fade == 0
 
 
-# Ladder and barriers.
+# Levels and barriers.
 
 
-def test_ladder_is_split_at_the_start_nearest_first(prepared: Prepared) -> None:
+def test_levels_are_split_at_the_start_nearest_first(prepared: Prepared) -> None:
     plan = prepared.plan
     assert prepared.axes.levels == (6300, 6800, 6945, 7000, 7020, 7100, 7150)
     assert plan.level_count.tolist() == [5, 2]
@@ -294,12 +295,12 @@ def test_books_are_rebased_where_they_change(regimes: bool) -> None:
     for start, end, panels, scale in zip(
         plan.table_start, ends, plan.table_panels, plan.table_scale.astype(np.float64), strict=True
     ):
-        # Each panel of each book leads from where it begins to as many cells as its slope tells, without a gap.
+        # Each panel of each book leads from where it begins to as many segments as its slope tells, without a gap.
         intercept, slope = plan.lines[start : start + panels * plan.books].astype(np.float64).T
-        zone_start = (np.arange(slope.size) % panels - scale[1]) / scale[0]
-        first, cells = np.rint(intercept + slope * zone_start), np.rint(slope / scale[0])
+        panel_start = (np.arange(slope.size) % panels - scale[1]) / scale[0]
+        first, segments = np.rint(intercept + slope * panel_start), np.rint(slope / scale[0])
         assert first[0] == slope.size
-        np.testing.assert_array_equal(first + cells, [*first[1:], end - start])
+        np.testing.assert_array_equal(first + segments, [*first[1:], end - start])
 
 
 def test_axes(prepared: Prepared) -> None:

@@ -20,7 +20,7 @@ class Builder:
             self.built.append(key)
             return key * 2
 
-        return shared.get(key, build, lambda value: size)
+        return shared.get(key, build, lambda value: {id(value): size})
 
 
 def test_a_value_is_built_once() -> None:
@@ -58,7 +58,7 @@ def test_a_failure_is_raised_and_not_kept() -> None:
 
     for _ in range(2):
         with pytest.raises(ValueError, match="no such value"):
-            shared.get("a", fail, len)
+            shared.get("a", fail, lambda value: {})
     assert shared.bytes == 0
     assert builder.get(shared, "a") == "aa"
 
@@ -71,3 +71,17 @@ def test_threads() -> None:
         found = list(pool.map(lambda key: builder.get(shared, key), keys))
     assert found == [key * 2 for key in keys]
     assert shared.bytes == shared.most_bytes
+
+
+def test_what_several_values_hold_counts_once_and_stays_counted() -> None:
+    whole = 1000 + 10 + 2 * ENTRY_BYTES
+    shared = SharedWork(whole + 20)
+    shared.get("table", lambda: "table", lambda _: {1: 1000})
+    shared.get("plan", lambda: "plan", lambda _: {1: 1000, 2: 10})
+    assert shared.bytes == whole
+    # the table's entry has gone, and the plan holds it still
+    shared.get("more", lambda: "more", lambda _: {3: 20})
+    assert shared.bytes == 1000 + 10 + 20 + 2 * ENTRY_BYTES
+    # the plan has gone, and with it the table
+    shared.get("other", lambda: "other", lambda _: {4: 5})
+    assert shared.bytes == 20 + 5 + 2 * ENTRY_BYTES

@@ -14,7 +14,8 @@ from support.places import CASES
 from support.sample_scenario import DELETE, sample
 
 from sim.market.hermite import hermite
-from sim.plan.builder import feedback_at_start, prepare
+from sim.plan.builder import prepare
+from sim.plan.dealers import feedback_at_start
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, MapSlice
 from sim.scenario.model import Scenario
@@ -71,7 +72,7 @@ def floored() -> Market:
     return Market(scenario_of(**STRONG))
 
 
-def places(exact: ExactMap) -> np.ndarray:
+def some_log_prices(exact: ExactMap) -> np.ndarray:
     """Log prices from −0.3 to 0.25, many around the strikes and the ends of the floor."""
     near = [np.log(k / exact.spot) + v * np.linspace(-6, 6, 121) for _, k, v, _, _ in exact.lines]
     ends = [np.linspace(low - 1e-3, high + 1e-3, 101) for low, high in exact.floored]
@@ -88,7 +89,7 @@ def test_unfloored_map_and_feedback(gentle: Market) -> None:
             assert slice_.floor_events == ()
             for book in range(3):
                 exact = gentle.exact(minute, book, after)
-                s = places(exact)
+                s = some_log_prices(exact)
                 assert np.abs(slice_.value_of(s, book) - exact.value(s)).max() < 1e-4 * POINT
                 assert np.abs(slice_.value(s)[book] - slice_.value_of(s, book)).max() == 0
                 np.testing.assert_allclose(slice_.slopes[book], exact.feedback(slice_.nodes), rtol=1e-10)
@@ -98,23 +99,23 @@ def test_settlement_changes_the_map(gentle: Market) -> None:
     """The calls leave at the open and at the close of the third of four sessions, each four steps long."""
     s = np.linspace(-0.05, 0.05, 101)
     changed = []
-    for place, minute in enumerate(gentle.instants):
+    for number, minute in enumerate(gentle.instants):
         before, after = (gentle.map.at(minute, after).value_of(s, 0) for after in (False, True))
         if np.any(before != after):
             assert np.abs(before - after).max() > 1 * POINT
-            changed.append(place)
+            changed.append(number)
     assert changed == [9, 12]
 
 
 @pytest.mark.parametrize("market", ["gentle", "floored"])
 def test_strictly_increasing_with_slope_m(market: str, request: pytest.FixtureRequest) -> None:
-    """Φ rises between any two places, by m on average over a hundred-thousandth."""
+    """Φ rises between any two log prices, by m on average over a hundred-thousandth."""
     subject: Market = request.getfixturevalue(market)
     for minute in subject.instants[::2]:
         slice_ = subject.map.at(minute, after_settlement=False)
         for book in range(3):
             exact = subject.exact(minute, book, False)
-            s = np.unique(places(exact))
+            s = np.unique(some_log_prices(exact))
             s = s[np.concatenate(([True], np.diff(s) > 1e-9))]
             values = slice_.value_of(s, book)
             assert np.all(np.diff(values) > 0)
@@ -163,7 +164,7 @@ def test_inverse(market: str, request: pytest.FixtureRequest) -> None:
     for minute in subject.instants:
         slice_ = subject.map.at(minute, after_settlement=True)
         for book in range(3):
-            s = places(subject.exact(minute, book, True))
+            s = some_log_prices(subject.exact(minute, book, True))
             back = slice_.inverse(slice_.value_of(s, book), book)
             assert np.abs(back - s).max() < 0.005 * POINT
 
@@ -172,9 +173,9 @@ def test_straight_beyond_the_nodes(gentle: Market) -> None:
     slice_ = gentle.map.at(gentle.instants[5], after_settlement=False)
     low, high = slice_.nodes[0], slice_.nodes[-1]
     for book in range(3):
-        for end, place in ((low, 0), (high, -1)):
+        for end, index in ((low, 0), (high, -1)):
             s = end + np.sign(end) * np.array([0.1, 1.0, 20.0])
-            line = slice_.values[book, place] + slice_.slopes[book, place] * (s - end)
+            line = slice_.values[book, index] + slice_.slopes[book, index] * (s - end)
             np.testing.assert_allclose(slice_.value_of(s, book), line, rtol=1e-14)
             np.testing.assert_allclose(slice_.inverse(line, book), s, rtol=1e-12)
 
@@ -194,7 +195,7 @@ def test_floor_event_says_where_when_and_how_far(floored: Market) -> None:
     for book, event in events.items():
         exact = floored.exact(minute, book, False)
         low, high = floored.scenario.market.spot * np.exp([exact.floored.min(), exact.floored.max()])
-        s = places(exact)
+        s = some_log_prices(exact)
         assert event.minute == minute
         assert event.lowest == pytest.approx(exact.raw_feedback(s).min(), abs=0.02)
         # Read off the nodes, a twelfth of a width apart.

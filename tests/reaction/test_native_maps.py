@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from support.random_scenarios import mapping, random_scenarios
 from support.short_scenarios import SHORT, scenario_of
 
 from sim.compiled import native_library
-from sim.compiled.kernel_sources import kernel_folder
 from sim.errors import InputError
 from sim.plan import map_tables
 from sim.plan.builder import Prepared, prepare
@@ -104,8 +102,8 @@ HARD = {
             "dealers.impact_bp_per_bn": 20.0,
         }
     ),
-    "expiry_groups": scenario_of({"dealers.position": expiry_groups(40, 9), "regime": []}),
-    "expiry_groups that bind": scenario_of(
+    "expiry groups": scenario_of({"dealers.position": expiry_groups(40, 9), "regime": []}),
+    "expiry groups that bind": scenario_of(
         {
             "dealers.position": expiry_groups(30, 7),
             "dealers.impact_bp_per_bn": 30.0,
@@ -114,7 +112,7 @@ HARD = {
             ],
         }
     ),
-    "expiry_groups and lone": scenario_of(
+    "expiry groups and lone": scenario_of(
         {"dealers.position": [*expiry_groups(20, 3), *chain(30)], "regime": []}
     ),
     "identity": scenario_of({"dealers.impact_bp_per_bn": 0.0}),
@@ -166,7 +164,7 @@ def test_hard_cases(name: str, by_numpy: Any) -> None:
 def test_hard_cases_are_what_they_are_called() -> None:
     events = {name: len(prepare(HARD[name]).floor_events) for name in HARD}
     assert all(
-        events[name] > 0 for name in ("floor binds", "high floor", "short chain", "expiry_groups that bind")
+        events[name] > 0 for name in ("floor binds", "high floor", "short chain", "expiry groups that bind")
     )
     assert events["no floor"] == events["opposed"] == 0
     assert prepare(HARD["31 books"]).plan.books == 32
@@ -272,18 +270,3 @@ def test_without_a_working_library_numpy_builds(problem: str, monkeypatch: pytes
     finally:
         monkeypatch.undo()
         native_library.working_library.cache_clear()
-
-
-@pytest.mark.parametrize("twin", [native_maps._Inputs, native_maps._Outputs])
-def test_both_sides_lay_out_the_same_fields(twin: Any) -> None:
-    text = (kernel_folder() / "map_tables.cpp").read_text(encoding="utf-8")
-    body = re.search(rf"struct Map{twin.__name__[1:]} \{{\n(.*?)\n\}};", text, re.DOTALL)
-    assert body is not None
-    kinds = {"double": native_maps._REAL, "int64_t": native_maps._WHOLE}
-    found = []
-    for line in re.sub(r"//[^\n]*", "", body[1]).split(";"):
-        declared = re.match(r"\s*(?:const )?(\w+)(.+)", line, re.DOTALL)
-        for name in declared[2].split(",") if declared else ():
-            kind = native_maps._ARRAY if "*" in name else kinds[declared[1]]
-            found.append((name.strip(" *"), kind))
-    assert found == list(twin._fields_)

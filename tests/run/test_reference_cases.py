@@ -11,7 +11,8 @@ import QuantLib as ql  # noqa: N813
 from support.places import CASES
 
 from sim.market.closed_forms import corridor_by_eigenfunctions, corridor_by_images
-from sim.plan.builder import Prepared, feedback_at_start, prepare
+from sim.plan.builder import Prepared, prepare
+from sim.plan.dealers import feedback_at_start
 from sim.plan.outcomes import LOWER, UPPER, Outcomes
 from sim.run.simulation import simulate
 from sim.scenario.file import load_scenario

@@ -30,7 +30,7 @@ def test_the_traced_path_is_the_path_of_the_run(siege: Scenario) -> None:
     def keep(_: int, block: PathBlock) -> None:
         column = PATH - 12_000
         prices.append(siege.market.spot * float(np.exp(np.float64(block.s[column]))))
-        fundamentals.append(siege.market.spot * float(np.exp(np.float64(block.place[1, column]))))
+        fundamentals.append(siege.market.spot * float(np.exp(np.float64(block.coordinate[1, column]))))
         regimes.append(prepared.axes.regimes[block.regime[column]])
 
     run_block(PathBlock(prepared.plan, 1, 512), 12_000, 512, keep)

@@ -260,10 +260,10 @@ static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 #define __CUDACC__ 1
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
-#define EXPORT_KERNEL(kernel)                                                                                  \
+#define EXPORT_KERNEL(kernel)                                                                                \
     EXPORTED int launch_kernel(unsigned grid, unsigned block, size_t shared_bytes, void* const* arguments) { \
-        return cuda_on_cpu::launch_by_address(kernel, grid, block, shared_bytes, arguments);                   \
-    }                                                                                                          \
-    EXPORTED int kernel_parameters(size_t* sizes, int room) {                                             \
-        return cuda_on_cpu::parameter_sizes(kernel, sizes, room);                                              \
+        return cuda_on_cpu::launch_by_address(kernel, grid, block, shared_bytes, arguments);                 \
+    }                                                                                                        \
+    EXPORTED int kernel_parameters(size_t* sizes, int room) {                                                \
+        return cuda_on_cpu::parameter_sizes(kernel, sizes, room);                                            \
     }

@@ -87,7 +87,7 @@ class Machine:
     lock: Any = field(default_factory=threading.RLock)
     thread: Any = field(default_factory=threading.local)
 
-    def reach(self, place: str) -> None:
+    def pass_by(self, place: str) -> None:
         """Fail here if it is time to."""
         with self.lock:
             after, error = self.failures.get(place, (sys.maxsize, None))
@@ -173,7 +173,7 @@ class Device:
         return {"MultiProcessorCount": self.machine.multiprocessors}
 
     def synchronize(self) -> None:
-        self.machine.reach("wait")
+        self.machine.pass_by("wait")
 
 
 class Event:
@@ -192,7 +192,7 @@ class Event:
 
     def synchronize(self) -> None:
         assert self.time is not None, "an event that was never recorded"
-        self.machine.reach("wait")
+        self.machine.pass_by("wait")
         self.reached = True
 
 
@@ -219,7 +219,7 @@ class RawModule:
 
     def get_function(self, name: str) -> RawKernel:
         machine = self.machine
-        machine.reach("compile")
+        machine.pass_by("compile")
         machine.compilations.append((machine.current, self.options))
         defines = tuple(option for option in self.options if option.startswith("-D"))
         unknown = [o for o in self.options if o not in (*defines, *CUDA_OPTIONS)]
@@ -257,7 +257,7 @@ class RawKernel:
             0 < blocks < 1 << 31 and 0 < threads <= self.largest_block and 0 <= shared_mem <= SHARED_BYTES
         ):
             raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
-        machine.reach("launch")
+        machine.pass_by("launch")
         machine.launches.append(Launch(self.device, blocks, threads, shared_mem, args))
         machine.inspect(machine.launches[-1])
         self.kernel.launch(blocks, threads, shared_mem, values)
@@ -286,11 +286,11 @@ def fake_module(machine: Machine) -> ModuleType:
         return type(kind.__name__, (kind,), {"machine": machine})
 
     def count() -> int:
-        machine.reach("count")
+        machine.pass_by("count")
         return machine.devices
 
     def upload(values: np.ndarray) -> DeviceArray:
-        machine.reach("upload")
+        machine.pass_by("upload")
         assert isinstance(values, np.ndarray)
         assert values.ndim == 1
         return DeviceArray(machine, values)
@@ -302,7 +302,7 @@ def fake_module(machine: Machine) -> ModuleType:
         if (array.host.dtype, array.host.shape) != (out.dtype, out.shape):
             raise TypeError("Shape or dtype mismatch")
         assert out.flags.c_contiguous
-        machine.reach("download")
+        machine.pass_by("download")
         out[:] = array.host
         return out
 

@@ -33,7 +33,7 @@ def counted(engine: Engine, runs: Sequence[tuple[EnginePlan, Run]]) -> list[tupl
 
 
 def parts(records: Records) -> tuple[Records, Records, Records]:
-    """First target, levels touched above, levels touched below, by the documented places of the bits."""
+    """First target, levels touched above, levels touched below, by the documented positions of the bits."""
     return records & 3, records >> 2 & 127, records >> 9
 
 

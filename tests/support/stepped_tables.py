@@ -1,4 +1,4 @@
-"""Smooth steps, their segment tables, and where float32 finds their cells beside where these exactly lie."""
+"""Smooth steps, their segment tables, and the segments that float32 finds beside those that are exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from sim.reaction.segment_table import SegmentTable, build_segment_table
 
 FloatArray = NDArray[np.float64]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 LOW, HIGH = -0.3, 0.5
 # Half a float32 unit in the last place of one.
 ROUNDING = 2.0**-24
@@ -21,7 +21,7 @@ ROUNDING = 2.0**-24
 
 @dataclass(frozen=True)
 class Steps:
-    """base·x plus smooth steps, each (place, width, height)."""
+    """base·x plus smooth steps, each (centre, width, height)."""
 
     base: float
     steps: tuple[tuple[float, float, float], ...] = ()
@@ -51,59 +51,59 @@ def table_of(
 
 @dataclass(frozen=True)
 class Row:
-    """Where the cells of a table's row lie: exact edges, and the place of the first."""
+    """Segments of a table's row: their exact edges, and the index of the first."""
 
     first: int
     edges: FloatArray
-    zone_edges: FloatArray
+    panel_edges: FloatArray
 
     @property
-    def places(self) -> Places:
+    def indices(self) -> Indices:
         return self.first + np.arange(self.edges.size - 1)
 
-    def place(self, x: NDArray[np.floating]) -> Places:
-        """Place of the cell that x lies in; the outer cells go on without end."""
+    def index(self, x: NDArray[np.floating]) -> Indices:
+        """Index of the segment that x lies in; the outer segments go on without end."""
         return self.first + np.searchsorted(self.edges[1:-1], x.astype(np.float64), side="right")
 
 
 def rows_of(table: SegmentTable, low: float = LOW, high: float = HIGH) -> list[Row]:
-    """Every row, from nothing but the range and the numbers of cells that the panels' slopes tell."""
+    """Every row, from nothing but the range and the numbers of segments that the panels' slopes tell."""
     width = (high - low) / table.panels
     told = table.lines[: table.rows * table.panels, 1].astype(np.float64) * width
-    cells = np.rint(told).astype(np.int64).reshape(table.rows, table.panels)
-    np.testing.assert_allclose(told, cells.reshape(-1), rtol=1e-6)
-    zone_edges = low + width * np.arange(table.panels + 1)
+    segments = np.rint(told).astype(np.int64).reshape(table.rows, table.panels)
+    np.testing.assert_allclose(told, segments.reshape(-1), rtol=1e-6)
+    panel_edges = low + width * np.arange(table.panels + 1)
     rows, first = [], table.rows * table.panels
-    for counts in cells:
+    for counts in segments:
         pieces = [low + width * (z + np.arange(count) / count) for z, count in enumerate(counts)]
-        rows.append(Row(first, np.concatenate([*pieces, [high]]), zone_edges))
+        rows.append(Row(first, np.concatenate([*pieces, [high]]), panel_edges))
         first += int(counts.sum())
     assert first == len(table.lines)
     return rows
 
 
-def zone_found(table: SegmentTable, x: NDArray[np.floating]) -> Places:
-    """Zone that float32 arithmetic finds."""
+def panel_found(table: SegmentTable, x: NDArray[np.floating]) -> Indices:
+    """Panel that float32 arithmetic finds."""
     low, high = table.clip
     inside = np.minimum(np.maximum(x.astype(np.float32), low), high)
     return (table.scale * inside + table.offset).astype(np.int64)
 
 
-def place_found(table: SegmentTable, x: NDArray[np.floating], row: int = 0) -> Places:
-    """Place that float32 arithmetic finds."""
+def index_found(table: SegmentTable, x: NDArray[np.floating], row: int = 0) -> Indices:
+    """Index of the segment that float32 arithmetic finds."""
     low, high = table.clip
     inside = np.minimum(np.maximum(x.astype(np.float32), low), high)
-    intercept, slope = table.lines[row * table.panels + zone_found(table, x)].T
+    intercept, slope = table.lines[row * table.panels + panel_found(table, x)].T
     return (slope * inside + intercept).astype(np.int64)
 
 
 def read(table: SegmentTable, x: FloatArray, row: int = 0) -> FloatArray:
-    intercept, slope = table.lines[place_found(table, x, row)].T.astype(np.float64)
+    intercept, slope = table.lines[index_found(table, x, row)].T.astype(np.float64)
     return intercept + slope * x
 
 
 def dense(functions: Sequence[Steps], low: float = LOW, high: float = HIGH) -> FloatArray:
-    """Places over the whole range, close around every step, each a float32."""
+    """Arguments over the whole range, close around every step, each a float32."""
     near = [np.linspace(p - 8 * w, p + 8 * w, 20_001) for f in functions for p, w, _ in f.steps]
     x = np.sort(np.concatenate([np.linspace(low, high, 50_001), *near])).astype(np.float32).astype(np.float64)
     return x[(x >= low) & (x <= high)]

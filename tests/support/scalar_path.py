@@ -1,4 +1,4 @@
-"""One path's whole life in plain scalar Python: what the model says, one float32 rounding an operation.
+"""One path's whole life in plain scalar Python: what the model says, one float32 rounding per operation.
 
 Every real number is a `np.float32`, every random word a Python integer, every level of a world_side is looked at on
 its own. Nothing is shared with the kernels but the plan and the constants, so that equal bits mean that
@@ -86,7 +86,7 @@ def normal_pair(radius_word: int, angle_word: int) -> tuple[np.float32, np.float
 
 @dataclass(frozen=True)
 class Close:
-    """State after a close; ranks are levels touched so far: with dealers above, below, then the twin's."""
+    """State after a close; ranks are levels touched so far: with dealers above, below, then the control path's."""
 
     x: np.float32
     y: np.float32
@@ -187,14 +187,14 @@ class ScalarPath:
         inside = min(max(x, low), high)
         start = int(plan.table_start[table])
         row = int(plan.book_of_regime[self.regime]) * int(plan.table_panels[table])
-        place, places = plan.lines[start + row + int(inside * scale + offset)]
-        intercept, slope = plan.lines[start + int(places * inside + place)]
+        first, per_unit = plan.lines[start + row + int(inside * scale + offset)]
+        intercept, slope = plan.lines[start + int(per_unit * inside + first)]
         return intercept + slope * x
 
     def distances(
         self, step: int, world: int, side: int, rank: int, start: np.float32, end: np.float32
     ) -> tuple[np.float32, np.float32]:
-        """Distances to a level at both ends of a step, positive while it lies ahead."""
+        """Distances to a level at both ends of a step, positive while it is untouched."""
         plan = self.plan
         if world == WITH:
             book = plan.book_of_regime[self.regime]
@@ -290,14 +290,14 @@ class ScalarPath:
         return r
 
     def trigger_holds(self, r: int) -> bool:
-        """Whether a trigger holds at this close; counts the closes in a row, so it is asked once a close."""
-        plan, code, level = self.plan, self.plan.trigger[r], self.plan.trigger_level[r]
-        if code in (CLOSES_ABOVE, CLOSES_BELOW):
-            qualifies = self.s > level if code == CLOSES_ABOVE else self.s < level
+        """Whether a trigger holds at this close; counts the closes in a row, so it is asked once per close."""
+        plan, trigger, level = self.plan, self.plan.trigger[r], self.plan.trigger_level[r]
+        if trigger in (CLOSES_ABOVE, CLOSES_BELOW):
+            qualifies = self.s > level if trigger == CLOSES_ABOVE else self.s < level
             self.runs[r] = self.runs[r] + 1 if qualifies else 0
             return self.runs[r] >= int(plan.trigger_closes[r])
-        if code in (TOUCHES_ABOVE, TOUCHES_BELOW):
-            side = 0 if code == TOUCHES_ABOVE else 1
+        if trigger in (TOUCHES_ABOVE, TOUCHES_BELOW):
+            side = 0 if trigger == TOUCHES_ABOVE else 1
             return (WITH, side, int(plan.trigger_rank[r])) in self.touched
         return False
 
@@ -305,7 +305,7 @@ class ScalarPath:
         self.y = self.look_up(int(self.plan.rebase_table[step]), self.s)
 
     def ascending(self, side: int, rank: int) -> int:
-        """Place of a level in the outcomes' order."""
+        """Index of a level in the outcomes' order."""
         below = int(self.plan.level_count[1])
         return below + rank if side == 0 else below - 1 - rank
 
