@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         Volatility,
     )
     from sim.scenario.toml import scenario_to_toml
+    from sim.scenario.triggers import Trigger
 
     __version__: str
 
@@ -125,6 +126,7 @@ __all__ = [
     "Scenario",
     "StrikeGroup",
     "Targets",
+    "Trigger",
     "UShape",
     "Volatility",
     "VolatilityFit",
@@ -195,6 +197,7 @@ _HOMES = {
     "Scenario": "sim.scenario.model",
     "StrikeGroup": "sim.chain.book",
     "Targets": "sim.scenario.model",
+    "Trigger": "sim.scenario.triggers",
     "UShape": "sim.scenario.model",
     "Volatility": "sim.scenario.model",
     "VolatilityFit": "sim.fit.volatility",

@@ -179,7 +179,7 @@ def test_the_walk_over_signatures_sees_what_is_there() -> None:
     # the test above proves nothing if the walk overlooks annotations
     seen = {where: list(parts_of(hint)) for where, hint in hints_of(sim.Result)}
     assert seen["scenario"] == [sim.Scenario]
-    assert seen["odds: return"] == [pd.DataFrame]
+    assert seen["headline_odds: return"] == [pd.DataFrame]
     assert sim.Wall in {kind for _, hint in hints_of(sim.GammaLevels) for kind in parts_of(hint)}
     assert sim.Fragment in {kind for _, hint in hints_of(sim.simulate) for kind in parts_of(hint)}
     assert sim.Case in {kind for _, hint in hints_of(sim.Batch) for kind in parts_of(hint)}
