@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import inspect
 import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import types
 import typing
@@ -357,3 +359,31 @@ def test_signature_of_simulate_is_documented() -> None:
     text = inspect.getdoc(sim.simulate) or ""
     for name in inspect.signature(sim.simulate).parameters:
         assert re.search(rf"^\s*([\w, ]+, )?{name}(, [\w, ]+)? :", text, re.MULTILINE), name
+
+
+def test_the_ways_that_the_package_tells_of_are_sound() -> None:
+    """Every block of the package's own text is Python, and its names are public or the block's own."""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", sim.__doc__ or "", re.MULTILINE)
+    programs = [textwrap.dedent(block) for block in blocks if block.strip()]
+    assert len(programs) == 3
+    for program in programs:
+        tree = ast.parse(program)
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "sim"
+            for alias in node.names
+        }
+        assert imported
+        assert imported <= set(NAMES)
+        used = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        made = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert used <= {*imported, *made, "print", "date"}
