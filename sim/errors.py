@@ -11,6 +11,9 @@ class GammawallError(Exception):
 
     exit_code = 1
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({one_line(str(self), 90)})"
+
 
 class PartlyFailedError(GammawallError):
     """Some of the cases of a batch failed; the others are filed."""
@@ -27,6 +30,9 @@ class Problem:
     value: str
     why: str
     hint: str = ""
+
+    def __repr__(self) -> str:
+        return f"Problem({one_line(str(self), 110)})"
 
     def __str__(self) -> str:
         """Return ``where: key = value (why). hint`` on one line."""
@@ -50,3 +56,13 @@ class InputError(GammawallError):
         assert problems
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __repr__(self) -> str:
+        more = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
+        return f"InputError({one_line(str(self.problems[0]), 90)}{more})"
+
+
+def one_line(text: str, length: int) -> str:
+    """Text on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"

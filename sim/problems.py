@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sim.errors import InputError, Problem
+from sim.errors import InputError, Problem, one_line
 
 _SHOWN_LENGTH: Final = 60
 _LONGEST_LINE: Final = 120
@@ -121,5 +121,5 @@ def _kind_of(value: object) -> str:
 
 def short_repr(value: object, text: str) -> str:
     """Representation of an object on one line of at most 120 characters: its class, and what it is in brackets."""
-    line = f"{type(value).__name__}({' '.join(text.split())})"
-    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 2]}…)"
+    name = type(value).__name__
+    return f"{name}({one_line(text, _LONGEST_LINE - len(name) - 2)})"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sim.errors import InputError, Problem
-from sim.problems import shown
+from sim.problems import short_repr, shown
 from sim.scenario.model import Scenario
 
 
@@ -39,6 +39,10 @@ class Case:
         """Name and hash, which tell cases apart."""
         return self.name, self.hash
 
+    def __repr__(self) -> str:
+        stated = ", ".join(f"{name} = {value}" for name, value in self.parameters.items() if value)
+        return short_repr(self, f"{self.name}: {stated}" if stated else self.name)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -64,6 +68,10 @@ class Batch:
     seed: int
     target_se: float | None = None
     max_paths: int | None = None
+
+    def __repr__(self) -> str:
+        size = f"{len(self.cases):,} cases of {self.base}, {self.paths:,} paths each"
+        return short_repr(self, f"{self.name}: {size}, seed {self.seed}, baseline {self.baseline}")
 
     @property
     def baseline_case(self) -> Case:

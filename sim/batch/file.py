@@ -38,12 +38,12 @@ from sim.batch.family import Batch, Case
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.dealers import initial_feedback
-from sim.problems import shown, shown_key
+from sim.problems import check_type, shown, shown_key
 from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
-from sim.scenario.overrides import apply_settings, contradiction, plain_key, short_key, values_at
+from sim.scenario.overrides import Overrides, apply_settings, contradiction, plain_key, short_key, values_at
 from sim.scenario.tables import scenario_data, validated_tables
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
@@ -106,10 +106,13 @@ def builtin_batches() -> dict[str, str]:
 def load_batch(
     source: str | os.PathLike[str],
     *,
-    base: str | None = None,
-    overrides: Sequence[str] = (),
+    base: str | os.PathLike[str] | None = None,
+    overrides: Overrides = (),
     fragments: Sequence[Fragment] = (),
-    **changes: Any,
+    paths: int | None = None,
+    seed: int | None = None,
+    target_se: float | None = None,
+    max_paths: int | None = None,
 ) -> Batch:
     """Batch read from a file or from the built-in ones, every case validated.
 
@@ -118,16 +121,31 @@ def load_batch(
     source : a path, or the name of a built-in batch.
     base : scenario to use instead of the one the file names, a built-in name or a path.
     overrides, fragments : see `load_scenario`; applied to the base before the cases are made of it.
-    changes : paths, seed, target_se or max_paths instead of the file's; None leaves them.
+    paths, seed, target_se, max_paths : instead of the file's; None leaves them.
 
     Raises
     ------
     InputError : with every problem of the file, the base and all cases.
     """
+    if isinstance(source, Batch):
+        why = "a name or a path is expected, and this is a batch already"
+        raise InputError([Problem("", "source", "", why, "Try simulate_batch(batch).")])
     where, data = BATCH_FILE.read(source)
+    if base is not None:
+        expected = "a built-in scenario's name or the path of a scenario file"
+        check_type("base", base, (str, os.PathLike), expected, 'Try base="no-dealers".')
     folder = Path(os.fspath(source)).parent if is_path(source) else None
     return batch_from_mapping(
-        data, where, folder=folder, base=base, overrides=overrides, fragments=fragments, **changes
+        data,
+        where,
+        folder=folder,
+        base=base,
+        overrides=overrides,
+        fragments=fragments,
+        paths=paths,
+        seed=seed,
+        target_se=target_se,
+        max_paths=max_paths,
     )
 
 
@@ -136,8 +154,8 @@ def batch_from_mapping(
     where: str,
     *,
     folder: Path | None = None,
-    base: str | None = None,
-    overrides: Sequence[str] = (),
+    base: str | os.PathLike[str] | None = None,
+    overrides: Overrides = (),
     fragments: Sequence[Fragment] = (),
     **changes: Any,
 ) -> Batch:
@@ -159,7 +177,7 @@ def batch_from_mapping(
                 "Try siege-of-7000, or a scenario's file.",
             )
             raise InputError(
-                [Problem(place, "" if place == "--base" else "base", shown(base), why, hint)]
+                [Problem(place, "" if place == "--base" else "base", shown(os.fspath(base)), why, hint)]
             ) from error
         raise
     if table.volatility_held == "fundamental":
@@ -167,13 +185,21 @@ def batch_from_mapping(
     return _Builder(table, scenario, where).batch()
 
 
-def _is_batch(source: str) -> bool:
+def _is_batch(source: str | os.PathLike[str]) -> bool:
     """Whether a name or a file is a batch rather than a scenario."""
     try:
         data = BATCH_FILE.read(source)[1]
     except InputError:
         return False
     return "market" not in data and any(key in data for key in ("base", "baseline", "grid", "case"))
+
+
+def resolve_batch(source: Batch | str | os.PathLike[str]) -> Batch:
+    """The batch itself, or the one that a name or a path stands for; see `load_batch`.
+
+    Errors: `InputError`.
+    """
+    return source if isinstance(source, Batch) else load_batch(source)
 
 
 def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:

@@ -18,10 +18,15 @@ from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import cannot_write, hidden_name
+from sim.problems import check_type
 
 
 def merge_folders(
-    folders: Sequence[Path], out: Path, *, overwrite: bool = False, parquet: bool = False
+    folders: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    parquet: bool = False,
 ) -> tuple[Batch, BatchRun]:
     """Join the folders of a batch's shares into a new one; they stay as they are.
 
@@ -37,6 +42,17 @@ def merge_folders(
     InputError : a folder holds no batch, or another one than the first.
     GammawallError : a share is still running, two shares differ in a case, or the result cannot be written.
     """
+    hint = 'Try merge_folders(["results/1", "results/2"], "results/whole").'
+    check_type("folders", folders, (tuple, list), "a list of folders", hint)
+    for index, folder in enumerate(folders):
+        check_type(f"folders[{index}]", folder, (str, os.PathLike), "the path of a folder", hint)
+    check_type("out", out, (str, os.PathLike), "the path of a folder", hint)
+    if not folders:
+        raise InputError([Problem("", "folders", "[]", "there is none to join", hint)])
+    return _merged([Path(folder) for folder in folders], Path(out), overwrite=overwrite, parquet=parquet)
+
+
+def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: bool) -> tuple[Batch, BatchRun]:
     batch = _same_batch(folders)
     if os.path.realpath(out) in {os.path.realpath(folder) for folder in folders}:
         raise InputError([Problem("", "--out", str(out), "is one of the shares", "Choose another --out.")])

@@ -18,7 +18,7 @@ from sim.engines.choice import ENGINES
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.versions import installed_versions
-from sim.problems import shown
+from sim.problems import short_repr, shown
 from sim.run.manifest import run_manifest
 
 # Finished cases that may wait to be filed while the next one is counted.
@@ -40,6 +40,9 @@ class Executor(Protocol):
 
 class BatchProgress:
     """Progress callbacks of a running batch; the base class ignores them."""
+
+    def __repr__(self) -> str:
+        return short_repr(self, "")
 
     def checking(self, done: int, cases: int) -> None:
         """Cases checked so far."""
@@ -79,6 +82,11 @@ class BatchRun:
     kept: list[str] = field(default_factory=list)
     failed_before: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        ends = ((len(self.finished), "finished"), (len(self.kept), "kept"), (len(self.failed), "failed"))
+        told = ", ".join(f"{count:,} {how}" for count, how in ends if count or how == "finished")
+        return short_repr(self, f"{told}; {self.folder}")
 
 
 def check_cases(

@@ -7,18 +7,95 @@ from collections.abc import Callable, Sequence
 
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
+from sim.batch.file import resolve_batch
 from sim.batch.folder import BatchFolder
 from sim.batch.opening import check_batch_folder, open_batch_folder
 from sim.batch.plans import CasePlans
 from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
 from sim.errors import InputError, Problem
 from sim.files.table_files import refuse_parquet_without_pyarrow
+from sim.problems import check_type
 
 # Plans are kept from checking cases to running them.
 MOST_PLAN_BYTES = 1 << 30
 
 
 def simulate_batch(
+    batch: Batch | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    cases: Sequence[Case] | None = None,
+    engine: str = "auto",
+    threads: int | None = None,
+    devices: Sequence[int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    overwrite: bool = False,
+    parquet: bool = False,
+    progress: BatchProgress | None = None,
+) -> BatchRun:
+    """Simulate a family of scenarios into a folder; see README, Batches.
+
+    The results depend on the batch alone: not on engine, threads, devices, workers, or what was finished before. With
+    workers, call it under ``if __name__ == "__main__":``, since they import the calling script.
+
+    Parameters
+    ----------
+    batch : what `load_batch` returned, or a built-in batch's name or the path of a batch file.
+    out : the folder; ``results/<name>`` if None.
+    cases : those of `batch.selected`; all if None.
+    engine, threads, devices : as in `simulate`; with several devices each has a worker of its own.
+    workers, scheduler : dask workers to start here, or the address of a running cluster.
+    resume, accept_changes, overwrite : what may be done with a folder that is there; see `open_batch_folder`.
+    retry_failed, fail_fast : see `run_batch`.
+    parquet : write each table as .parquet too.
+    progress : told of cases and paths as they are done.
+
+    Raises
+    ------
+    InputError : with the problems of all cases, before any runs; or the folder may not be used.
+    GammawallError : the engine or the workers are not available, or the results cannot be written.
+    KeyboardInterrupt : finished cases are filed.
+    """
+    expected = "the path of a folder"
+    if out is not None:
+        check_type("out", out, (str, os.PathLike), expected, 'Try out="results/story".')
+    batch = resolve_batch(batch)
+    hint = 'Try batch.selected("impact*", None).'
+    for index, case in enumerate(_listed_cases(cases, hint)):
+        check_type(f"cases[{index}]", case, Case, "a Case", hint)
+    return simulate_into_folder(
+        batch,
+        out,
+        cases=cases,
+        engine=engine,
+        threads=threads,
+        devices=devices,
+        workers=workers,
+        scheduler=scheduler,
+        resume=resume,
+        accept_changes=accept_changes,
+        retry_failed=retry_failed,
+        fail_fast=fail_fast,
+        overwrite=overwrite,
+        parquet=parquet,
+        progress=progress,
+    )
+
+
+def _listed_cases(cases: object, hint: str) -> Sequence[object]:
+    if cases is None:
+        return ()
+    check_type("cases", cases, (tuple, list), "a list of a batch's cases", hint)
+    assert isinstance(cases, Sequence)
+    return cases
+
+
+def simulate_into_folder(
     batch: Batch,
     out: str | os.PathLike[str] | None = None,
     *,
@@ -38,29 +115,9 @@ def simulate_batch(
     opened: Callable[[BatchFolder], None] | None = None,
     finish: Callable[[BatchFolder, BatchRun], None] | None = None,
 ) -> BatchRun:
-    """Simulate a family of scenarios into a folder; see README, Batches.
+    """The same of a batch at hand, with a look at its folder before and after.
 
-    The results depend on the batch alone: not on engine, threads, devices, workers, or what was finished before. With
-    workers, call it under ``if __name__ == "__main__":``, since they import the calling script.
-
-    Parameters
-    ----------
-    batch : what `load_batch` returned.
-    out : the folder; ``results/<name>`` if None.
-    cases : those of `batch.selected`; all if None.
-    engine, threads, devices : as in `simulate`; with several devices each has a worker of its own.
-    workers, scheduler : dask workers to start here, or the address of a running cluster.
-    resume, accept_changes, overwrite : what may be done with a folder that is there; see `open_batch_folder`.
-    retry_failed, fail_fast : see `run_batch`.
-    parquet : write each table as .parquet too.
-    progress : told of cases and paths as they are done.
     opened, finish : called with the open folder before the first case, and after the last table.
-
-    Raises
-    ------
-    InputError : with the problems of all cases, before any runs; or the folder may not be used.
-    GammawallError : the engine or the workers are not available, or the results cannot be written.
-    KeyboardInterrupt : finished cases are filed.
     """
     chosen = batch.selected(None, None) if cases is None else cases
     if parquet:

@@ -18,6 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.problems import short_repr
+
 COLUMNS: Final = ("strike", "expiry", "type", "settlement", "iv", "contracts", "group")
 OPTIONAL: Final = ("carry",)
 
@@ -57,6 +59,11 @@ class BookRows:
 
     def __len__(self) -> int:
         return self.strike.size
+
+    def __repr__(self) -> str:
+        return short_repr(
+            self, f"{len(self):,} positions in {', '.join(self.groups)}; {self.file or 'no file'}"
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BookRows) and self.digest == other.digest

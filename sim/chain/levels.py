@@ -53,6 +53,11 @@ class Wall:
     share: float
     as_expected: bool
 
+    def __repr__(self) -> str:
+        return short_repr(
+            self, f"{self.side}: {self.strike:,.10g}, {self.gex_bn:+.4g} $bn per 1%, {self.share:.1%}"
+        )
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -68,6 +73,9 @@ class Crossing:
     price: float
     rising: bool
     nearest: bool
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.price:,.2f}: {crossing_note(self)}")
 
 
 @dataclass(frozen=True, eq=False)

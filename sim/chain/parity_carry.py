@@ -21,6 +21,7 @@ import pandas as pd
 from sim.market.black_scholes import FloatArray
 from sim.market.elementary import exp, interpolate, log, sums_in_order
 from sim.market.robust_line import fitted_line
+from sim.problems import short_repr
 
 FEWEST_PAIRS = 5
 # Strikes used lie within this share of spot, or are the nearest few.
@@ -57,6 +58,9 @@ class ExpiryCarry:
     rate: float
     pairs: int
     source: str
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"forward {self.forward:,.2f}, carry {self.carry:+.4f} a year, {self.source}")
 
 
 def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarry]:

@@ -7,6 +7,7 @@ have closed forms (`sim.market.closed_forms`). The PDE's clearing map is a secon
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,9 @@ from sim.plan.builder import prepare
 from sim.plan.gaps import gap_outcomes
 from sim.plan.outcomes import LOWER, NEITHER, UPPER, Outcomes
 from sim.plan.time_grid import build_time_grid
+from sim.problems import short_repr
 from sim.run.simulation import check_arguments
+from sim.scenario.file import resolve_scenario
 from sim.scenario.model import Dealers, Jumps, Scenario
 
 LARGEST_Z = 4.5
@@ -44,6 +47,11 @@ class Check:
     expected: float
     simulated: float
     std_error: float
+
+    def __repr__(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        numbers = f"expected {self.expected:.5f}, simulated {self.simulated:.5f}, z {self.z:+.2f}"
+        return short_repr(self, f"{self.name}: {numbers}, {verdict}")
 
     @property
     def z(self) -> float:
@@ -87,7 +95,7 @@ def flat_form(scenario: Scenario) -> Scenario:
 
 
 def run_checks(
-    scenario: Scenario,
+    scenario: Scenario | str | os.PathLike[str],
     *,
     paths: int = 1_000_000,
     seed: int = 1,
@@ -100,7 +108,7 @@ def run_checks(
 
     Parameters
     ----------
-    scenario : any scenario; its checkable and flat forms are simulated.
+    scenario : any scenario, or its built-in name or its file; its checkable and flat forms are simulated.
     paths : paths of each simulation.
     seed : 64-bit seed.
     threads : processors to use; all if None.
@@ -112,6 +120,7 @@ def run_checks(
     ------
     InputError : the clearing map is not increasing and has no floor.
     """
+    scenario = resolve_scenario(scenario)
     check_arguments(paths, 0, seed, threads, None, None, None)
     worker = choose(engine, threads, devices=devices)
     hedged, flat = checkable_form(scenario), flat_form(scenario)

@@ -171,13 +171,13 @@ def run_family(
 ) -> None:
     """Run the cases of a batch as the options say, file and print the results.
 
-    how : arguments of `simulate_batch`.
+    how : arguments of `simulate_into_folder`.
     finish : what else to write into the folder.
     report, document : how to print the results instead of a batch's own way, and with --json.
     """
     _refuse_contradictions(**how)
     from sim.batch.run import check_cases
-    from sim.batch.simulation import simulate_batch
+    from sim.batch.simulation import simulate_into_folder
     from sim.report.batch import batch_progress, print_batch
     from sim.report.terminal import Terminal
 
@@ -193,7 +193,9 @@ def run_family(
         ctx.meta[KEPT] = lambda: _kept_cases(folder)
 
     with batch_progress(shown=not quiet) as progress:
-        run = simulate_batch(loaded, out, cases=cases, progress=progress, opened=opened, finish=finish, **how)
+        run = simulate_into_folder(
+            loaded, out, cases=cases, progress=progress, opened=opened, finish=finish, **how
+        )
     ctx.meta[KEPT] = f"the results are in {run.folder}"
     if as_json:
         made = _document(loaded, run) if document is None else document(run)

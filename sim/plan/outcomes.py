@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.compiled import kernel_constants
+from sim.problems import short_repr
 
 IntArray = NDArray[np.int64]
 # Codes of the worlds and of a path's first target, as the kernels have them.
@@ -25,6 +26,10 @@ class OutcomeShape:
     sessions: int
     regimes: int
     close_bins: int
+
+    def __repr__(self) -> str:
+        sizes = f"{self.steps} steps, {self.levels} levels, {self.sessions} sessions, {self.regimes} regimes"
+        return short_repr(self, f"{sizes}, {self.close_bins} close bins")
 
 
 @dataclass
@@ -51,6 +56,12 @@ class Outcomes:
     touch_both: IntArray
     regime: IntArray
     closes: IntArray
+
+    def __repr__(self) -> str:
+        first = self.joint.sum(axis=1)
+        events = ((UPPER, "upper first"), (LOWER, "lower first"), (NEITHER, "neither"))
+        told = ", ".join(f"{int(first[i]):,} {what}" for i, what in events)
+        return short_repr(self, f"{self.paths:,} paths with dealers: {told}")
 
     @classmethod
     def zeros(cls, shape: OutcomeShape) -> Outcomes:
@@ -102,7 +113,7 @@ class OutcomeAxes:
     sessions : the D simulated trading days.
     steps_per_session : trading steps a session; with the overnight gap there is one step more.
     step_time : (N,) time in sessions at the end of each step.
-    levels : (L,) the log_levels in index points, ascending.
+    levels : (L,) index points, ascending.
     upper, lower : the targets, members of `levels`.
     regimes : names, "initial" first.
     close_edges : (H + 1,) edges of the close histogram, index points.
@@ -119,3 +130,7 @@ class OutcomeAxes:
     lower: float
     regimes: tuple[str, ...]
     close_edges: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        span = f"{len(self.sessions)} sessions to {self.sessions[-1]}, {len(self.levels)} levels"
+        return short_repr(self, f"{self.scenario}: {self.spot:,.2f} on {self.as_of}, {span}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.engines.choice import ENGINES
+from sim.odds.headline import decimals, price_text
 from sim.odds.tables import FIRST_TARGETS, sessions_to_target
 from sim.report.terminal import (
     Terminal,
     new_table,
     plural,
-    price_text,
     print_view,
     print_warning,
     short_number,
@@ -87,8 +87,8 @@ def odds_view(result: Result) -> Table:
     """Table of every event: with dealers, without, the dealers' effect in points, and two rules of thumb."""
     axes, benchmarks = result.axes, result.benchmarks
     estimates = _estimates(result.odds)
-    digits = _digits(e["std_error"] for (_, _, dealers), e in estimates.items() if dealers != "difference")
-    effect_digits = _digits(
+    digits = decimals(e["std_error"] for (_, _, dealers), e in estimates.items() if dealers != "difference")
+    effect_digits = decimals(
         e["std_error"] for (_, _, dealers), e in estimates.items() if dealers == "difference"
     )
 
@@ -226,11 +226,6 @@ def _estimates(odds: pd.DataFrame) -> dict[tuple[str, float | None, str], dict[s
             name: float(row[name]) for name in ("probability", "std_error", "ci_low", "ci_high")
         }
     return found
-
-
-def _digits(std_errors: Iterable[float]) -> int:
-    """Decimals of a number in points that its largest standard error leaves meaningful."""
-    return min(3, max(1, math.ceil(-math.log10(100 * max(std_errors)))))
 
 
 def _effect(effect: Mapping[str, float], digits: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -12,19 +12,24 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from sim.odds.headline import price_text
+
+if TYPE_CHECKING:
+    pass
+
 NARROWEST = 80
 NARROWEST_FOLDED = 12
 
 
 class Terminal(Console):
-    """Console for one of the standard streams; for stdout at least 80 columns wide.
+    """Console for one of the standard streams or a file; but for stderr at least 80 columns wide.
 
     Where a narrower terminal breaks the lines itself, every digit is still there. A reader of stdout that
     goes away shows as BrokenPipeError.
     """
 
-    def __init__(self, *, stderr: bool = False):
-        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, width: int | None = None):
+        super().__init__(stderr=stderr, file=file, width=width, highlight=False, markup=False, emoji=False)
         if not stderr and self.width < NARROWEST:
             self.width = NARROWEST
 
@@ -95,11 +100,6 @@ def cell_text(value: Any) -> str:
     if hasattr(value, "date"):
         return str(value.date())
     return str(value)
-
-
-def price_text(price: float) -> str:
-    """Price with thousands separators, and decimals where it has some."""
-    return f"{price:,.2f}".rstrip("0").rstrip(".")
 
 
 def number_text(number: float, form: str) -> str:

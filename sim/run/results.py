@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim.errors import InputError
 from sim.files.json_text import json_rows, manifest_json
 from sim.files.output_folder import MANIFEST, FolderKind, OutputFolder, Saved, save_folder, write_folder
 from sim.files.table_text import table_csv
 from sim.odds.tables import TABLES, sessions_to_target
+from sim.problems import check_type, type_problem
 
 if TYPE_CHECKING:
     from sim.run.simulation import Result
@@ -23,15 +25,13 @@ RUN_FORM = "gammawall-results/1"
 RUN_FOLDER = FolderKind("run", (*(table.file_name for table in TABLES.values()), MANIFEST), RUN_FORM)
 
 
-def write_results(
-    result: Result, folder: str | os.PathLike[str] | OutputFolder, *, overwrite: bool = False
-) -> Path:
+def write_results(result: Result, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the files of a run into a folder that appears complete or not at all.
 
     Parameters
     ----------
     result : the run; its tables and manifest are written as they are.
-    folder : the folder to make, or its place, from `prepare_output`, which then also decides on overwriting.
+    folder : the folder to make.
     overwrite : replace a former result folder. Only an empty folder, or one that holds a run's files and
         nothing else, is ever replaced.
 
@@ -41,7 +41,15 @@ def write_results(
 
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
-    place = folder if isinstance(folder, OutputFolder) else OutputFolder(Path(folder), RUN_FOLDER, overwrite)
+    hint = 'Try write_results(result, "results/mine").'
+    check_type("folder", folder, (str, os.PathLike), "the path of a folder", hint)
+    if not hasattr(result, "manifest"):
+        raise InputError([type_problem("result", result, "a Result", 'Try simulate("siege-of-7000").')])
+    return write_run(result, OutputFolder(Path(folder), RUN_FOLDER, overwrite))
+
+
+def write_run(result: Result, place: OutputFolder) -> Path:
+    """Write the six files of a run to what `prepare_output` returned; see `write_results`."""
     return write_folder(place, lambda: _contents(result))
 
 

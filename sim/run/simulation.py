@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,19 @@ import numpy as np
 
 from sim.engines.choice import ENGINES, Engine, choose
 from sim.errors import InputError, Problem
+from sim.files.input_files import place_name
 from sim.files.versions import installed_versions
+from sim.odds.headline import headline_table
 from sim.odds.tables import TABLES
 from sim.plan.builder import Prepared, prepare
-from sim.plan.outcomes import OutcomeAxes, Outcomes
+from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
+from sim.problems import check_type, short_repr, shown, type_problem
 from sim.run.benchmarks import flat_benchmarks
 from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, run_timings
+from sim.run.rendering import renderer
 from sim.run.stopping import SMALLEST_TARGET_SE, paths_wanting
-from sim.scenario.fragments import Fragment, date_notes, fragment_record
+from sim.scenario.file import resolve_scenario
+from sim.scenario.fragments import Fragment, check_fragments, date_notes, fragment_record
 from sim.scenario.model import Scenario
 
 if TYPE_CHECKING:
@@ -61,6 +67,25 @@ class Result:
     manifest: dict[str, Any]
     benchmarks: dict[str, Any]
 
+    def __repr__(self) -> str:
+        axes, paths = self.axes, self.outcomes.paths
+        shares = self.outcomes.joint.sum(axis=1) / paths
+        firsts = ((axes.upper, UPPER), (axes.lower, LOWER))
+        odds = ", ".join(f"{level:,.10g} first {100 * shares[i]:.1f}%" for level, i in firsts)
+        return short_repr(self, f"{axes.scenario}: {odds}; {paths:,} paths, seed {self.manifest['seed']}")
+
+    def _repr_html_(self) -> str:
+        return renderer().html(self)
+
+    def summary(self, width: int | None = None) -> str:
+        """Report of the run as `gammawall run` prints it, without colours.
+
+        width : columns, at least 80; those of the terminal if None.
+        """
+        if width is not None:
+            check_type("width", width, int, "a number of columns", "Try width=100.")
+        return renderer().text(self, width)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers should know."""
@@ -73,9 +98,18 @@ class Result:
     quantiles = _table("quantiles")
     regimes = _table("regimes")
 
+    @cached_property
+    def headline_odds(self) -> pd.DataFrame:
+        """The odds as text, one row per event, narrow enough to be printed whole in 80 columns.
+
+        Columns: event, level, with, without (dealers; percent), difference (points); each ± half of the width of its
+        95% interval. pandas prints up to 60 rows; `summary` prints any number.
+        """
+        return headline_table(self.odds)
+
 
 def simulate(
-    scenario: Scenario,
+    scenario: Scenario | str | os.PathLike[str],
     *,
     paths: int = DEFAULT_PATHS,
     first_path: int = 0,
@@ -97,7 +131,7 @@ def simulate(
 
     Parameters
     ----------
-    scenario : what to simulate.
+    scenario : what to simulate, or its built-in name or its file.
     paths : number of paths, or the first lot of them with `target_se`.
     first_path : number of the first path; runs over adjoining ranges add up to one run over both.
     seed : 0 … 2^64 − 1; scenarios that share it share their draws.
@@ -108,7 +142,7 @@ def simulate(
     target_se : go on until the standard errors of both first-target odds with dealers are this small, ≥ 1e-6.
     max_paths : most paths `target_se` may take; as many as there are if None.
     progress : called now and then with (paths done, paths planned).
-    where : what to call the scenario in an error; its name if None.
+    where : what to call the scenario in an error; its file or its name if None.
     notes : what a reader of the numbers should know besides; they become warnings of the result.
     fragments : those that the scenario's keys are from, for the manifest; one fitted to other days is a warning.
 
@@ -118,6 +152,13 @@ def simulate(
     GammawallError : the engine is not available, ran out of memory, or lost its device or a worker.
     KeyboardInterrupt : after the workers have stopped.
     """
+    check_fragments(fragments)
+    if isinstance(notes, str):
+        raise InputError([type_problem("notes", notes, "a list of texts", f"Try [{shown(notes)}].")])
+    source, scenario = scenario, resolve_scenario(scenario)
+    if where is None and not isinstance(source, Scenario):
+        where = place_name(source)
+    notes = (*scenario.notes, *notes)
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
     # NumPy's integers are taken too, but overflow.
     paths, first_path, seed = int(paths), int(first_path), int(seed)
@@ -195,6 +236,7 @@ def check_arguments(
     ]
     if not problems:
         se = SMALLEST_TARGET_SE if target_se is None else target_se
+        check_type("target_se", se, (int, float), "a standard error", "Try target_se=0.0005.")
         checks = (
             ("paths", paths >= 1, "at least one path is needed"),
             ("first_path", first_path >= 0, "paths are numbered from 0"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 
@@ -11,16 +13,20 @@ from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import WITH, WITHOUT
+from sim.problems import check_type
 from sim.run.simulation import LARGEST_SEED
+from sim.scenario.file import resolve_scenario
 from sim.scenario.model import Scenario
 
 
-def trace_path(scenario: Scenario, path: int, *, seed: int = 1, where: str | None = None) -> pd.DataFrame:
+def trace_path(
+    scenario: Scenario | str | os.PathLike[str], path: int, *, seed: int = 1, where: str | None = None
+) -> pd.DataFrame:
     """Days of one path.
 
     Parameters
     ----------
-    scenario : what to simulate.
+    scenario : what to simulate, or its built-in name or its file.
     path : its number, 0 … 2^64 − 1.
     seed : 0 … 2^64 − 1.
     where : what to call the scenario in an error; its name if None.
@@ -35,9 +41,12 @@ def trace_path(scenario: Scenario, path: int, *, seed: int = 1, where: str | Non
     ------
     InputError : the path or the seed is out of range, or the clearing map has no inverse.
     """
+    scenario = resolve_scenario(scenario)
     for key, value in (("path", path), ("seed", seed)):
+        check_type(key, value, (int, np.integer), "a whole number", f"Try {key}=1.")
         if not 0 <= value <= LARGEST_SEED:
             raise InputError([Problem("", key, str(value), "must lie between 0 and 2^64 - 1")])
+    path, seed = int(path), int(seed)
     prepared = prepare(scenario, where)
     rows: list[dict[str, object]] = []
     known = np.zeros((2, 2), dtype=np.int64)

@@ -28,6 +28,7 @@ from pydantic_core.core_schema import FieldSerializationInfo
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
+from sim.problems import short_repr
 from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
@@ -75,6 +76,14 @@ class ScenarioTable(BaseModel):
     """A table of the scenario file: strict types, no unknown keys, frozen, finite numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def __repr__(self) -> str:
+        """Return the keys that were given, as many as a line holds."""
+        given = ((name, value) for name, value in self if name in self.model_fields_set)
+        return short_repr(self, ", ".join(f"{name}={value!r}" for name, value in given))
+
+    def __str__(self) -> str:
+        return repr(self)
 
 
 class Market(ScenarioTable):
@@ -321,6 +330,13 @@ class Scenario(ScenarioTable):
         """
         copied = super().model_copy(update=update, deep=deep)
         return copied._checked() if update else copied
+
+    def __repr__(self) -> str:
+        market, book = self.market, self.dealers.book
+        until = f"{market.sessions} sessions" if market.until is None else f"until {market.until}"
+        positions = len(self.dealers.position) + (0 if book is None else len(book))
+        size = f"{positions:,} positions, {len(self.regime)} regimes"
+        return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
 
     def with_changes(self, changes: Overrides) -> Scenario:
         """Scenario with some keys changed, validated like a file's.

@@ -14,7 +14,7 @@ from support.sample_outcomes import SampleRun
 from sim.errors import GammawallError, InputError
 from sim.files import output_folder
 from sim.files.output_folder import OutputFolder, prepare_output
-from sim.run.results import RUN_FOLDER, write_results
+from sim.run.results import RUN_FOLDER, write_results, write_run
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_folder_taken_during_the_simulation_is_refused(run: SampleRun, tmp_path:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
-        write_results(run, place)
+        write_run(run, place)
     assert everything_in(tmp_path) == ["out", "out/notes.txt"]
 
 
@@ -140,7 +140,7 @@ def test_default_place_is_the_first_free_one(
     for expected in ("siege", "siege-2", "siege-3"):
         place = prepare_output("siege", RUN_FOLDER)
         assert place == OutputFolder(Path("results", expected), RUN_FOLDER, overwrite=False, numbered=True)
-        assert write_results(run, place) == Path("results", expected)
+        assert write_run(run, place) == Path("results", expected)
     assert sorted(os.listdir("results")) == ["siege", "siege-2", "siege-3"]
 
 
@@ -148,8 +148,8 @@ def test_default_place_with_overwrite_is_the_first_one(
     run: SampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_results(run, prepare_output("siege", RUN_FOLDER))
-    assert write_results(run, prepare_output("siege", RUN_FOLDER, overwrite=True)) == Path("results", "siege")
+    write_run(run, prepare_output("siege", RUN_FOLDER))
+    assert write_run(run, prepare_output("siege", RUN_FOLDER, overwrite=True)) == Path("results", "siege")
     assert os.listdir("results") == ["siege"]
 
 
@@ -160,7 +160,7 @@ def test_runs_side_by_side_get_a_place_each(
     places = [prepare_output("siege", RUN_FOLDER) for _ in range(4)]
     assert {place.folder for place in places} == {Path("results/siege")}
     written: list[Path] = []
-    threads = [threading.Thread(target=lambda p=p: written.append(write_results(run, p))) for p in places]
+    threads = [threading.Thread(target=lambda p=p: written.append(write_run(run, p))) for p in places]
     for thread in threads:
         thread.start()
     for thread in threads:
