@@ -5,7 +5,7 @@
 
 All configurations take turns, round after round, and are compared within a round: a machine's speed drifts with its
 other guests. A batch is a grid of price impacts and half-lives on `siege-of-7000`. Its time runs from the first case
-to the last table written; starting the workers is not in it, and is told apart. Speeds are path-steps a second,
+to the last table written; starting the workers is not in it, and is told apart. Speeds are path-steps per second,
 medians of the rounds with the lowest and the highest ratio beside them; on a processor only the ratios mean something
 elsewhere.
 
@@ -33,14 +33,15 @@ import pandas as pd
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch
 from sim.batch.file import batch_from_mapping
+from sim.batch.folder import DIFFERENCES
 from sim.batch.opening import open_batch_folder
-from sim.batch.run import Counter, run_batch
+from sim.batch.run import Executor, run_batch
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import choose
-from sim.plan.time_grid import build_time_grid
+from sim.odds.tables import TABLES
+from sim.plan.time_grid import count_steps
 
 IMPACTS = 4
-TABLES = ("odds", "first_passage", "distribution", "quantiles", "regimes", "differences")
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Contestant:
     part: str
     name: str
     batch: Batch
-    counter: Callable[[], AbstractContextManager[Counter]]
+    executor: Callable[[], AbstractContextManager[Executor]]
     start_s: float = 0.0
     speeds: list[float] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)
@@ -58,19 +59,19 @@ class Contestant:
     @property
     def path_steps(self) -> int:
         """Path-steps of the whole batch."""
-        steps = (build_time_grid(case.scenario).n_steps for case in self.batch.cases if case.scenario)
+        steps = (count_steps(case.scenario) for case in self.batch.cases if case.scenario)
         return sum(steps) * self.batch.paths
 
-    def run(self, counter: Counter, folder: Path) -> None:
+    def run(self, executor: Executor, folder: Path) -> None:
         """Time the batch once."""
         began = time.perf_counter()
         with open_batch_folder(self.batch, folder) as opened:
-            done = run_batch(self.batch, opened, self.batch.cases, counter)
+            done = run_batch(self.batch, opened, self.batch.cases, executor)
         self.speeds.append(self.path_steps / (time.perf_counter() - began))
         assert not done.failed
         tables = {
             name: (folder / f"{name}.csv").read_bytes()
-            for name in TABLES
+            for name in (*TABLES, DIFFERENCES)
             if (folder / f"{name}.csv").exists()
         }
         assert self.tables in ({}, tables), f"{self.name}: two rounds differ"
@@ -99,10 +100,10 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
     """Every configuration asked for."""
     engine = arguments.engine
 
-    def here(threads: int) -> Callable[[], AbstractContextManager[Counter]]:
+    def here(threads: int) -> Callable[[], AbstractContextManager[Executor]]:
         return lambda: choose_executor(engine, threads=threads)
 
-    def workers(count: int) -> Callable[[], AbstractContextManager[Counter]]:
+    def workers(count: int) -> Callable[[], AbstractContextManager[Executor]]:
         return lambda: choose_executor(engine, workers=count)
 
     scaled = batch_of("scaling", arguments.cases, arguments.paths)
@@ -171,15 +172,15 @@ def main() -> None:
     engine = choose(arguments.engine)
     found = contestants(arguments)
     with ExitStack() as stack:
-        counters = []
+        executors = []
         for one in found:
             began = time.perf_counter()
-            counters.append(stack.enter_context(one.counter()))
+            executors.append(stack.enter_context(one.executor()))
             one.start_s = time.perf_counter() - began
         for number in range(arguments.rounds):
-            for one, counter in zip(found, counters, strict=True):
+            for one, executor in zip(found, executors, strict=True):
                 with tempfile.TemporaryDirectory() as folder:
-                    one.run(counter, Path(folder, "batch"))
+                    one.run(executor, Path(folder, "batch"))
                 print(f"round {number + 1}: {one.name}, {one.speeds[-1]:.3g} path-steps/s", flush=True)
     result = table(found, engine, arguments)
     print(result.to_string(index=False))

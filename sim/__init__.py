@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sim.batch.simulation import simulate_batch
     from sim.chain.book import BookRules, book_of_chain
     from sim.chain.files import read_chain
-    from sim.chain.levels import gamma_levels
-    from sim.chain.scenario import chain_scenario
+    from sim.chain.levels import find_gamma_levels
+    from sim.chain.scenario import scenario_of_chain
     from sim.check.checks import run_checks
     from sim.errors import GammawallError, InputError, Problem
     from sim.fit.impact import fit_impact
@@ -57,11 +57,10 @@ __all__ = [
     "book_of_chain",
     "builtin_batches",
     "builtin_scenarios",
-    "chain_scenario",
+    "find_gamma_levels",
     "fit_impact",
     "fit_intraday",
     "fit_volatility",
-    "gamma_levels",
     "load_batch",
     "load_scenario",
     "read_chain",
@@ -70,6 +69,7 @@ __all__ = [
     "run_checks",
     "scenario_from_mapping",
     "scenario_hash",
+    "scenario_of_chain",
     "scenario_to_toml",
     "simulate",
     "simulate_batch",
@@ -90,11 +90,11 @@ _HOMES = {
     "book_of_chain": "sim.chain.book",
     "builtin_batches": "sim.batch.file",
     "builtin_scenarios": "sim.scenario.file",
-    "chain_scenario": "sim.chain.scenario",
+    "scenario_of_chain": "sim.chain.scenario",
     "fit_impact": "sim.fit.impact",
     "fit_intraday": "sim.fit.intraday",
     "fit_volatility": "sim.fit.volatility",
-    "gamma_levels": "sim.chain.levels",
+    "find_gamma_levels": "sim.chain.levels",
     "load_batch": "sim.batch.file",
     "load_scenario": "sim.scenario.file",
     "read_chain": "sim.chain.files",

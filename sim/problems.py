@@ -1,4 +1,4 @@
-"""Values of a scenario as its rules and messages see them: unreadable parts, and text on one line."""
+"""Words for what is wrong with a user's values: unreadable parts, text on one line, arguments of a wrong type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sim.errors import Problem
+from sim.errors import InputError, Problem
 
 _SHOWN_LENGTH: Final = 60
+_LONGEST_LINE: Final = 120
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -74,7 +75,7 @@ def _toml_like(value: object, depth: int) -> str:
         pairs = list(value.items())[:_SHOWN_LENGTH] if depth < 3 else ()
         inner = (f"{shown_key(str(key))} = {_toml_like(item, depth + 1)}" for key, item in pairs)
         return f"{{ {', '.join(inner)} }}"
-    return repr(value)
+    return " ".join(repr(value).split())
 
 
 def shown_key(part: str) -> str:
@@ -85,3 +86,40 @@ def shown_key(part: str) -> str:
 def problem(key: str, value: object, why: str, hint: str = "") -> Problem:
     """Problem with a key, its place still open; a `value` of None is not shown."""
     return Problem(where="", key=key, value="" if value is None else shown(value), why=why, hint=hint)
+
+
+def check_type(name: str, value: object, kinds: type | tuple[type, ...], expected: str, hint: str) -> None:
+    """Refuse an argument of another type than its function takes.
+
+    name : of the argument.
+    kinds : types that it may have; True and False count as numbers only where bool is among them.
+    expected : what it should be, with its article.
+    hint : how to write it.
+
+    Errors: `InputError`.
+    """
+    wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+    if isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)):
+        return
+    raise InputError([type_problem(name, value, expected, hint)])
+
+
+def type_problem(name: str, value: object, expected: str, hint: str) -> Problem:
+    """Problem with an argument of a wrong type; see `check_type`."""
+    plain = isinstance(value, (str, int, float, list, tuple, dict, dt.date, dt.time))
+    why = f"{expected} is expected, not {_kind_of(value)}"
+    return Problem("", name, shown(value) if plain else "", why, hint)
+
+
+def _kind_of(value: object) -> str:
+    """Name of a value's type with its article."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def short_repr(value: object, text: str) -> str:
+    """Representation of an object on one line of at most 120 characters: its class, and what it is in brackets."""
+    line = f"{type(value).__name__}({' '.join(text.split())})"
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 2]}…)"

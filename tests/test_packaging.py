@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from support.compiled_kernels import BUILDS, needs_compiler
 from support.places import ROOT
+from support.result_files import FILES
 
 from sim.compiled.kernel_sources import kernel_files
 
@@ -157,14 +158,7 @@ def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> Non
     )
     output = run_python(program, site, tmp_path)
     assert output.splitlines()[0].startswith(str(site))
-    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
-        "distribution.csv",
-        "first_passage.csv",
-        "manifest.json",
-        "odds.csv",
-        "quantiles.csv",
-        "regimes.csv",
-    ]
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == FILES
 
 
 NATIVE_PROGRAM = """

@@ -1,4 +1,4 @@
-"""Counts of a finished case as a file: all that its tables are made of, so that they can be made again.
+"""Archives of a finished case's counts, from which all its tables can be made again.
 
 A compressed NumPy archive (.npz). Arrays of counts, mostly zeros, are stored as their places and values.
 """
@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.B
 
 @dataclass(frozen=True)
 class CaseCounts:
-    """What a case counted.
+    """Counts of a finished case and their labels.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def read_records(file: Path) -> Records:
 
 
 def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Archive whose bytes depend on the arrays alone: its members have no dates."""
+    """Bytes of an archive, which depend on the arrays alone: its members have no dates."""
     file = io.BytesIO()
     # NumPy's own writer takes more than twice the time, for a twentieth less.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

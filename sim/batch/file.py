@@ -1,4 +1,4 @@
-"""Batch files: a family of scenarios, a base varied by a grid and by single cases, in TOML.
+"""Batch files in TOML: a base scenario varied by a grid and by single cases.
 
     schema = 1
     name = "impact"
@@ -39,11 +39,12 @@ from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.builder import initial_feedback
 from sim.problems import shown, shown_key
-from sim.scenario.file import load_scenario, scenario_hash, validated_scenario
+from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import apply_settings, contradiction, plain_key, short_key, values_at
+from sim.scenario.tables import scenario_data, validated_tables
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
@@ -53,7 +54,7 @@ LONGEST_NAME: Final = 100
 
 Settings = dict[str, Any]
 # Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
-TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
+SCENARIO_TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
 # What to try where one of these keys is wrong as a whole.
 HINTS: Final = {
     "set": 'Try set = { "market.spot" = 6900 }.',
@@ -72,7 +73,7 @@ class CaseTable(ScenarioTable):
 
 
 class BatchTable(ScenarioTable):
-    """The keys of a batch file.
+    """Keys of a batch file.
 
     base : name of a built-in scenario, or path of a scenario file, relative to the batch file's folder.
     baseline : case that the others are compared with.
@@ -163,7 +164,7 @@ def batch_from_mapping(
         raise
     if table.volatility_held == "fundamental":
         scenario = with_fundamental_volatility(scenario)
-    return _Maker(table, scenario, where).batch()
+    return _Builder(table, scenario, where).batch()
 
 
 def _is_batch(source: str) -> bool:
@@ -176,8 +177,8 @@ def _is_batch(source: str) -> bool:
 
 
 def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:
-    """Batch of a scenario at hand; `base` and `volatility_held` of the data do not matter."""
-    return _Maker(_batch_table(data, where, {}), scenario, where).batch()
+    """Batch of a scenario at hand, from the tables of a file whose `base` and `volatility_held` are ignored."""
+    return _Builder(_batch_table(data, where, {}), scenario, where).batch()
 
 
 def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]) -> BatchTable:
@@ -202,8 +203,8 @@ def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]
     return table
 
 
-class _Maker:
-    """A batch in the making, and what is wrong with it."""
+class _Builder:
+    """Builder of a batch, which collects every problem before it raises them together."""
 
     def __init__(self, table: BatchTable, base: Scenario, where: str):
         self.table, self.base, self.where = table, base, where
@@ -308,10 +309,10 @@ class _Maker:
             yield _part(f"{name}={label}"), label, value["set"]
 
     def _settings(self, name: str, stated: SequenceOfSettings) -> SequenceOfSettings:
-        """Settings with tables taken apart into their keys, so that the other keys of a table stay as they are."""
+        """Settings with tables split into their keys, so that the other keys of a table stay as they are."""
         found: SequenceOfSettings = []
         for key, value in stated:
-            if key in TABLES and isinstance(value, dict):
+            if key in SCENARIO_TABLES and isinstance(value, dict):
                 found += [(f"{key}.{inner}", item) for inner, item in value.items()]
             elif plain_key(key) == "name":
                 why, hint = "a case's name is the key beside set", "Try leaving it out of set."
@@ -333,7 +334,7 @@ class _Maker:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_scenario(data, "", {}, problems)
+            scenario = validated_tables(Scenario, data, "", {}, problems)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)
@@ -341,7 +342,7 @@ class _Maker:
         resolved = scenario_data(scenario)
         parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
         parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
-        return Case(name, _folder(name), scenario_hash(scenario), scenario, point, parameters)
+        return Case(name, _folder_name(name), scenario_hash(scenario), scenario, point, parameters)
 
     def _is_labelled(self, axis: str) -> bool:
         first = self.table.grid[axis][0]
@@ -358,7 +359,7 @@ class _Maker:
 
 
 def with_fundamental_volatility(scenario: Scenario) -> Scenario:
-    """Scenario whose volatilities are stated as the fundamental's, as its own dealers make it out of the observed."""
+    """Scenario with its observed volatilities replaced by those of the fundamental, inferred from its own dealers."""
     stated = scenario.volatility
     if stated.quoted == "fundamental":
         return scenario
@@ -368,34 +369,10 @@ def with_fundamental_volatility(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"volatility": stated.model_copy(update=changes)})
 
 
-def scenario_data(scenario: Scenario) -> dict[str, Any]:
-    """Nested tables of a scenario with every default, as a file would state them.
+def _folder_name(name: str) -> str:
+    """Name of a case's folder: the case's own where every file system takes it, else part of it and a digest.
 
-    Left out are keys without a value and those that a regime's kind of trigger does not have.
-    """
-    data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
-    book = scenario.dealers.book
-    if book is not None:
-        # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
-        weights = {**dict.fromkeys(book.groups, 1.0), **scenario.dealers.book_weights}
-        data["dealers"] |= {"book": book, "book_weights": weights}
-    for regime in data["regime"]:
-        if not regime["when"].startswith("closes_"):
-            regime.pop("closes", None)
-    assert isinstance(data, dict)
-    return data
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _folder(name: str) -> str:
-    """Name of a case's folder: the case's own where every file system takes it, else as much of it, and a digest.
-
-    It does not tell the case's place, so that a batch with more cases finds those of before.
+    It does not depend on the case's place, so that a batch with more cases finds those of before.
     """
     plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
     return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,15 +1,16 @@
-"""The result folder of a batch: cases as they finish, each whole or not at all, and the tables of all of them.
+"""Result folder of a batch: its cases, each filed whole or not at all as it finishes, and the tables of all of them.
 
-    batch.json                 what was asked for, and how far it is
-    batch.csv                  a row a case
-    odds.csv …                 the tables of a run, for all finished cases
-    differences.csv            every case minus the baseline
-    cases/<case>/manifest.json how the case came about
-    cases/<case>/counts.npz    its counts, from which every table can be made again
-    cases/<baseline>/records.npz  what each path of the baseline did, for cases still to come
-    cases/<case>/traceback.txt of a case that failed
+    batch.json                    settings of the batch, status of its cases
+    batch.csv                     a row per case
+    odds.csv …                    the tables of a run, for all finished cases
+    differences.csv               every case minus the baseline
+    sensitivity.csv               of `gammawall sensitivity`: changes per input
+    cases/<case>/manifest.json    provenance of the case, or its error
+    cases/<case>/counts.npz       its counts, from which every table can be made again
+    cases/<baseline>/records.npz  record of each path of the baseline, for cases still to come
+    cases/<case>/traceback.txt    of a case that failed
 
-A lock keeps a second process out. What a kill leaves behind is hidden, and removed by the next one.
+A lock keeps a second process out. What a killed process leaves behind is hidden, and removed by the next one.
 """
 
 from __future__ import annotations
@@ -33,34 +34,36 @@ from sim.batch.tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
-from sim.files.json_text import manifest_json
+from sim.files.json_text import manifest_json, read_json
 from sim.files.table_files import TableFile, table_file_names
 from sim.odds.pairs import Records
 from sim.odds.tables import TABLES
+from sim.run.results import RUN_FORM
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     import pandas as pd
 
-FORMAT = "gammawall-batch/1"
+BATCH_FORM = "gammawall-batch/1"
 BATCH = "batch.json"
-ROWS, DIFFERENCES = "batch", "differences"
+# Tables of a batch besides those of its runs.
+ROWS, DIFFERENCES, SENSITIVITY = "batch", "differences", "sensitivity"
 CASES, LOCK = "cases", ".lock"
 MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
-OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, "sensitivity", *TABLES)}
-# Seconds between two looks at a batch under way that its folder offers.
+OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, SENSITIVITY, *TABLES)}
+# Seconds between two updates of batch.csv and batch.json while the batch runs.
 REFRESH_S = 5.0
 
 
 @dataclass
 class BatchFolder:
-    """A batch's folder, locked by this process until `close`.
+    """Result folder of a batch, locked by this process until `close`.
 
     Attributes
     ----------
     path : the folder.
-    batch : what it holds the results of.
+    batch : the batch whose results it holds.
     lock : keeps other processes out; None if the folder is only read.
     parquet : whether tables are written as .parquet too.
     """
@@ -74,7 +77,7 @@ class BatchFolder:
     _refreshed: float = field(default_factory=time.monotonic)
 
     def close(self) -> None:
-        """Let other processes in."""
+        """Release the lock."""
         if self.lock is not None:
             self.lock.release()
 
@@ -85,7 +88,7 @@ class BatchFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let other processes in."""
+        """Release the lock."""
         self.close()
 
     def case_path(self, case: Case) -> Path:
@@ -93,7 +96,7 @@ class BatchFolder:
         return self.path / CASES / case.folder
 
     def status(self, case: Case) -> str:
-        """Whether a case is finished, failed or not run."""
+        """Status of a case: "finished", "failed" or "not run"."""
         return self._state(case).status
 
     def _state(self, case: Case) -> CaseState:
@@ -107,7 +110,7 @@ class BatchFolder:
         return self._states[case.name]
 
     def plan_digest(self, case: Case) -> str:
-        """Digest of the plan that a finished case was counted with."""
+        """Digest of the plan with which a finished case was counted."""
         return str(self._state(case).manifest.get("plan_digest"))
 
     def is_paired(self, case: Case) -> bool:
@@ -150,7 +153,10 @@ class BatchFolder:
         self._refresh()
 
     def save_failure(self, case: Case, error: str, trace: str) -> None:
-        """File why a case failed."""
+        """File a failed case: its error and the traceback.
+
+        Errors: GammawallError if it cannot be written.
+        """
         assert case.scenario is not None
         manifest = {"error": error, "scenario": case.scenario.model_dump(mode="json", by_alias=True)}
         self._place(case, FAILED, {TRACEBACK: trace}, manifest)
@@ -167,7 +173,7 @@ class BatchFolder:
             "parameters": dict(case.parameters),
             "case_key": case_key(self.batch, case),
         }
-        files[MANIFEST] = manifest_json({**manifest, **identity})
+        files[MANIFEST] = manifest_json({**manifest, **identity}, RUN_FORM)
         target = self.case_path(case)
         hidden = hidden_name(target.parent, "partial")
         try:
@@ -187,19 +193,19 @@ class BatchFolder:
         self._states[case.name] = CaseState(status, {**manifest, **identity})
 
     def forget(self, cases: Sequence[Case]) -> None:
-        """Remove what is filed of cases, so that they run again."""
+        """Remove the files of cases, so that these run again."""
         for case in cases:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.case_path(case))
             self.forget_state(case)
 
     def forget_state(self, case: Case) -> None:
-        """Look at a case's folder again before it is next spoken of."""
+        """Drop what is known of a case, so that its folder is read again."""
         self._states.pop(case.name, None)
         self._rows.pop(case.name, None)
 
     def _refresh(self) -> None:
-        """Bring batch.csv and batch.json up to date now and then."""
+        """Update batch.csv and batch.json, unless that was done less than `REFRESH_S` ago."""
         if time.monotonic() - self._refreshed > REFRESH_S:
             self.save_table(ROWS, self.rows_table(self.rows()))
             self.save_state()
@@ -218,7 +224,7 @@ class BatchFolder:
         return [self._rows.get(case.name) or case_row(case, unknown, None) for case in self.batch.cases]
 
     def add_row(self, case: Case, counts: CaseCounts) -> None:
-        """Make the row of batch.csv of a finished case, if there is none yet."""
+        """Make a finished case's row of batch.csv, if there is none yet."""
         if case.name not in self._rows:
             self._rows[case.name] = case_row(case, self._state(case), counts)
 
@@ -230,12 +236,15 @@ class BatchFolder:
         return frame.assign(**{name: _numbers(frame[name]) for name in self.batch.parameters})
 
     def save_state(self) -> None:
-        """Write batch.json: what was asked for, and how far it is."""
+        """Write batch.json.
+
+        Errors: GammawallError if it cannot be written.
+        """
         with self.errors():
-            replace_file(self.path / BATCH, manifest_json(self.document(), FORMAT))
+            replace_file(self.path / BATCH, manifest_json(self.document(), BATCH_FORM))
 
     def document(self) -> dict[str, Any]:
-        """What batch.json says."""
+        """Content of batch.json: settings of the batch, status of its cases."""
         batch = self.batch
         states = [self._state(case) for case in batch.cases]
         seconds = [state.manifest.get("timings", {}).get("simulate_s", 0.0) for state in states]
@@ -269,13 +278,16 @@ class BatchFolder:
         }
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table beside the others."""
+        """Write a table beside the others.
+
+        Errors: GammawallError if it cannot be written.
+        """
         with self.errors(), TableFile(self.path, name, self.parquet) as file:
             file.add(table)
 
     @contextlib.contextmanager
     def errors(self) -> Any:
-        """Context in which what goes wrong with the disk is an error of ours."""
+        """Context that turns errors of the disk into GammawallError."""
         try:
             yield
         except OSError as error:
@@ -283,7 +295,7 @@ class BatchFolder:
 
 
 def case_key(batch: Batch, case: Case) -> str:
-    """SHA-256 (hex) of all that a case's counts and its pairs depend on."""
+    """SHA-256 (hex) of everything that a case's counts and pairs depend on."""
     baseline = batch.baseline_case.hash
     how = [
         case.name,
@@ -300,15 +312,6 @@ def case_key(batch: Batch, case: Case) -> str:
 
 def _sha256(content: str | bytes) -> str:
     return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
-
-
-def read_json(file: Path) -> dict[str, Any] | None:
-    """JSON object of a file; None if there is none."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _numbers(column: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Shares of a batch, run apart, joined into the whole."""
+"""Merging a batch: its shares, run apart, joined in one folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def merge_folders(
 
 
 def _same_batch(folders: Sequence[Path]) -> Batch:
-    """The batch that all folders hold."""
+    """Batch that all folders hold.
+
+    Errors: InputError if a folder holds none, or another one.
+    """
     problems, first = [], None
     for folder in folders:
         document = batch_document(folder)
@@ -85,7 +88,7 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
 
 
 def batch_from_document(document: dict[str, Any]) -> Batch:
-    """Batch as its batch.json tells of it, without the scenarios."""
+    """Batch of a batch.json, its cases without their scenarios."""
     cases = tuple(
         Case(
             case["name"],

@@ -1,4 +1,4 @@
-"""Opening a batch's folder: whose results are there, may they be gone on with or replaced, is anybody at work."""
+"""Opening a batch's folder: whether results there may be resumed or replaced, and whether a process is at work."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sim.batch.family import Batch
-from sim.batch.folder import BATCH, CASES, LOCK, MANIFEST, OWN_NAMES, BatchFolder, case_key, read_json
+from sim.batch.folder import BATCH, BATCH_FORM, CASES, LOCK, MANIFEST, OWN_NAMES, BatchFolder, case_key
 from sim.batch.tables import NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
-from sim.files.atomic_files import cannot_write
+from sim.files.atomic_files import HIDDEN, cannot_write
+from sim.files.json_text import has_form, read_json
 from sim.files.output_folder import DEFAULT_PARENT, folder_name, probe
 
 # Keys of batch.json without which it is damaged.
@@ -31,17 +32,17 @@ def open_batch_folder(
     parquet: bool = False,
     may_resume: bool = True,
 ) -> BatchFolder:
-    """Folder of a batch, locked, new or with the cases finished so far.
+    """Locked folder of a batch, new or with the cases finished so far.
 
     Parameters
     ----------
     batch : what will be run.
     out : the folder; ``results/<name>`` if None.
-    resume : go on with what is there. A folder that does not exist is made.
+    resume : keep the cases finished there. A folder that does not exist is made.
     accept_changes : resume although the batch or the code differs; cases that are still the same are kept.
     overwrite : remove a former batch's results.
     parquet : write tables as .parquet too.
-    may_resume : whether the caller can resume, and may say so.
+    may_resume : whether the caller can resume; messages then offer it.
 
     Raises
     ------
@@ -82,7 +83,9 @@ def check_batch_folder(
     overwrite: bool = False,
     may_resume: bool = True,
 ) -> Path:
-    """Path of a batch's folder, once it is known that it may be used; nothing is left there.
+    """Path of a batch's folder, checked to be usable; the arguments are those of `open_batch_folder`.
+
+    Nothing is left there.
 
     Errors: InputError if it may not be used as it is; GammawallError if it cannot be written.
     """
@@ -99,7 +102,7 @@ def check_batch_folder(
 
 
 def filed_statuses(batch: Batch, out: str | os.PathLike[str] | None) -> dict[str, str]:
-    """How far each case of a batch is in its folder, by name."""
+    """Status of each case in a batch's folder, by name."""
     folder = BatchFolder(_folder_path(batch, out), batch, None)
     return {case.name: folder.status(case) for case in batch.cases}
 
@@ -109,7 +112,7 @@ def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
 
 
 def lock_share(path: Path) -> FileLock | None:
-    """Lock of a folder that is only read; None where this process may not write to it, so that none can be taken.
+    """Lock of a folder that is only read; None where this process may not write to it.
 
     Errors: GammawallError if another process holds it.
     """
@@ -135,14 +138,14 @@ def lock_folder(path: Path) -> FileLock:
 
 
 def is_batch_folder(path: Path) -> bool:
-    """Whether a folder holds a batch's results, if only its cases."""
+    """Whether a folder holds results of a batch, be it only cases."""
     return batch_document(path) is not None or any(True for _ in _filed_cases(path))
 
 
 def batch_document(path: Path) -> dict[str, Any] | None:
-    """What batch.json says; None if it is not there, or damaged."""
+    """Content of a folder's batch.json; None if it is missing or damaged."""
     document = read_json(path / BATCH) or {}
-    whole = document.keys() >= NEEDED and str(document["format"]).startswith("gammawall-batch/")
+    whole = document.keys() >= NEEDED and has_form(document, BATCH_FORM)
     return document if whole else None
 
 
@@ -155,7 +158,7 @@ def _filed_cases(path: Path) -> Iterator[str]:
 
 
 def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bool) -> None:
-    """Raise InputError if there is something at the path that may not be gone on with or replaced."""
+    """Raise InputError unless the path is free, or what is there may be resumed or replaced."""
 
     def refused(why: str, hint: str) -> InputError:
         return InputError([Problem("", "--out", str(path), why, hint)])
@@ -176,13 +179,13 @@ def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bo
         going_on = "--resume to go on with it, " if may_resume else ""
         hint = f"Add {going_on}--overwrite to start anew, or choose another --out."
         raise refused("exists already", hint)
-    foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(".gammawall-"))
+    foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(HIDDEN))
     if overwrite and not resume and foreign:
         raise refused(f"holds files that no batch wrote: {', '.join(foreign[:3])}", "Choose another --out.")
 
 
 def _changes_since(folder: BatchFolder) -> str:
-    """What differs between the batch and what its folder holds, in words; empty if nothing that matters."""
+    """Differences between a batch and the one its folder holds, in words; empty if none matters."""
     former = batch_document(folder.path)
     if former is not None:
         return _changes(former, folder.document())
@@ -194,7 +197,7 @@ def _changes_since(folder: BatchFolder) -> str:
 
 
 def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
-    """What differs between two batch.json, in words; empty if nothing that matters."""
+    """Differences between two batch.json, in words; empty if none matters."""
     found = [
         f"{key} was {former.get(key)}, is {present[key]}"
         for key in ("name", "baseline", "paths", "seed", "target_se", "max_paths")
@@ -223,11 +226,11 @@ def _remove_contents(path: Path) -> None:
 
 
 def _remove_leftovers(folder: BatchFolder) -> None:
-    """Remove what a kill has left, and cases that do not belong to the batch as it is now."""
+    """Remove what a killed process has left, and cases that the batch no longer has."""
     for parent in (folder.path, folder.path / CASES):
         if parent.is_dir():
             for entry in parent.iterdir():
-                if entry.name.startswith(".gammawall-"):
+                if entry.name.startswith(HIDDEN):
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     present = {case.folder for case in folder.batch.cases if folder.status(case) != NOT_RUN}
     if (folder.path / CASES).is_dir():

@@ -1,4 +1,4 @@
-"""Sensitivity of the odds to each input: a scenario, and each of its numbers bumped down and up on the same draws."""
+"""Sensitivity of the odds to each input of a scenario, bumped down and up on the same draws."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 import pandas as pd
 
 from sim.batch.family import Batch, is_chosen
-from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario, scenario_data
+from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario
 from sim.batch.folder import BatchFolder
 from sim.batch.tables import differences_table
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR
 from sim.plan.builder import prepare
-from sim.plan.time_grid import build_time_grid
 from sim.problems import shown
-from sim.scenario.file import validated_scenario
+from sim.scenario.dates import count_sessions
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
+from sim.scenario.tables import scenario_data, validated_tables
 
 DEFAULT_BUMP = 0.1
-# A drift of zero has nothing to scale: a year's log return that makes no headlines.
+# Bump of a drift of zero, which cannot be scaled: log return per year.
 DRIFT_BUMP = 0.01
-# A bump that is not possible, a variance that would grow without end for example, is halved so often at most.
+# Most halvings of a bump that is not possible, where the variance would grow without end for example.
 MOST_HALVINGS = 6
 COLUMNS = (
     "scenario",
@@ -49,7 +49,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Bump:
-    """An input and what its two cases set.
+    """Input of a scenario and the settings of its two cases.
 
     Attributes
     ----------
@@ -69,10 +69,10 @@ class Bump:
 def sensitivity_batch(
     scenario: Scenario, *, bump: float = DEFAULT_BUMP, only: str | None = None, **how: Any
 ) -> tuple[Batch, tuple[Bump, ...]]:
-    """Batch of a scenario and of every input's bumps.
+    """Batch of a scenario and of the bumps of every input.
 
     Numbers are scaled by 1 ∓ bump; prices (spot, targets, strikes, regimes' levels) move by that share of a session's
-    standard deviation, whole numbers (sessions apart) by one, a drift of zero by 0.01 a year. A bump that makes no
+    standard deviation, whole numbers (sessions apart) by one, a drift of zero by 0.01 per year. A bump that makes no
     valid scenario is halved until it does.
 
     Parameters
@@ -116,7 +116,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
     for key in _price_keys(scenario):
         yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
-    sessions = build_time_grid(scenario).n_sessions
+    sessions = count_sessions(scenario.market)
     fewer = max(1, round(sessions * bump))
     yield _whole("market.sessions", sessions, fewer, data)
     if scenario.drift.annual == 0:
@@ -238,7 +238,7 @@ def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
 def _with(data: dict[str, Any], settings: Settings) -> Scenario:
     changed = copy.deepcopy(data)
     _, problems = apply_settings(changed, settings.items(), "")
-    return validated_scenario(changed, "", {}, problems)
+    return validated_tables(Scenario, changed, "", {}, problems)
 
 
 def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:
@@ -247,7 +247,7 @@ def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:
 
 
 def sensitivity_table(folder: BatchFolder, found: Sequence[Bump]) -> pd.DataFrame:
-    """Change in each of the odds for each input's bumps, the widest swing of a first-target event first.
+    """Table of the changes in the odds by input, the widest swing of a first-target event first.
 
     Columns: scenario, input, base_value, down_value, up_value, event, level, change_down and change_up, each with
     ci_low and ci_high (paired, 95%), swing (from the lowest to the highest of the three odds), paths. A bump that was

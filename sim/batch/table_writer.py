@@ -30,7 +30,7 @@ def save_tables(folder: BatchFolder) -> list[Row]:
 
 
 class TableWriter:
-    """Tables of a batch's finished cases, batch.csv and batch.json.
+    """Writer of the tables of a batch's finished cases, of batch.csv and of batch.json.
 
     Leaving the context writes what is left and puts them into place; an exception leaves what was there before. What
     is written depends on the finished cases alone, not on the order in which they ended. Until then cases come first:
@@ -39,7 +39,7 @@ class TableWriter:
     Parameters
     ----------
     folder : the batch's.
-    unsettled : names of the cases that are still to end; the others are as they are filed.
+    unsettled : names of the cases that are still to be counted; the others are taken as they are filed.
     progress : called with (cases done, cases) while what is left is written.
 
     Attributes
@@ -67,7 +67,7 @@ class TableWriter:
         self.given_way = False
 
     def __enter__(self) -> Self:
-        """Return the tables."""
+        """Return the writer."""
         self._begin()
         return self
 
@@ -79,7 +79,10 @@ class TableWriter:
             )
 
     def settle(self, case: Case, counts: CaseCounts | None) -> None:
-        """Tell that a case is filed, with these counts or as failed; what need not wait any more is written."""
+        """Take note that a case is filed, and write the cases that need not wait any more.
+
+        counts : those of the case; None if it failed.
+        """
         self.unsettled.discard(case.name)
         if self.given_way:
             return
@@ -91,7 +94,7 @@ class TableWriter:
             self.give_way(error)
 
     def give_way(self, error: Exception) -> bool:
-        """Free the room that the tables take, until the end; whether they took any."""
+        """Free the disk space that the tables take until the end; return whether they took any."""
         if self.given_way:
             return False
         self.given_way = True
@@ -107,8 +110,8 @@ class TableWriter:
         counts = counts or self.folder.counts(case)
         assert counts is not None
         self.folder.add_row(case, counts)
-        for name, make in TABLES.items():
-            self.files[name].add(make(counts.outcomes, counts.axes))
+        for name, table in TABLES.items():
+            self.files[name].add(table.columns(counts.outcomes, counts.axes))
         baseline = self._baseline()
         if counts.pairs is not None and baseline is not None:
             self.files[DIFFERENCES].add(

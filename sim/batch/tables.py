@@ -1,4 +1,4 @@
-"""Tables of a batch: a row a case, differences to the baseline, the band of odds, and what drives it."""
+"""Tables of a batch: a row per case, differences to the baseline, the band of odds and its drivers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from sim.batch.case_counts import CaseCounts
 from sim.batch.family import Batch, Case
 from sim.odds.estimates import Estimate, paired_difference_estimate, proportion_estimate
 from sim.odds.pairs import PairCounts
-from sim.odds.tables import Columns
-from sim.plan.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes
+from sim.odds.tables import FIRST_TARGETS, Columns
+from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes
 
-FIRST_TARGETS = {"first_upper": UPPER, "first_lower": LOWER, "neither": NEITHER}
 Row = dict[str, Any]
 # Odds are counts of paths: what differs by less is rounded.
 SMALLEST_RANGE = 1e-12
@@ -36,7 +35,7 @@ DIFFERENCE_COLUMNS = (
 
 @dataclass(frozen=True)
 class CaseState:
-    """How far a case has come.
+    """Status of a case.
 
     Attributes
     ----------
@@ -53,8 +52,8 @@ def differences_columns(
 ) -> Columns:
     """Odds of a case minus those of the baseline, both with dealers, on the same paths.
 
-    Events: ``first_upper``, ``first_lower``, ``neither``, and ``touch`` for each level that both ladders have on the
-    same side of the start. `level` is the case's.
+    Events: ``first_upper``, ``first_lower``, ``neither``, and ``touch`` for each level that both have on the same
+    side of the start. `level` is the case's.
 
     Columns: scenario, baseline, event, level, difference, std_error, ci_low, ci_high (paired, 95%), paths (those that
     both have).
@@ -93,7 +92,7 @@ def differences_table(
 def _touch_pair(
     pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, level: float
 ) -> tuple[int, int] | None:
-    """Paths that touch a level in the case only and in the baseline only; None if only one has it on that side."""
+    """Numbers of paths that touch a level in one only, case and baseline; None unless both have it on one side."""
     for counts, sign in ((pairs.above, 1), (pairs.below, -1)):
         mine, theirs = (
             sorted((x for x in a.levels if sign * x > sign * a.spot), key=lambda x: sign * x)
@@ -106,7 +105,7 @@ def _touch_pair(
 
 
 def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
-    """One row of batch.csv: parameters, status, odds, differences to the baseline, seconds, error.
+    """Row of batch.csv: parameters, status, odds, differences to the baseline, seconds, error.
 
     Columns: scenario, one for each parameter that differs, status, paths; for each event of `FIRST_TARGETS` its odds
     with dealers, with ci_low and ci_high, without, and the difference to the baseline with ci_low and ci_high; then
@@ -202,7 +201,7 @@ def bands(rows: Sequence[Row]) -> list[Band]:
 
 @dataclass(frozen=True)
 class Driver:
-    """What one axis of a grid does to an event's odds, averaged over the other axes.
+    """Effect of one axis of a grid on an event's odds, averaged over the other axes.
 
     Attributes
     ----------
@@ -223,9 +222,9 @@ class Driver:
 
 
 def drivers(batch: Batch, rows: Sequence[Row], event: str) -> list[Driver]:
-    """Axes of the grid by what they do to an event's odds, the largest share of the variance first.
+    """Effects of a grid's axes on an event's odds, the largest share of the variance first.
 
-    Only a whole grid is told apart into axes: empty if a case of it is not finished.
+    Only a whole grid can be split by axes: empty if a case of it is not finished.
     """
     points = [case.point for case in batch.cases if case.point]
     names = [case.name for case in batch.cases if case.point]

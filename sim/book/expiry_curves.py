@@ -21,10 +21,11 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sim.book.hedge import SPARE, DealerBook, near_positions
+from sim.book.hedge import SPARE, DealerBook, LiveBook, near_positions
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray, years_to_settlement
+from sim.market.elementary import whole_powers
+from sim.market.hermite import cubic_coefficients
 from sim.market.normal_law import LAW_HALF_WIDTH
 
 # Spacing of nodes where no gamma is narrow, log units. Cells of other sizes are this one doubled again and again.
@@ -34,7 +35,7 @@ WIDTHS_COVERED = 7.0
 # Lives at which curves are worked out, minutes before settlement, ascending. Beyond both ends every instant is.
 SHORTEST_KNOT = 1440.0
 KNOT_RATIO = 1.15
-KNOTS = SHORTEST_KNOT * KNOT_RATIO ** np.arange(78)
+KNOTS = SHORTEST_KNOT * whole_powers(KNOT_RATIO, 78)
 
 
 @dataclass(frozen=True)
@@ -64,28 +65,21 @@ class ExpiryCurve:
         t = (s - self.nodes[at]) / width
         for group, (values, slopes) in enumerate(zip(self.hedge, self.slope, strict=True)):
             start, end = slopes[at] * width, slopes[at + 1] * width
-            rise = values[at + 1] - values[at]
-            second, third = 3 * rise - 2 * start - end, start + end - 2 * rise
+            second, third = cubic_coefficients(values[at + 1] - values[at], start, end)
             hedge[group] += values[at] + t * (start + t * (second + t * third))
             slope[group] += (start + t * (2 * second + t * (3 * third))) / width
 
 
-@dataclass(frozen=True)
-class ExpiryGroup:
-    """Positions of one expiry at one instant.
+@dataclass(frozen=True, kw_only=True)
+class ExpiryGroup(LiveBook):
+    """Positions of one expiry at one instant, with the rates at which they age.
 
     Attributes
     ----------
-    group, put, units, centre, width : one number a position; see `sim.book.hedge.LiveBook`.
-    drift : (b + iv²/2)/v.
+    drift : (n,) (b + iv²/2)/v.
     half_rate : 1/(2τ).
     """
 
-    group: NDArray[np.int32]
-    put: FloatArray
-    units: FloatArray
-    centre: FloatArray
-    width: FloatArray
     drift: FloatArray
     half_rate: float
 
@@ -132,7 +126,7 @@ class _Interval:
 
     Attributes
     ----------
-    knot : place of the later one in `KNOTS`.
+    knot : index of the later one in `KNOTS`.
     curve : cells and nodes, and the sums at the earlier knot.
     knots : (2, 4, groups, n) sums and rates at the earlier and at the later knot; see `ExpiryGroup.sums`.
     """
@@ -143,7 +137,7 @@ class _Interval:
 
 
 class ExpiryCurves:
-    """Curves of a book's expiry_groups at any instant.
+    """Curves of a book's expiry groups at any instant.
 
     Parameters
     ----------
@@ -155,8 +149,8 @@ class ExpiryCurves:
     def __init__(self, book: DealerBook, spot: float, half_width: float):
         self.book, self.half_width = book, half_width
         self.groups = len(book.groups)
-        self.log_strike = book.columns.log_strike(spot)
-        starts = book.columns.expiry_start.tolist()
+        self.log_strike = book.log_strike(spot)
+        starts = book.expiry_start.tolist()
         self.expiry_groups = [slice(*ends) for ends in itertools.pairwise(starts)]
         self._intervals: dict[int, _Interval] = {}
 
@@ -164,7 +158,7 @@ class ExpiryCurves:
         """Curves of the expiries in the book at an instant, by settlement; see `DealerBook.live_at`."""
         found = []
         for number, expiry_group in enumerate(self.expiry_groups):
-            left = float(self.book.columns.settlement[expiry_group.start]) - minute
+            left = float(self.book.settlement[expiry_group.start]) - minute
             if left < 0 or (after_settlement and left == 0):
                 continue
             knot = int(np.searchsorted(KNOTS, left, side="right")) - 1
@@ -174,41 +168,42 @@ class ExpiryCurves:
                 found.append(self._between(number, expiry_group, knot, left))
         return found
 
-    def _lines(self, expiry_group: slice, left: float) -> ExpiryGroup:
-        c = self.book.columns
+    def _group_at(self, expiry_group: slice, left: float) -> ExpiryGroup:
+        """Expiry group so many minutes before it settles."""
+        rows = self.book.rows
         years = float(years_to_settlement(left))
-        iv, carry = c.iv[expiry_group], c.carry[expiry_group]
+        iv, carry = rows.iv[expiry_group], rows.carry[expiry_group]
         width = iv * np.sqrt(years)
-        centre = self.log_strike[expiry_group] - carry * years - 0.5 * (width * width)
-        drift = (carry + 0.5 * (iv * iv)) / width
         return ExpiryGroup(
-            c.group[expiry_group],
-            c.put[expiry_group],
-            c.units[expiry_group],
-            centre,
-            width,
-            drift,
-            0.5 / years,
+            group=rows.group[expiry_group],
+            put=self.book.put[expiry_group],
+            units=self.book.units[expiry_group],
+            centre=self.log_strike[expiry_group] - carry * years - 0.5 * (width * width),
+            width=width,
+            drift=(carry + 0.5 * (iv * iv)) / width,
+            half_rate=0.5 / years,
         )
 
     def _worked_out(self, expiry_group: slice, left: float) -> ExpiryCurve:
-        lines = self._lines(expiry_group, left)
-        cell, first, spacing, nodes = _nodes(lines, lines, self.half_width)
-        return ExpiryCurve(cell, first, spacing, nodes, *lines.sums(nodes, self.groups, rates=False))
+        at = self._group_at(expiry_group, left)
+        cell, first, spacing, nodes = _nodes(at, at, self.half_width)
+        return ExpiryCurve(cell, first, spacing, nodes, *at.sums(nodes, self.groups, rates=False))
 
     def _between(self, number: int, expiry_group: slice, knot: int, left: float) -> ExpiryCurve:
         known = self._intervals.get(number)
         if known is None or known.knot != knot:
-            early, late = self._lines(expiry_group, KNOTS[knot + 1]), self._lines(expiry_group, KNOTS[knot])
+            early, late = (
+                self._group_at(expiry_group, KNOTS[knot + 1]),
+                self._group_at(expiry_group, KNOTS[knot]),
+            )
             cell, first, spacing, nodes = _nodes(early, late, self.half_width)
-            knots = np.array([lines.sums(nodes, self.groups, rates=True) for lines in (early, late)])
+            knots = np.array([at.sums(nodes, self.groups, rates=True) for at in (early, late)])
             curve = ExpiryCurve(cell, first, spacing, nodes, *knots[0, :2])
             known = self._intervals[number] = _Interval(knot, curve, knots)
         length = KNOTS[knot + 1] - KNOTS[knot]
         u = (KNOTS[knot + 1] - left) / length
         start, end = known.knots[:, 2:] * (-length / MINUTES_PER_YEAR)
-        rise = known.knots[1, :2] - known.knots[0, :2]
-        second, third = 3 * rise - 2 * start - end, start + end - 2 * rise
+        second, third = cubic_coefficients(known.knots[1, :2] - known.knots[0, :2], start, end)
         hedge, slope = known.knots[0, :2] + u * (start + u * (second + u * third))
         curve = known.curve
         return ExpiryCurve(curve.cell, curve.first, curve.spacing, curve.nodes, hedge, slope)

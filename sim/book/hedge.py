@@ -1,4 +1,4 @@
-"""The dealers' option book: signed positions, their hedge D(S,t) and its slope G(S,t), group by group.
+"""Dealers' hedge D(S,t) of their option positions and its slope G(S,t), group by group.
 
 Sign convention: positive contracts = dealers long the option. Dealers hold −D index units against the book.
 """
@@ -12,45 +12,23 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.book.rows import BookRows
 from sim.market import black_scholes
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import log
 from sim.market.normal_law import LAW_HALF_WIDTH, law_and_density
 
 # Bounds the memory that a long book takes.
 POSITIONS_AT_ONCE = 64
-# Widths beyond the reach of the normal law at which it is looked up all the same.
+# Widths beyond the half-width of the normal law's table at which it is looked up all the same.
 SPARE = 0.1
-# Positions that settle together, from so many on, are an expiry's expiry_group: see `sim.book.expiry_curves`.
+# Positions that settle together, from so many on, are an expiry group: see `sim.book.expiry_curves`.
 SMALLEST_EXPIRY_GROUP = 16
 
 
 @dataclass(frozen=True)
-class BookPosition:
-    """One line of the book.
-
-    Attributes
-    ----------
-    group : index into `DealerBook.groups`.
-    is_call : True for a call.
-    strike : index points.
-    iv : volatility per square root of a calendar year, fixed to the strike.
-    carry : annual carry inside d1.
-    index_units : 100 × contracts, signed from the dealers' side.
-    settlement_minute : minutes since 1970-01-01 UTC at which the position leaves the book.
-    """
-
-    group: int
-    is_call: bool
-    strike: float
-    iv: float
-    carry: float
-    index_units: float
-    settlement_minute: int
-
-
-@dataclass(frozen=True)
 class LiveBook:
-    """The positions in the book at an instant, in the order of the book, each array with one number a position.
+    """The positions in the book at an instant, in the order of the book, one number per position in each array.
 
     Attributes
     ----------
@@ -122,42 +100,65 @@ def near_positions(
     return place, *law_and_density(z), z
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DealerBook:
-    """All positions and the names of their groups."""
+    """Positions with their sizes and the instants at which they leave, as they are hedged.
 
-    groups: tuple[str, ...]
-    positions: tuple[BookPosition, ...]
+    First come those that settle with few others, in the order stated, then the expiry groups by settlement. Two books
+    are equal if all of that is.
 
-    def live(self, minute: float, after_settlement: bool) -> list[BookPosition]:
-        """Return the positions in the book at an instant, with or without those that settle right then."""
-        if after_settlement:
-            return [p for p in self.positions if p.settlement_minute > minute]
-        return [p for p in self.positions if p.settlement_minute >= minute]
+    Attributes
+    ----------
+    rows : strike, iv, carry, kind and group of each position; sizes are in `units`.
+    units : (n,) index units, signed from the dealers' side.
+    settlement : (n,) minutes since 1970-01-01 UTC, whole numbers as float64.
+    stated : (n,) number of each position in the order stated.
+    expiry_start : (expiry groups + 1,) int64, where each expiry group begins and the last one ends.
+    """
 
-    def settles_at(self, minute: float) -> bool:
-        """Return whether any position leaves the book at this instant."""
-        return any(p.settlement_minute == minute for p in self.positions)
+    rows: BookRows
+    units: FloatArray
+    settlement: FloatArray
+    stated: NDArray[np.intp]
+    expiry_start: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: BookRows, units: FloatArray, settlement: FloatArray) -> DealerBook:
+        """Book of positions in any order; see the attributes for shapes and units."""
+        instants, which, together = np.unique(settlement, return_inverse=True, return_counts=True)
+        is_large = together >= SMALLEST_EXPIRY_GROUP
+        expiry_group = np.where(is_large, np.arange(instants.size), -1)[which]
+        order = np.argsort(expiry_group, kind="stable")
+        first = np.searchsorted(expiry_group[order], np.flatnonzero(is_large))
+        start = np.append(first, len(rows)).astype(np.int64)
+        return cls(rows.taken(order), units[order], settlement[order].astype(np.float64), order, start)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DealerBook) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
 
     @cached_property
-    def columns(self) -> BookColumns:
-        """The positions' attributes as arrays: first those that settle with few others, then the expiry_groups."""
-        settlement = np.array([p.settlement_minute for p in self.positions], dtype=np.float64)
-        instants, which, together = np.unique(settlement, return_inverse=True, return_counts=True)
-        expiry_group = np.where(together >= SMALLEST_EXPIRY_GROUP, np.arange(instants.size), -1)[which]
-        order = np.argsort(expiry_group, kind="stable")
-        rows = [self.positions[i] for i in order]
-        first = np.searchsorted(expiry_group[order], np.flatnonzero(together >= SMALLEST_EXPIRY_GROUP))
-        return BookColumns(
-            np.array([p.group for p in rows], dtype=np.int32),
-            np.array([0.0 if p.is_call else 1.0 for p in rows]),
-            np.array([p.index_units for p in rows]),
-            np.array([p.strike for p in rows], dtype=np.float64),
-            np.array([p.iv for p in rows], dtype=np.float64),
-            np.array([p.carry for p in rows], dtype=np.float64),
-            settlement[order],
-            np.append(first, len(rows)).astype(np.int64),
-        )
+    def _digest(self) -> tuple[str, bytes, bytes]:
+        return self.rows.digest, self.units.tobytes(), self.settlement.tobytes()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        return self.rows.groups
+
+    @cached_property
+    def put(self) -> FloatArray:
+        """One for each put, zero for each call, (n,)."""
+        return np.where(self.rows.is_call, 0.0, 1.0)
+
+    def log_strike(self, spot: float) -> FloatArray:
+        """ln(K/spot) of all positions, (n,)."""
+        return log(self.rows.strike / spot)
 
     def live_at(self, minute: float, after_settlement: bool, spot: float) -> LiveBook:
         """Return what is in the book at an instant, with or without what settles right then.
@@ -168,36 +169,16 @@ class DealerBook:
         after_settlement : whether positions settling at this very instant have left.
         spot : index points at log price zero.
         """
-        c = self.columns
-        live = c.settlement > minute if after_settlement else c.settlement >= minute
-        years = black_scholes.years_to_settlement(c.settlement - minute)
-        width = c.iv * np.sqrt(years)
-        centre = c.log_strike(spot) - c.carry * years - 0.5 * (width * width)
-        start = c.expiry_start.tolist()
-        lone = np.flatnonzero(live[: start[0]])
+        rows = self.rows
+        live = self.settlement > minute if after_settlement else self.settlement >= minute
+        years = black_scholes.years_to_settlement(self.settlement - minute)
+        width = rows.iv * np.sqrt(years)
+        centre = self.log_strike(spot) - rows.carry * years - 0.5 * (width * width)
+        start = self.expiry_start.tolist()
+        single = np.flatnonzero(live[: start[0]])
         expiry_groups = [np.arange(*ends) for ends in itertools.pairwise(start) if live[ends[0]]]
         parts = [
-            LiveBook(c.group[i], c.put[i], c.units[i], centre[i], width[i]) for i in (lone, *expiry_groups)
+            LiveBook(rows.group[i], self.put[i], self.units[i], centre[i], width[i])
+            for i in (single, *expiry_groups)
         ]
         return replace(parts[0], expiry_groups=tuple(parts[1:]))
-
-
-@dataclass(frozen=True)
-class BookColumns:
-    """Attributes of all positions, one number a position; see `BookPosition` and `LiveBook`.
-
-    expiry_start : (expiry_groups + 1,) int64, where each expiry_group begins and the last one ends.
-    """
-
-    group: NDArray[np.int32]
-    put: FloatArray
-    units: FloatArray
-    strike: FloatArray
-    iv: FloatArray
-    carry: FloatArray
-    settlement: FloatArray
-    expiry_start: NDArray[np.int64]
-
-    def log_strike(self, spot: float) -> FloatArray:
-        """ln(K/spot), always of all positions at once: a logarithm's last bit may depend on its neighbours."""
-        return np.asarray(np.log(self.strike / spot))

@@ -1,6 +1,6 @@
-"""Rows of a dealers' book file: positions by the thousand, as columns.
+"""Option positions as columns: what a book file holds, what a chain makes, what dealers hedge.
 
-A book file is CSV or Parquet with one row a position and the columns
+A book file is CSV or Parquet with one row per position and the columns
 
     strike, expiry, type, settlement, iv, contracts, group      and, if wanted, carry (0 where there is none)
 
@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,27 +22,13 @@ COLUMNS: Final = ("strike", "expiry", "type", "settlement", "iv", "contracts", "
 OPTIONAL: Final = ("carry",)
 
 
-class BookRow(NamedTuple):
-    """One position, with the names of `sim.scenario.model.Position`."""
-
-    group: str
-    type: str
-    strike: float
-    expiry: dt.date
-    settlement: str
-    iv: float
-    contracts: float
-    carry: float
-    gex_bn: None = None
-
-
 @dataclass(frozen=True, eq=False)
 class BookRows:
-    """Positions of a book file; two are equal if their positions are, in the same order.
+    """Option positions, one number per position in each column; equal if all positions are, in the same order.
 
     Attributes
     ----------
-    file : the file as the scenario names it.
+    file : the file as the scenario names it; "" for positions that come from no file.
     groups : names; books that are read and made here have them in alphabetical order.
     group : (n,) int32 index into them.
     is_call : (n,) bool.
@@ -72,16 +57,6 @@ class BookRows:
 
     def __len__(self) -> int:
         return self.strike.size
-
-    def __iter__(self) -> Iterator[BookRow]:
-        groups = [self.groups[i] for i in self.group]
-        types = np.where(self.is_call, "call", "put").tolist()
-        settlements = np.where(self.at_open, "AM", "PM").tolist()
-        numbers = (self.iv.tolist(), self.contracts.tolist(), self.carry.tolist())
-        rows = zip(
-            groups, types, self.strike.tolist(), self.expiry.tolist(), settlements, *numbers, strict=True
-        )
-        return (BookRow(*row) for row in rows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BookRows) and self.digest == other.digest
@@ -117,19 +92,21 @@ class BookRows:
         return found.hexdigest()
 
     def after(self, day: dt.date) -> BookRows:
-        """Those that expire later than a day."""
+        """Positions that expire later than a day."""
         later = self.expiry > np.datetime64(day, "D")
-        if later.all():
-            return self
-        group, is_call, strike, expiry, at_open, iv, contracts, carry = (a[later] for a in self._arrays)
-        return replace(
-            self,
-            group=group,
-            is_call=is_call,
-            strike=strike,
-            expiry=expiry,
-            at_open=at_open,
-            iv=iv,
-            contracts=contracts,
-            carry=carry,
-        )
+        return self if later.all() else self.taken(np.flatnonzero(later))
+
+    def taken(self, index: NDArray[np.intp]) -> BookRows:
+        """Positions of the numbers in `index`, in that order."""
+        return BookRows(self.file, self.groups, *(array[index] for array in self._arrays))
+
+    def regrouped(self, groups: tuple[str, ...]) -> BookRows:
+        """The same positions, their groups numbered as in `groups`, which has every name."""
+        number = np.array([groups.index(name) for name in self.groups], dtype=np.int32)
+        return BookRows(self.file, groups, number[self.group], *self._arrays[1:])
+
+    def joined(self, other: BookRows) -> BookRows:
+        """These positions and then those of another book with the same groups."""
+        assert self.groups == other.groups
+        both = zip(self._arrays, other._arrays, strict=True)
+        return BookRows(self.file, self.groups, *(np.concatenate(pair) for pair in both))

@@ -26,8 +26,10 @@ from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray, years_to_settlement
-from sim.market.calendar import TradingCalendar, trading_calendar
-from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.market.calendar import TradingCalendar, settlement_minutes, trading_calendar
+from sim.market.contracts import GexColumns, dollar_gex, own_gamma_gex
+from sim.market.elementary import log, sum_in_order
+from sim.problems import check_type, short_repr, shown
 
 # When options of a root settle: at the open of their expiry day, or at its close.
 SETTLEMENT_OF_ROOT: Final = {
@@ -39,6 +41,8 @@ LARGEST_IV: Final = 5.0
 # Shares of calls and of puts.
 SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
 NAIVE: Final = SIGNS["naive"]
+CUSTOM: Final = "custom"
+_GROUP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 LARGEST_CONTRACTS: Final = 1e9
 # Groups besides calls and puts; a scenario has 64 at most.
 MOST_GROUPS: Final = 62
@@ -59,11 +63,35 @@ NO_SHARE: Final = "dealers' share is zero"
 
 @dataclass(frozen=True)
 class StrikeGroup:
-    """Options between two strikes, both included, that make a group of their own."""
+    """Options between two strikes, both included, that make a group of their own.
+
+    Attributes
+    ----------
+    name : a letter, then letters, digits, _ and -, 64 in all at most; regimes weigh the group by it.
+    low, high : strikes, index points, low ≤ high.
+
+    Errors: `InputError`.
+    """
 
     name: str
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """Refuse values of another type, and strikes that are none."""
+        hint = 'Try StrikeGroup("wall", 6990, 7010).'
+        check_type("name", self.name, str, "the name of a group", hint)
+        for name, strike in (("low", self.low), ("high", self.high)):
+            check_type(name, strike, (int, float), "a strike", hint)
+        if not _GROUP_NAME.fullmatch(self.name):
+            why = "must begin with a letter and have only letters, digits, _ and -, 64 at most"
+            raise InputError([Problem("", "name", shown(self.name), why, hint)])
+        if not 0 <= self.low <= self.high < math.inf:
+            why = "strikes ascend: low to high"
+            raise InputError([Problem("", "low, high", f"{self.low:g}, {self.high:g}", why, hint)])
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.name}: strikes {self.low:,.10g} to {self.high:,.10g}")
 
 
 @dataclass(frozen=True)
@@ -72,29 +100,58 @@ class BookRules:
 
     Attributes
     ----------
-    sign : "naive", "all-long", "all-short" or "custom".
-    calls, puts : dealers' share of the open interest, −1 to 1.
+    sign : "naive" (dealers are long calls and short puts), "all-long", "all-short", or "custom" with shares.
+    calls, puts : dealers' share of the open interest, −1 to 1; None: the sign's. Only "custom" states them.
     net_matched : take away what calls and puts of a strike and an expiry have in common: a box spread's two halves,
         which have no gamma together.
     scale_to_gex : net gamma exposure at spot, $bn per 1% move, that all contracts are scaled to; None: as they are.
     carry : annual carry of every expiry; None: each one's own, from put–call parity.
     groups : groups of strikes; the others are "calls" and "puts".
+
+    Errors: `InputError` for values of another type, an unknown sign, or shares that contradict it.
     """
 
     sign: str = "naive"
-    calls: float = 1.0
-    puts: float = -1.0
+    calls: float | None = None
+    puts: float | None = None
     net_matched: bool = False
     scale_to_gex: float | None = None
     carry: float | None = None
     groups: tuple[StrikeGroup, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse values of another type, and put the sign's shares in the place of None."""
+        _check_types_of_rules(self)
+        calls, puts = SIGNS.get(self.sign, (self.calls, self.puts))
+        problems = []
+        for name, stated, share in (("calls", self.calls, calls), ("puts", self.puts, puts)):
+            if share is None:
+                why = "the custom sign needs dealers' shares of both"
+                problems.append(Problem("", name, "", why, 'Try BookRules("custom", calls=0.7, puts=-0.4).'))
+            elif stated is not None and stated != share:
+                why = f"the {self.sign} sign has a share of {share:+g}"
+                problems.append(Problem("", name, f"{stated:g}", why, 'Try sign="custom".'))
+        if problems:
+            raise InputError(problems)
+        object.__setattr__(self, "calls", calls)
+        object.__setattr__(self, "puts", puts)
+        object.__setattr__(self, "groups", tuple(self.groups))
+
+    def __repr__(self) -> str:
+        return short_repr(self, self.text)
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Dealers' shares of calls and of puts."""
+        assert self.calls is not None
+        assert self.puts is not None
+        return self.calls, self.puts
+
     @property
     def text(self) -> str:
         """The rules in words."""
-        parts = [
-            f"{self.sign} sign: dealers hold {self.calls:+g} of the calls and {self.puts:+g} of the puts"
-        ]
+        calls, puts = self.shares
+        parts = [f"{self.sign} sign: dealers hold {calls:+g} of the calls and {puts:+g} of the puts"]
         if self.net_matched:
             parts.append("calls and puts of equal open interest at a strike taken away")
         if self.scale_to_gex is not None:
@@ -113,6 +170,12 @@ class NetGex:
     own_gamma: float
     zero_carry: float
     carry: float
+
+    def __repr__(self) -> str:
+        ways = (
+            f"file's gammas {self.own_gamma:+.4g}, zero carry {self.zero_carry:+.4g}, carry {self.carry:+.4g}"
+        )
+        return short_repr(self, f"{ways} $bn per 1%")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +213,11 @@ class ChainBook:
     scale: float
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        used = f"{len(self.rows):,} of {self.chain.total:,} options of {self.chain.source}"
+        net = float(self.options["gex_bn"].sum())
+        return short_repr(self, f"{used}, {self.rules.sign} sign, net {net:+,.4g} $bn per 1%")
+
     @property
     def quoted_minute(self) -> float:
         """Instant of the quotes, minutes since 1970-01-01 UTC."""
@@ -159,10 +227,19 @@ class ChainBook:
 def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBook:
     """Dealers' book of a chain.
 
-    Errors: `InputError` if no option is left, if the index is not where its options put it, or if the net gamma
-    exposure cannot be scaled as asked.
+    Parameters
+    ----------
+    chain : what `read_chain` read.
+    rules : which side dealers are on, and what else makes a book of open interest; the naive sign if None.
+
+    Raises
+    ------
+    InputError : no option is left, the index is not where its options put it, or the net gamma exposure cannot be
+        scaled as asked.
     """
-    rules = rules or BookRules()
+    check_type("chain", chain, OptionChain, "an OptionChain", 'Try read_chain("chain.csv").')
+    rules = BookRules() if rules is None else rules
+    check_type("rules", rules, BookRules, "BookRules", 'Try BookRules(sign="naive").')
     _refuse_bad_rules(rules)
     options = _with_settlement(chain, trading_calendar())
     reason = _reasons(options)
@@ -179,7 +256,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     if rules.net_matched:
         interest = _without_matched(options, interest, usable)
         reason[usable & (interest == 0)] = MATCHED
-    share = np.where(is_call, rules.calls, rules.puts)
+    share = np.where(is_call, *rules.shares)
     reason[(reason == "") & (share == 0)] = NO_SHARE
     used = reason == ""
     if not used.any():
@@ -207,7 +284,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
         kept[[*columns, "contracts", "gex_bn"]].reset_index(drop=True),
         options.loc[credible, ["expiry", "strike", "iv", "years", "carry"]].reset_index(drop=True),
         _counts(chain, reason),
-        float(stated[used].sum() / stated[alive].sum()),
+        sum_in_order(stated[used]) / sum_in_order(stated[alive]),
         _by_expiry(options[understood], carries),
         naive,
         signed,
@@ -228,7 +305,7 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
     strike, iv, years, carry, contracts = (
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
-    return dollar_gex(spot if price is None else price, contracts, strike, iv, years, carry)
+    return dollar_gex(spot if price is None else price, GexColumns(contracts, log(strike), iv, years, carry))
 
 
 def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
@@ -239,7 +316,7 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
     groups: list[StrikeGroup] = []
     problems = []
     for text in texts:
-        match = re.fullmatch(r"([A-Za-z][A-Za-z0-9_-]{0,63})=([0-9.]+)(?::([0-9.]+))?", text.strip())
+        match = re.fullmatch(rf"({_GROUP_NAME.pattern})=([0-9.]+)(?::([0-9.]+))?", text.strip())
         try:
             low, high = (float(match[2]), float(match[3] or match[2])) if match else (1.0, 0.0)
         except ValueError:
@@ -258,10 +335,31 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
     return tuple(groups)
 
 
+def _check_types_of_rules(rules: BookRules) -> None:
+    check_type("sign", rules.sign, str, "a sign", 'Try BookRules(sign="naive").')
+    if rules.sign not in (*SIGNS, CUSTOM):
+        hint = f"Try one of {', '.join((*SIGNS, CUSTOM))}."
+        raise InputError([Problem("", "sign", shown(rules.sign), "there is no such sign", hint)])
+    numbers = (("calls", -1.0, "a share"), ("puts", -1.0, "a share"))
+    for name, example, expected in (
+        *numbers,
+        ("scale_to_gex", 6.7, "$bn per 1% move"),
+        ("carry", 0.04, "a rate"),
+    ):
+        value = getattr(rules, name)
+        if value is not None:
+            check_type(name, value, (int, float), f"{expected}, a number", f"Try {name}={example}.")
+    check_type("net_matched", rules.net_matched, bool, "True or False", "Try net_matched=True.")
+    hint = 'Try groups=(StrikeGroup("wall", 6990, 7010),).'
+    check_type("groups", rules.groups, (tuple, list), "a tuple of groups of strikes", hint)
+    for index, group in enumerate(rules.groups):
+        check_type(f"groups[{index}]", group, StrikeGroup, "a StrikeGroup", hint)
+
+
 def _refuse_bad_rules(rules: BookRules) -> None:
     problems = [
         Problem("--shares", name, f"{share:g}", "a share lies between -1 and 1", "Try calls=1,puts=-0.5.")
-        for name, share in (("calls", rules.calls), ("puts", rules.puts))
+        for name, share in zip(("calls", "puts"), rules.shares, strict=True)
         if not -1 <= share <= 1
     ]
     if rules.carry is not None and not -1 <= rules.carry <= 1:
@@ -279,11 +377,9 @@ def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFr
     """Options with their settlement ("AM", "PM" or ""), whether it is on a session, minutes and years to it."""
     options = chain.options.copy()
     settlement = options["root"].map(SETTLEMENT_OF_ROOT).fillna("")
-    days = options["expiry"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    place = np.minimum(np.searchsorted(calendar.days, days), calendar.days.size - 1)
     at_open = (settlement == "AM").to_numpy()
-    settles = np.where(at_open, calendar.open_minute[place], calendar.close_minute[place]).astype(np.float64)
-    options["settlement"], options["is_session"] = settlement, calendar.days[place] == days
+    settles, is_session = settlement_minutes(calendar, options["expiry"].to_numpy(), at_open)
+    options["settlement"], options["is_session"] = settlement, is_session
     options["minutes"] = settles - chain.quoted.timestamp() / 60.0
     options["years"] = years_to_settlement(options["minutes"].to_numpy())
     return options
@@ -329,7 +425,7 @@ def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
 
 
 def _distance(forward: float, spot: float) -> float:
-    return abs(math.log(forward / spot)) if forward > 0 else math.inf
+    return abs(log(forward / spot)) if forward > 0 else math.inf
 
 
 def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[float, ExpiryCarry]:
@@ -358,10 +454,10 @@ def _net_gex(
     spot: float,
 ) -> NetGex:
     gamma = options["gamma"].fillna(0.0).to_numpy()
-    own = float((gamma * UNITS_PER_CONTRACT * contracts * (spot * spot * 0.01 / 1e9))[alive].sum())
+    own = sum_in_order(own_gamma_gex(spot, contracts, gamma)[alive])
     held = options[used].assign(contracts=contracts[used])
-    flat = option_gex(held.assign(carry=0.0), spot).sum()
-    return NetGex(own, float(flat), float(option_gex(held, spot).sum()))
+    flat = sum_in_order(option_gex(held.assign(carry=0.0), spot))
+    return NetGex(own, flat, sum_in_order(option_gex(held, spot)))
 
 
 def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:

@@ -10,9 +10,8 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import pandas as pd
 
-from sim.chain.option_chain import LACKS_FIELDS, NO_OBJECT, StatedChain
+from sim.chain.option_chain import LACKS_FIELDS, NO_OBJECT, SPOT_HINT, ChainFormat, StatedChain
 from sim.chain.quote_time import AS_OF_HINT, NEW_YORK, checked_quote_time
-from sim.chain.quotedata import SPOT_HINT
 from sim.errors import InputError, Problem
 from sim.problems import shown
 
@@ -21,8 +20,13 @@ _NUMBERS: Final = ("bid", "ask", "iv", "open_interest", "gamma")
 _HINT: Final = "Try downloading the file anew."
 
 
+def is_json(text: str) -> bool:
+    """Whether a text begins as JSON does, with a table or a list."""
+    return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
+
+
 def read_delayed_quotes(text: str, where: str, as_of: dt.datetime | None, spot: float | None) -> StatedChain:
-    """What a file of delayed quotes states: timestamp in UTC, data.options, data.current_price.
+    """Content of a file of delayed quotes: timestamp in UTC, data.options, data.current_price.
 
     Without a timestamp the time of the last trade, in New York time, is the quote time; without a current
     price the close is the spot.
@@ -133,3 +137,6 @@ def _number(value: Any) -> float:
 
 def _refused(where: str, why: str, hint: str) -> InputError:
     return InputError([Problem(where, "", "", why, hint)])
+
+
+DELAYED_QUOTES: Final = ChainFormat("Cboe's delayed-quotes JSON", "is no JSON", is_json, read_delayed_quotes)

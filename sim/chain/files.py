@@ -1,4 +1,4 @@
-"""Files with an option chain as Cboe publishes them: the quotedata table (CSV), the delayed quotes (JSON)."""
+"""Files with an option chain, and the one list of their formats, `FORMATS`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Final
 
 import pandas as pd
 
-from sim.chain.delayed_quotes import read_delayed_quotes
-from sim.chain.option_chain import OptionChain, judged_options
+from sim.chain.delayed_quotes import DELAYED_QUOTES
+from sim.chain.option_chain import SPOT_HINT, OptionChain, judged_options
 from sim.chain.quote_time import AS_OF_HINT, checked_quote_time
-from sim.chain.quotedata import SPOT_HINT, is_quotedata, read_quotedata
+from sim.chain.quotedata import QUOTEDATA
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
-from sim.problems import shown
+from sim.problems import check_type, shown
 
+# Formats in the order in which they are tried; a test keeps `sim.cli.chain_options.CHAIN_FORMATS` equal.
+FORMATS: Final = (QUOTEDATA, DELAYED_QUOTES)
 # Quotes of a weekend or a holiday may still list what expired on the session before.
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
 # Factor between the index and the middle of its strikes.
@@ -31,33 +33,41 @@ _NO_TEXT: Final = (
     (b"%PDF", "is a PDF document"),
 )
 _KIND: Final = InputKind(
-    "option chain", 200_000_000, "Try Cboe's quotedata CSV or delayed-quotes JSON as it was downloaded."
+    "option chain",
+    200_000_000,
+    f"Try {' or '.join(one.name for one in FORMATS)} as it was downloaded.",
 )
 
 
 def read_chain(
     path: str | os.PathLike[str], *, as_of: dt.datetime | None = None, spot: float | None = None
 ) -> OptionChain:
-    """Option chain of a file, which format it has being told by its content.
+    """Option chain of a file; its content tells which of `FORMATS` it has.
 
-    path : file with Cboe's quotedata table or delayed quotes.
+    Parameters
+    ----------
+    path : the file.
     as_of : aware instant of the quotes, instead of what the file states.
     spot : price of the index, index points, instead of what the file states.
 
-    Errors: `InputError`. A single option that cannot be read is no error: `OptionChain.refused` counts it.
+    Raises
+    ------
+    InputError : the file is none of these, or an argument is of another type. A single option that cannot be read is
+        no error: `OptionChain.refused` counts it.
     """
+    check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
     if as_of is not None:
+        hint = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
+        check_type("as_of", as_of, dt.datetime, "a time with its zone", hint)
         as_of = checked_quote_time(as_of, "--as-of")
     if spot is not None:
         spot = _checked_spot(spot)
     text = _text(file_bytes(path, where, _KIND), where)
-    if is_quotedata(text):
-        found = read_quotedata(text, where, as_of, spot)
-    elif text.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
-        found = read_delayed_quotes(text, where, as_of, spot)
-    else:
+    chain_format = next((one for one in FORMATS if one.recognises(text)), None)
+    if chain_format is None:
         raise file_refusal(where, _no_chain(text), _KIND.hint)
+    found = chain_format.read(text, where, as_of, spot)
     options, refused = judged_options(found.stated)
     if options.empty:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in refused.items())
@@ -77,6 +87,7 @@ def read_chain(
 
 
 def _checked_spot(spot: float) -> float:
+    check_type("spot", spot, (int, float), "a price of the index", "Try spot=6448.28.")
     if not (math.isfinite(spot) and spot > 0.0):
         raise InputError([Problem("--spot", "", str(spot), "is no price above 0", SPOT_HINT)])
     return float(spot)
@@ -127,4 +138,5 @@ def _no_chain(text: str) -> str:
     start = text[:2000].lstrip("\ufeff \t\r\n").lower()
     if start.startswith("<") or "<html" in start:
         return "is a web page, not an option chain"
-    return 'is no option chain: it has no header line that begins with "Expiration Date", and is no JSON'
+    *others, last = (one.lacks for one in FORMATS)
+    return f"is no option chain: it {', '.join(others)}, and {last}"

@@ -1,4 +1,4 @@
-"""The folder of a book: the book file, its levels as tables, a picture, a scenario to start from and a manifest."""
+"""Result folder of a book: the book file, its levels as tables, a picture, a scenario and a manifest."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sim.files.versions import installed_versions
 from sim.scenario.model import Scenario
 from sim.scenario.toml import scenario_to_toml
 
-FORM: Final = "gammawall-book/1"
+BOOK_FORM: Final = "gammawall-book/1"
 BOOK, PARQUET = "book.csv", "book.parquet"
 PICTURE: Final = "gamma.png"
 SCENARIO: Final = "scenario.toml"
 TABLES: Final = ("levels.csv", "gex_by_strike.csv", "gex_by_expiry.csv", "gamma_profile.csv")
-BOOK_FOLDER: Final = FolderKind("book", (BOOK, PARQUET, *TABLES, PICTURE, SCENARIO, MANIFEST), FORM)
+BOOK_FOLDER: Final = FolderKind("book", (BOOK, PARQUET, *TABLES, PICTURE, SCENARIO, MANIFEST), BOOK_FORM)
 
 
 def book_contents(
@@ -41,11 +41,11 @@ def book_contents(
     if picture is not None:
         yield PICTURE, picture
     yield SCENARIO, scenario_to_toml(scenario)
-    yield MANIFEST, manifest_json(book_document(book, levels), FORM)
+    yield MANIFEST, manifest_json(book_document(book, levels), BOOK_FORM)
 
 
 def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
-    """A book and its levels as one document: where from, how, what was used and dropped, what was found."""
+    """Book and levels as one document: source, rules, options used and dropped, levels found."""
     chain, rules = book.chain, book.rules
     return {
         "chain": {
@@ -56,7 +56,7 @@ def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
         },
         "rules": {
             "sign": rules.sign,
-            "shares": {"calls": rules.calls, "puts": rules.puts},
+            "shares": dict(zip(("calls", "puts"), rules.shares, strict=True)),
             "net_matched": rules.net_matched,
             "scale_to_gex": rules.scale_to_gex,
             "scale": book.scale,

@@ -9,18 +9,21 @@ Volatilities stay with their strikes (sticky strike), time stands still at the q
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
 from sim.book.expiry_curves import ExpiryCurves
-from sim.book.hedge import BookPosition, DealerBook
+from sim.book.hedge import DealerBook
 from sim.chain.book import ChainBook, option_gex
+from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
-from sim.market.contracts import UNITS_PER_CONTRACT, dollar_gex
+from sim.market.contracts import UNITS_PER_CONTRACT, GexColumns, dollar_gex
+from sim.market.elementary import exp, log, sum_in_order
+from sim.problems import check_type, short_repr
 from sim.reaction.clearing_map import base_nodes
 
 # Crossings are looked for, and the profile is drawn, within this share of spot to both sides.
@@ -28,6 +31,7 @@ SPOT_RANGE: Final = 0.25
 # Spacing of the profile, a share of spot.
 PROFILE_STEP: Final = 5e-4
 CROSSING_TOLERANCE: Final = 1e-6
+MOST_CROSSING_STEPS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,13 @@ class GammaLevels:
     by_expiry: pd.DataFrame
     profile: pd.DataFrame
 
+    def __repr__(self) -> str:
+        walls = (("call wall", self.call_wall), ("put wall", self.put_wall))
+        parts = [f"{name} {'none' if wall is None else f'{wall.strike:,.10g}'}" for name, wall in walls]
+        turn = "none" if self.zero_gamma is None else f"{self.zero_gamma:,.2f}"
+        net = f"spot {self.spot:,.2f}, net {self.net_gex_bn:+,.4g} $bn per 1%"
+        return short_repr(self, ", ".join([net, *parts, f"zero gamma {turn}"]))
+
     @property
     def zero_gamma(self) -> float | None:
         """The crossing nearest to spot."""
@@ -128,22 +139,31 @@ def crossing_note(crossing: Crossing) -> str:
     return f"{sides}{', nearest to spot' if crossing.nearest else ''}"
 
 
-def gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels:
+def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels:
     """Levels of a chain's book at the instant of its quotes.
 
     Parameters
     ----------
-    book : see `sim.chain.book`.
+    book : what `book_of_chain` made of a chain.
     spot_range : share of spot to both sides within which crossings are looked for, in (0, 1).
+
+    Raises
+    ------
+    InputError : an argument is of another type or out of range.
     """
+    check_type("book", book, ChainBook, "a ChainBook", 'Try book_of_chain(read_chain("chain.csv")).')
+    check_type("spot_range", spot_range, (int, float), "a share of spot", "Try spot_range=0.25.")
+    if not 0 < spot_range < 1:
+        why = "must lie between 0 and 1"
+        raise InputError([Problem("", "spot_range", f"{spot_range:g}", why, "Try spot_range=0.25.")])
     options, spot = book.options, book.chain.spot
     gex = options["gex_bn"].to_numpy()
     by_strike = _by_strike(options)
     profile = _profile(options, spot, spot_range)
     return GammaLevels(
         spot,
-        float(gex.sum()),
-        float(np.abs(gex).sum()),
+        sum_in_order(gex),
+        sum_in_order(np.abs(gex)),
         _wall(by_strike, "call", spot),
         _wall(by_strike, "put", spot),
         _crossings(book, spot_range),
@@ -156,25 +176,30 @@ def gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaLevels
 
 def net_gex(options: pd.DataFrame, price: float, spot: float) -> float:
     """Net gamma exposure if the index stood at a price: the sum over all options, $bn per 1% move."""
-    return float(option_gex(options, spot, price).sum())
+    return sum_in_order(option_gex(options, spot, price))
 
 
 def _by_strike(options: pd.DataFrame) -> pd.DataFrame:
-    values = ["gex_bn", "open_interest", "gross"]
-    parts = options[["strike", "type", "gex_bn", "open_interest"]].assign(gross=options["gex_bn"].abs())
-    sums = parts.pivot_table(index="strike", columns="type", values=values, aggfunc="sum")
-    wanted = pd.MultiIndex.from_product([values, ["call", "put"]])
-    sums = sums.reindex(columns=wanted).fillna(0.0)
-    call, put = sums["gex_bn", "call"], sums["gex_bn", "put"]
+    gex, interest = (options[name].to_numpy(dtype=np.float64) for name in ("gex_bn", "open_interest"))
+    strike, place = np.unique(options["strike"].to_numpy(dtype=np.float64), return_inverse=True)
+    is_call = (options["type"] == "call").to_numpy()
+
+    def sums(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums of calls and of puts at each strike, in the order of the options."""
+        call, put = (np.bincount(place[own], values[own], strike.size) for own in (is_call, ~is_call))
+        return call.astype(np.float64), put.astype(np.float64)
+
+    net, gross = sums(gex), sums(np.abs(gex))
+    call_interest, put_interest = sums(interest)
     return pd.DataFrame(
         {
-            "strike": sums.index.to_numpy(dtype=np.float64),
-            "call_gex_bn": call.to_numpy(),
-            "put_gex_bn": put.to_numpy(),
-            "net_gex_bn": (call + put).to_numpy(),
-            "gross_gex_bn": (sums["gross", "call"] + sums["gross", "put"]).to_numpy(),
-            "call_interest": sums["open_interest", "call"].to_numpy(),
-            "put_interest": sums["open_interest", "put"].to_numpy(),
+            "strike": strike,
+            "call_gex_bn": net[0],
+            "put_gex_bn": net[1],
+            "net_gex_bn": net[0] + net[1],
+            "gross_gex_bn": gross[0] + gross[1],
+            "call_interest": call_interest,
+            "put_interest": put_interest,
         }
     )
 
@@ -214,19 +239,20 @@ def _wall(by_strike: pd.DataFrame, side: str, spot: float) -> Wall | None:
     most = int(size.argmax())
     strike = float(by_strike["strike"].iloc[most])
     expected = strike >= spot if side == "call" else strike <= spot
-    return Wall(side, strike, float(gex[most]), float(size[most] / size.sum()), expected)
+    return Wall(side, strike, float(gex[most]), float(size[most]) / sum_in_order(size), expected)
 
 
 def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFrame:
     prices = spot * np.linspace(1 - spot_range, 1 + spot_range, 2 * round(spot_range / PROFILE_STEP) + 1)
     is_call = (options["type"] == "call").to_numpy()
-    columns: list[Any] = [
-        options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")
-    ]
+    columns = _gex_columns(options)
     sides = []
+    # No plan depends on the profile: NumPy's exponential will do, and there are many to take.
     for own in (is_call, ~is_call):
-        of_side = [column[own] for column in columns]
-        sides.append(np.array([dollar_gex(price, *of_side).sum() for price in prices]))
+        of_side = GexColumns(*(column[own] for column in columns))
+        sides.append(
+            np.array([sum_in_order(dollar_gex(price, of_side, exponential=np.exp)) for price in prices])
+        )
     return pd.DataFrame(
         {"price": prices, "net_gex_bn": sides[0] + sides[1], "call_gex_bn": sides[0], "put_gex_bn": sides[1]}
     )
@@ -235,38 +261,59 @@ def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFr
 def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
     """Zero-gamma prices: bracketed on the curves of the expiries, found in the sum over all options."""
     spot = book.chain.spot
-    columns: list[Any] = [
-        book.options[name].to_numpy() for name in ("contracts", "strike", "iv", "years", "carry")
-    ]
+    columns = _gex_columns(book.options)
 
     def net(price: float) -> float:
-        return float(dollar_gex(price, *columns).sum())
+        return sum_in_order(dollar_gex(price, columns))
 
     prices, signs = _signs(book, spot_range)
     found: list[tuple[float, bool]] = []
     for i in np.flatnonzero(signs[:-1] != signs[1:]).tolist():
         # The curves are good to a hundred-thousandth: a crossing beside a node may be on its other side.
-        for low, high in (
-            (prices[i], prices[i + 1]),
-            (prices[max(i - 1, 0)], prices[min(i + 2, prices.size - 1)]),
-        ):
-            if net(low) * net(high) < 0:
-                found.append((float(brentq(net, low, high, xtol=CROSSING_TOLERANCE)), bool(signs[i] < 0)))
+        wider = max(i - 1, 0), min(i + 2, prices.size - 1)
+        for low, high in ((float(prices[j]), float(prices[k])) for j, k in ((i, i + 1), wider)):
+            at_low, at_high = net(low), net(high)
+            if at_low * at_high < 0:
+                found.append((_root(net, (low, at_low), (high, at_high)), bool(signs[i] < 0)))
                 break
     nearest = min((price for price, _ in found), key=lambda price: abs(price - spot), default=None)
-    return tuple(Crossing(price, rising, price == nearest) for price, rising in found)
+    return tuple(Crossing(price, rising, bool(price == nearest)) for price, rising in found)
+
+
+def _gex_columns(options: pd.DataFrame) -> GexColumns:
+    """Columns that `dollar_gex` takes."""
+    contracts, strike, iv, years, carry = (
+        options[name].to_numpy(dtype=np.float64) for name in ("contracts", "strike", "iv", "years", "carry")
+    )
+    return GexColumns(contracts, log(strike), iv, years, carry)
+
+
+def _root(function: Callable[[float], float], low: tuple[float, float], high: tuple[float, float]) -> float:
+    """Where a continuous function is zero between two places (x, value) of unlike signs, by the Illinois method.
+
+    Source: Dowell & Jarratt (1971).
+    """
+    (a, at_a), (b, at_b) = low, high
+    for _ in range(MOST_CROSSING_STEPS):
+        place = b - at_b * ((b - a) / (at_b - at_a))
+        at_place = function(place)
+        if at_place == 0.0 or abs(place - b) < CROSSING_TOLERANCE:
+            return place
+        if (at_place < 0) != (at_b < 0):
+            a, at_a = b, at_b
+        else:
+            at_a *= 0.5
+        b, at_b = place, at_place
+    return b
 
 
 def _signs(book: ChainBook, spot_range: float) -> tuple[FloatArray, FloatArray]:
     """Prices close enough together that no gamma fits between two of them, and the sign of the net gamma there."""
     rows, options = book.rows, book.options
     settles = np.rint(book.quoted_minute + options["years"].to_numpy() * MINUTES_PER_YEAR)
-    units = UNITS_PER_CONTRACT * rows.contracts
-    columns = (rows.is_call, rows.strike, rows.iv, rows.carry, units, settles.astype(np.int64))
-    positions = tuple(
-        BookPosition(0, *row) for row in zip(*(column.tolist() for column in columns), strict=True)
-    )
-    dealers, spot, log_range = DealerBook(("all",), positions), book.chain.spot, -float(np.log1p(-spot_range))
+    together = replace(rows, groups=("all",), group=np.zeros(len(rows), dtype=np.int32))
+    dealers = DealerBook.of(together, UNITS_PER_CONTRACT * rows.contracts, settles)
+    spot, log_range = book.chain.spot, -log(1.0 - spot_range)
     live = dealers.live_at(book.quoted_minute, after_settlement=True, spot=spot)
     curves = ExpiryCurves(dealers, spot, log_range).at(book.quoted_minute, after_settlement=True)
     s = base_nodes(live, curves, log_range)
@@ -274,5 +321,5 @@ def _signs(book: ChainBook, spot_range: float) -> tuple[FloatArray, FloatArray]:
     for curve in curves:
         curve.add(s, hedge, slope)
     # Where it is exactly zero there are no options near: no crossing, unless the sign differs on the other side.
-    kept = (slope[0] != 0) & (s <= np.log1p(spot_range))
-    return spot * np.exp(s[kept]), np.sign(slope[0, kept])
+    kept = (slope[0] != 0) & (s <= log(1.0 + spot_range))
+    return spot * exp(s[kept]), np.sign(slope[0, kept])

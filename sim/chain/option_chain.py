@@ -1,4 +1,4 @@
-"""Option chain: the quotes and open interest of every option of an index at one instant, as a file states them.
+"""Option chain: quotes and open interest of every option of an index at one instant, as a file states them.
 
 Each option of a file is judged once: it is read, or it is refused for one reason, and both are counted.
 
@@ -8,12 +8,15 @@ Source: OCC, "Options Symbology Initiative" (2010): root, expiry as yymmdd, C or
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from sim.problems import short_repr
 
 LARGEST_OPEN_INTEREST: Final = 1e8
 LARGEST_IV: Final = 100.0
@@ -40,12 +43,14 @@ NEGATIVE_IV: Final = "implied volatility negative"
 HUGE_IV: Final = "implied volatility above 10,000%"
 REPEATED: Final = "repeats an earlier symbol"
 
+SPOT_HINT: Final = "Try --spot 6448.28."
+
 Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class OptionChain:
-    """Options of one file.
+    """Option chain read from a file.
 
     Attributes
     ----------
@@ -60,9 +65,9 @@ class OptionChain:
         type : "call" or "put".
         strike : float64, index points.
         bid, ask : float64, index points; NaN where the file states none.
-        iv : float64, implied volatility a year, in (0, 100]; NaN where the file states none or 0.
+        iv : float64, annual implied volatility, in (0, 100]; NaN where the file states none or 0.
         open_interest : float64, contracts, from 0 to 100 million.
-        gamma : float64, the file's own, index units an option and index point; NaN where it states none in [0, 100].
+        gamma : float64, the file's own, change of delta per index point; NaN where it states none in [0, 100].
     refused : number of options that could not be read, for each reason.
     """
 
@@ -73,6 +78,12 @@ class OptionChain:
     options: pd.DataFrame
     refused: dict[str, int]
 
+    def __repr__(self) -> str:
+        index = f"{self.title or self.source}: {self.spot:,.2f}, quoted {self.quoted:%Y-%m-%d %H:%M}"
+        return short_repr(
+            self, f"{index}, {len(self.options):,} options, {sum(self.refused.values()):,} refused"
+        )
+
     @property
     def total(self) -> int:
         """Number of options in the file, those that could not be read included."""
@@ -81,7 +92,7 @@ class OptionChain:
 
 @dataclass(frozen=True, eq=False)
 class StatedChain:
-    """What a file states, before its options are judged.
+    """Content of a file before its options are judged.
 
     Attributes
     ----------
@@ -95,8 +106,28 @@ class StatedChain:
     stated: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class ChainFormat:
+    """A format of files with an option chain; each has a module of its own, and a row in `sim.chain.files.FORMATS`.
+
+    Attributes
+    ----------
+    name : what messages call it, "Cboe's quotedata CSV" for instance.
+    lacks : what a text that is not of this format is told, after "it".
+    recognises : whether a text is of this format; the first format that says so reads it.
+    read : content of such a text. Called with the text; what to call the file in messages; the quote time and the
+        spot where they are known already, else None, which the format then finds in the text or refuses with
+        `InputError`, all problems together.
+    """
+
+    name: str
+    lacks: str
+    recognises: Callable[[str], bool]
+    read: Callable[[str, str, dt.datetime | None, float | None], StatedChain]
+
+
 def parse_symbols(symbols: pd.Series) -> pd.DataFrame:
-    """What option symbols state; columns root, expiry (datetime64[s]), type and strike, and the same index.
+    """Parts of option symbols: columns root, expiry (datetime64[s]), type and strike, and the same index.
 
     symbols : text such as "SPXW250903C02600000"; blanks around it and after the root are allowed.
 
@@ -123,7 +154,7 @@ def parse_symbols(symbols: pd.Series) -> pd.DataFrame:
 
 
 def judged_options(stated: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The options that can be read, as in `OptionChain.options`, and the number refused for each reason.
+    """Options that can be read, as in `OptionChain.options`, and the number refused for each reason.
 
     stated : one row for each option of a file, in its order, with the columns
         line : int64.

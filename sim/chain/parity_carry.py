@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import least_squares
 
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import exp, interpolate, log, sums_in_order
+from sim.market.robust_line import fitted_line
 
 FEWEST_PAIRS = 5
 # Strikes used lie within this share of spot, or are the nearest few.
@@ -88,7 +89,7 @@ def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
         if len(pairs) >= FEWEST_PAIRS:
             difference, strike = _difference(pairs), pairs["strike"].to_numpy(dtype=np.float64)
             nearest = np.argsort(np.abs(difference), kind="stable")[:NEAREST_STRIKES]
-            found.append((years, float(np.median(strike[nearest] + difference[nearest]))))
+            found.append((years, _median(strike[nearest] + difference[nearest])))
         if len(found) == NEAREST_EXPIRIES:
             break
     return found
@@ -97,12 +98,12 @@ def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
 def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, ExpiryCarry]:
     """The same carry for all expiries."""
     lives = np.unique(years).tolist()
-    return {t: ExpiryCarry(spot * math.exp(carry * t), math.nan, carry, math.nan, 0, "given") for t in lives}
+    return {t: ExpiryCarry(spot * exp(carry * t), math.nan, carry, math.nan, 0, "given") for t in lives}
 
 
 def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
     pairs = _pairs(options)
-    distance = np.abs(np.log(pairs["strike"].to_numpy(dtype=np.float64) / spot))
+    distance = np.abs(log(pairs["strike"].to_numpy(dtype=np.float64) / spot))
     near = pairs[(distance <= max(NEAR, np.sort(distance)[: 2 * FEWEST_PAIRS].max(initial=0.0)))]
     nothing = ExpiryCarry(spot, math.nan, 0.0, math.nan, len(near), "none")
     if len(near) < FEWEST_PAIRS:
@@ -111,33 +112,62 @@ def _fit(options: pd.DataFrame, spot: float, years: float) -> ExpiryCarry:
     difference = _difference(near)
     width = sum(near[f"ask_{side}"] - near[f"bid_{side}"] for side in ("call", "put"))
     spread = np.maximum(0.5 * np.asarray(width), NARROWEST_SPREAD)
-
-    def misfit(x: FloatArray) -> FloatArray:
-        return np.asarray((difference - x[0] * (spot * x[1] - strike)) / spread)
-
-    start = np.array([1.0, 1.0 + float(np.median(difference + strike - spot)) / spot])
-    fit = least_squares(misfit, start, loss="soft_l1", x_scale=(0.01, 0.001))
-    discount, ratio = (float(x) for x in fit.x)
-    if not (fit.success and discount > 0 and ratio > 0):
-        return nothing
-    rate, gap = -math.log(discount) / years, math.log(ratio)
-    # A day's discount is too near one to tell its rate: a hundredth is allowed besides.
-    if (
-        abs(gap) > LARGEST_GAP + LARGEST_CARRY * years
-        or abs(math.log(discount)) > 0.01 + LARGEST_RATE * years
-    ):
-        return nothing
-    jacobian = np.asarray(fit.jac, dtype=np.float64)
-    information = jacobian.T @ jacobian
-    if not np.linalg.cond(information) < LARGEST_CONDITION:
+    # C − P = e^(−rτ)·(F − S) − e^(−rτ)·(K − S)
+    moneyness = strike - spot
+    line = fitted_line(moneyness, difference, spread, (_median(difference + moneyness), -1.0))
+    if line is None:
         return nothing  # all at one strike: forward and discount cannot be told apart
-    covariance = np.linalg.inv(information) * max(1.0, 2.0 * fit.cost / max(1, strike.size - 2))
+    discount = -line[1]
+    ratio = 1.0 + line[0] / (discount * spot) if discount > 0 else 0.0
+    if not ratio > 0:
+        return nothing
+    rate, gap = -log(discount) / years, log(ratio)
+    # A day's discount is too near one to tell its rate: a hundredth is allowed besides.
+    if abs(gap) > LARGEST_GAP + LARGEST_CARRY * years or abs(log(discount)) > 0.01 + LARGEST_RATE * years:
+        return nothing
+    residual = (difference - line[0]) - line[1] * moneyness
+    variance = _ratio_variance(spot * ratio - strike, residual / spread, spread, discount * spot)
+    if variance is None:
+        return nothing
     carry = gap / years
     if abs(carry) > LARGEST_ANNUAL:
         carry = math.copysign(LARGEST_ANNUAL, carry)
-        return ExpiryCarry(spot * math.exp(carry * years), math.nan, carry, rate, len(near), "limited")
-    std_error = spot * math.sqrt(float(covariance[1, 1]))
-    return ExpiryCarry(spot * ratio, std_error, carry, rate, len(near), "parity")
+        return ExpiryCarry(spot * exp(carry * years), math.nan, carry, rate, len(near), "limited")
+    return ExpiryCarry(spot * ratio, spot * math.sqrt(variance), carry, rate, len(near), "parity")
+
+
+def _ratio_variance(
+    apart: FloatArray, residual: FloatArray, spread: FloatArray, by_ratio: float
+) -> float | None:
+    """Variance of a fitted ratio F/S; None where the quotes do not tell it from the discount factor.
+
+    It is that of the inverse of J'J, J = (F − K, e^(−rτ)·S)·(1 + r²)^(−3/4)/spread by rows, the curvature of the
+    misfit, and grows with the misfit where quotes are further out of line than their spreads.
+
+    Parameters
+    ----------
+    apart : (n,) F − K, index points.
+    residual : (n,) r, in spreads.
+    spread : (n,) index points.
+    by_ratio : e^(−rτ)·S, index points.
+    """
+    bent = 1.0 + residual * residual
+    root = np.sqrt(bent)
+    weight = 1.0 / (bent * root * (spread * spread))
+    total, first, second, misfit = sums_in_order(weight, weight * apart, weight * (apart * apart), root - 1.0)
+    within = apart - first / total
+    (about_middle,) = sums_in_order(weight * (within * within))
+    of_ratio = by_ratio * by_ratio * total
+    determinant, both = of_ratio * about_middle, second + of_ratio
+    # The sum of the eigenvalues is hardly more than the larger one where their ratio is large.
+    if not both * both < LARGEST_CONDITION * determinant:
+        return None
+    return second / determinant * max(1.0, 2.0 * misfit / max(1, apart.size - 2))
+
+
+def _median(values: FloatArray) -> float:
+    ascending = np.sort(values)
+    return float(0.5 * (ascending[(values.size - 1) // 2] + ascending[values.size // 2]))
 
 
 def _pairs(options: pd.DataFrame) -> pd.DataFrame:
@@ -161,5 +191,5 @@ def _from_neighbours(found: ExpiryCarry, years: float, known: dict[float, float]
     if years <= lives[0] or years >= lives[-1]:
         carry = known[lives[0] if years <= lives[0] else lives[-1]]
     else:
-        carry = float(np.interp(years, lives, [known[t] * t for t in lives])) / years
-    return replace(found, forward=spot * math.exp(carry * years), carry=carry, source="neighbours")
+        carry = interpolate(years, np.array(lives), np.array([known[t] * t for t in lives])) / years
+    return replace(found, forward=spot * exp(carry * years), carry=carry, source="neighbours")

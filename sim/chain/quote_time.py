@@ -103,7 +103,7 @@ def read_as_of(text: str) -> dt.datetime:
 
 
 def checked_quote_time(instant: dt.datetime, where: str) -> dt.datetime:
-    """An aware instant in New York time, its year proved to be from 1990 to 2100.
+    """Aware instant in New York time, its year checked to be from 1990 to 2100.
 
     Errors: `InputError`.
     """
@@ -142,7 +142,7 @@ def _new_york_clock(local: dt.datetime, text: str, where: str) -> dt.datetime:
 
 
 def _without_zone(stated: str, where: str) -> tuple[str, dt.timedelta | dt.tzinfo]:
-    """The text without its time zone, and that zone or its offset from UTC."""
+    """Text without its time zone, and that zone or its offset from UTC."""
     offsets = list(_GMT_OFFSET.finditer(stated))
     if len(offsets) > 1:
         raise _refused(where, stated, "states more than one time zone")
@@ -189,7 +189,7 @@ def _named_offset(word: str, where: str) -> dt.timedelta | None:
 
 
 def _proved_reading(local: str, stated: str, where: str) -> dt.datetime:
-    """Date and time of day that a text without a zone states, on the wall clock."""
+    """Date and wall-clock time that a text without a zone states."""
     numbers = [int(digits) for digits in re.findall(r"\d{1,9}", local)]
     if not any(n > 99 for n in numbers):
         raise _refused(where, stated, "states no date that can be read")

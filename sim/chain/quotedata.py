@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sim.chain.option_chain import CUT_SHORT, OPEN_QUOTE, TOO_MANY_CELLS, StatedChain
+from sim.chain.option_chain import CUT_SHORT, OPEN_QUOTE, SPOT_HINT, TOO_MANY_CELLS, ChainFormat, StatedChain
 from sim.chain.quote_time import AS_OF_HINT, read_date_line
 from sim.errors import InputError, Problem
 from sim.files.number_cells import comma_is_decimal, number, numbers
 from sim.problems import shown
 
-SPOT_HINT: Final = "Try --spot 6448.28."
 _HEADER: Final = re.compile(
     r"(?:\A|[\r\n])[\ufeff \t\"']*expiration *date *[\"']?[ ]*(?P<mark>[,;\t]|(?=[\r\n])|\Z)", re.IGNORECASE
 )
@@ -73,7 +72,7 @@ def is_quotedata(text: str) -> bool:
 
 
 def read_quotedata(text: str, where: str, as_of: dt.datetime | None, spot: float | None) -> StatedChain:
-    """What a quotedata table states.
+    """Content of a quotedata table.
 
     text : text in which `is_quotedata` finds a header.
     where : what to call the file in messages.
@@ -250,3 +249,11 @@ def _quoted(above: list[str], where: str) -> dt.datetime:
             return read_date_line(found["date"].strip(' \t,;"'), f"{where}, line {place}")
     why = 'no line above the header states the "Date:" of the quotes'
     raise InputError([Problem(where, "", "", why, AS_OF_HINT)])
+
+
+QUOTEDATA: Final = ChainFormat(
+    "Cboe's quotedata CSV",
+    'has no header line that begins with "Expiration Date"',
+    is_quotedata,
+    read_quotedata,
+)

@@ -12,15 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from sim.chain.book import ChainBook
-from sim.chain.levels import GammaLevels
+from sim.chain.levels import GammaLevels, find_gamma_levels
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR
 from sim.market.calendar import TradingCalendar, trading_calendar
+from sim.market.elementary import exp, floor_log10, interpolate
+from sim.problems import check_type, short_repr, shown
 from sim.scenario.file import scenario_from_mapping
-from sim.scenario.fragments import Fragment
+from sim.scenario.fragments import Fragment, check_fragments
 from sim.scenario.model import Scenario
+from sim.scenario.overrides import Overrides
 
 DEFAULT_SESSIONS: Final = 21
 # Assumptions: order-flow studies say 0.6 to 2 basis points per $bn, and that pressure fades within one to three days.
@@ -28,8 +32,8 @@ IMPACT_BP_PER_BN: Final = 1.0
 IMPACT_HALF_LIFE: Final = 2.0
 # Distance of default targets, as a share of spot, before it is rounded.
 TARGET_STEP: Final = 0.02
-# Levels further away than this share of spot are no rungs of the ladder.
-FURTHEST_RUNG: Final = 0.15
+# Walls further away than this share of spot are no levels of the scenario.
+FURTHEST_LEVEL: Final = 0.15
 SMALLEST_ANNUAL: Final = 0.01
 LARGEST_ANNUAL: Final = 5.0
 
@@ -42,33 +46,119 @@ class Horizon:
     ----------
     until : last session; None: 21 sessions.
     upper, lower : targets, index points; None: round levels on both sides of spot.
+
+    Errors: `InputError` for values of another type.
     """
 
     until: dt.date | None = None
     upper: float | None = None
     lower: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse values of another type."""
+        if self.until is not None:
+            check_type("until", self.until, dt.date, "a date", "Try until=datetime.date(2026, 3, 20).")
+        if isinstance(self.until, dt.datetime):
+            why = "a date without a time of day is expected"
+            raise InputError([Problem("", "until", shown(self.until), why, "Try its .date().")])
+        for name, level in (("upper", self.upper), ("lower", self.lower)):
+            if level is not None:
+                check_type(name, level, (int, float), "a level in index points", f"Try {name}=7100.0.")
 
-@dataclass(frozen=True)
-class ChainScenario:
-    """Scenario data of a chain.
+    def __repr__(self) -> str:
+        until = "21 sessions" if self.until is None else f"until {self.until}"
+        sides = (("upper", self.upper), ("lower", self.lower))
+        targets = [f"{name} {'round' if level is None else f'{level:,.10g}'}" for name, level in sides]
+        return short_repr(self, ", ".join([until, *targets]))
 
-    Attributes
-    ----------
-    data : nested tables as of a scenario file, the rows of the book in it.
-    notes : what a reader of the odds should know of the chain.
+
+class ChainScenario(Scenario):
+    """Scenario of an option chain, which knows what a reader of its odds should know of the chain.
+
+    It is used, written and hashed like any other scenario, and equal to one of the same keys.
     """
 
-    data: dict[str, Any]
-    notes: tuple[str, ...]
+    _book: ChainBook | None = PrivateAttr(default=None)
+    _chain_notes: tuple[str, ...] = PrivateAttr(default=())
+    _fragments: tuple[Fragment, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the odds should know of the chain, and of the impact that its book has."""
+        book = self._book
+        return self._chain_notes + (() if book is None else tuple(impact_notes(book, self, self._fragments)))
+
+    def with_changes(self, changes: Overrides) -> ChainScenario:
+        """Scenario with some keys changed; see `Scenario.with_changes`.
+
+        Keys that are not named stay: the volatility, too, where another horizon is.
+        """
+        return _noted(super().with_changes(changes), self._book, self._chain_notes, self._fragments)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the keys of both scenarios are the same."""
+        if not isinstance(other, Scenario):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in Scenario.model_fields)
 
 
-def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None = None) -> ChainScenario:
-    """Scenario of a chain's book.
+def scenario_of_chain(
+    book: ChainBook,
+    horizon: Horizon | None = None,
+    *,
+    levels: GammaLevels | None = None,
+    overrides: Overrides = (),
+    fragments: Sequence[Fragment] = (),
+    where: str | None = None,
+) -> ChainScenario:
+    """Scenario of a chain's book: its start, its spot, its own volatility at the money, up to a horizon.
+
+    Parameters
+    ----------
+    book : what `book_of_chain` made of the chain.
+    horizon : last session and targets; 21 sessions and round levels if None.
+    levels : what `find_gamma_levels` found in the book, whose walls paths are scored on; found here if None.
+    overrides, fragments : see `load_scenario`. The volatility is the chain's up to the horizon that they leave.
+    where : what problems name as their place; the name of the chain's file if None.
+
+    Raises
+    ------
+    InputError : the horizon is no later session, or an override or a fragment makes no valid scenario.
+    """
+    check_type("book", book, ChainBook, "a ChainBook", 'Try book_of_chain(read_chain("chain.csv")).')
+    if horizon is not None:
+        check_type("horizon", horizon, Horizon, "a Horizon", "Try Horizon(until=datetime.date(2026, 3, 20)).")
+    if levels is None:
+        levels = find_gamma_levels(book)
+    check_type("levels", levels, GammaLevels, "GammaLevels", "Try find_gamma_levels(book).")
+    check_fragments(fragments)
+    place = book.chain.source if where is None else where
+    wanted = horizon or Horizon()
+    data, notes = _chain_data(book, levels, wanted)
+    scenario = scenario_from_mapping(data, place, overrides, fragments)
+    last = last_session(scenario)
+    if last != data["market"]["until"]:
+        data, notes = _chain_data(book, levels, replace(wanted, until=last))
+        scenario = scenario_from_mapping(data, place, overrides, fragments)
+    return _noted(scenario, book, notes, tuple(fragments))
+
+
+def _noted(
+    scenario: Scenario, book: ChainBook | None, notes: tuple[str, ...], fragments: tuple[Fragment, ...]
+) -> ChainScenario:
+    values = {name: getattr(scenario, name) for name in Scenario.model_fields}
+    found = ChainScenario.model_construct(_fields_set=set(scenario.model_fields_set), **values)
+    found._book, found._chain_notes, found._fragments = book, notes, fragments
+    return found
+
+
+def _chain_data(
+    book: ChainBook, levels: GammaLevels, horizon: Horizon
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Nested tables as of a scenario file, the rows of the book in it; and what to know of the chain.
 
     Errors: `InputError` if the horizon is no later session.
     """
-    horizon = horizon or Horizon()
     calendar = trading_calendar()
     as_of, notes = start_session(book, calendar)
     notes = [*book.notes, *notes]
@@ -83,7 +173,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
         )
     upper, lower = round_targets(book.chain.spot)
     # To the cent: more would be the file's float and not a price.
-    rungs = [round(price, 2) for price in _rungs(levels) if round(price, 2) != book.chain.spot]
+    scored = {round(price, 2) for price in _near_levels(levels)} - {book.chain.spot}
     annual = chain_volatility(book, calendar, as_of, sessions[-1], len(sessions))
     root = min(book.options["root"].unique(), key=len)
     data: dict[str, Any] = {
@@ -94,7 +184,7 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
             f"York. Dealers' book: {book.rules.text}; net gamma exposure at spot {levels.net_gex_bn:+.4g} $bn. "
             "Unless stated, volatility is the chain's at the money, impact and its half-life are assumptions."
         ),
-        "levels": sorted(set(rungs)),
+        "levels": sorted(scored),
         "market": {"as_of": as_of, "spot": book.chain.spot, "until": until},
         "volatility": {"annual": round(annual, 6), "quoted": "observed"},
         "dealers": {
@@ -102,35 +192,13 @@ def chain_scenario(book: ChainBook, levels: GammaLevels, horizon: Horizon | None
             "impact_half_life": IMPACT_HALF_LIFE,
             "book": book.rows,
         },
-        "targets": {"upper": horizon.upper or upper, "lower": horizon.lower or lower},
+        "targets": {"upper": _level(horizon.upper, upper), "lower": _level(horizon.lower, lower)},
     }
-    return ChainScenario(data, tuple(notes))
+    return data, tuple(notes)
 
 
-def scenario_of_chain(
-    book: ChainBook,
-    levels: GammaLevels,
-    horizon: Horizon | None,
-    where: str,
-    overrides: Sequence[str] = (),
-    fragments: Sequence[Fragment] = (),
-) -> tuple[Scenario, tuple[str, ...]]:
-    """Validated scenario of a chain's book, some keys overridden, and the notes of `ChainScenario`.
-
-    The volatility is the chain's up to the horizon that the overrides leave.
-
-    where : what problems name as their place.
-    overrides, fragments : see `load_scenario`.
-
-    Errors: `InputError`.
-    """
-    found = chain_scenario(book, levels, horizon)
-    scenario = scenario_from_mapping(found.data, where, overrides, fragments)
-    last = last_session(scenario)
-    if last != found.data["market"]["until"]:
-        found = chain_scenario(book, levels, replace(horizon or Horizon(), until=last))
-        scenario = scenario_from_mapping(found.data, where, overrides, fragments)
-    return scenario, found.notes
+def _level(stated: float | None, round_level: float) -> float:
+    return round_level if stated is None else float(stated)
 
 
 def last_session(scenario: Scenario) -> dt.date:
@@ -167,7 +235,7 @@ def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, 
 def round_targets(spot: float) -> tuple[float, float]:
     """Round levels about 2% of spot apart from each other, the first at least one step above and below spot."""
     wanted = TARGET_STEP * spot
-    power = 10.0 ** math.floor(math.log10(wanted))
+    power = float(f"1e{floor_log10(wanted)}")
     step = max(size * power for size in (1.0, 2.0, 5.0) if size * power <= wanted * (1 + 1e-12))
     upper = math.ceil(spot / step + 1) * step
     lower = math.floor(spot / step - 1) * step
@@ -188,19 +256,19 @@ def chain_volatility(
     lives, variances = [0.0], [0.0]
     for life in np.sort(smiles["years"].unique()).tolist():
         own = smiles[smiles["years"] == life]
-        forward = spot * math.exp(float(own["carry"].iloc[0]) * life)
-        by_strike = own.groupby("strike")["iv"].mean().sort_index()
-        if by_strike.index[0] <= forward <= by_strike.index[-1]:
+        forward = spot * exp(float(own["carry"].iloc[0]) * life)
+        strike, place = np.unique(own["strike"].to_numpy(dtype=np.float64), return_inverse=True)
+        iv = np.bincount(place, own["iv"].to_numpy(dtype=np.float64)) / np.bincount(place)
+        if strike[0] <= forward <= strike[-1]:
+            at_forward = interpolate(forward, strike, iv) if strike.size > 1 else float(iv[0])
             lives.append(life)
-            variances.append(
-                float(np.interp(forward, by_strike.index.to_numpy(), by_strike.to_numpy())) ** 2 * life
-            )
+            variances.append(at_forward * at_forward * life)
     if len(lives) == 1:
         nearest = smiles.iloc[int((smiles["strike"] - spot).abs().to_numpy().argmin())]
         lives.append(float(nearest["years"]))
-        variances.append(float(nearest["iv"]) ** 2 * lives[-1])
+        variances.append(float(nearest["iv"]) * float(nearest["iv"]) * lives[-1])
     # The last expiry's volatility goes on beyond it.
-    within = float(np.interp(years, lives, variances))
+    within = interpolate(years, np.array(lives), np.array(variances))
     variance = max(within, variances[-1] * years / lives[-1]) if years > lives[-1] else within
     whole_way = (ended - began) / MINUTES_PER_YEAR
     annual = math.sqrt(variance / years * whole_way * SESSIONS_PER_YEAR / sessions)
@@ -229,17 +297,19 @@ def impact_notes(book: ChainBook, scenario: Scenario, fragments: Sequence[Fragme
     return []
 
 
-def with_book_file(data: dict[str, Any], file: str) -> dict[str, Any]:
-    """Scenario data whose book goes by the name of a file."""
-    dealers = data["dealers"]
-    return {**data, "dealers": {**dealers, "book": replace(dealers["book"], file=file)}}
+def with_book_file(scenario: ChainScenario, file: str) -> ChainScenario:
+    """Scenario whose book goes by the name of a file."""
+    dealers = scenario.dealers
+    assert dealers.book is not None
+    renamed = dealers.model_copy(update={"book": replace(dealers.book, file=file)})
+    return scenario.model_copy(update={"dealers": renamed})
 
 
-def _rungs(levels: GammaLevels) -> list[float]:
+def _near_levels(levels: GammaLevels) -> list[float]:
     """Walls and the zero-gamma price, as far as they are near."""
     walls = [wall.strike for wall in (levels.call_wall, levels.put_wall) if wall is not None]
     found = walls + ([levels.zero_gamma] if levels.zero_gamma is not None else [])
-    return [price for price in found if abs(price / levels.spot - 1) <= FURTHEST_RUNG]
+    return [price for price in found if abs(price / levels.spot - 1) <= FURTHEST_LEVEL]
 
 
 def _session_after(calendar: TradingCalendar, day: dt.date, count: int) -> dt.date:

@@ -21,11 +21,10 @@ import numpy as np
 from numpy.polynomial.legendre import leggauss
 from scipy.interpolate import CubicSpline
 
-from sim.book.rows import BookRow
 from sim.market.black_scholes import INVERSE_SQRT_TWO_PI, MINUTES_PER_YEAR, SHORTEST_LIFE_MINUTES, FloatArray
 from sim.market.calendar import settlement_minute, trading_calendar
 from sim.plan.time_grid import TimeGrid
-from sim.scenario.model import Position, Scenario
+from sim.scenario.model import Dealers, Scenario
 
 CELLS_PER_UNIT = 4000
 # Gauss points of a cell, on [-1, 1], and their weights.
@@ -68,29 +67,25 @@ class IntegratedMap:
     def _read_book(self, scenario: Scenario, grid: TimeGrid) -> None:
         """Columns of all positions: instant of settlement, ln(K/S0), iv, carry, and impact·0.01·gex·v/n(d1)·S0/S."""
         dealers, spot = scenario.dealers, scenario.market.spot
-        rows = () if dealers.book is None else dealers.book.after(scenario.market.as_of)
-        stated: list[Position | BookRow] = [*dealers.position, *rows]
         calendar = trading_calendar(scenario.market.as_of)
-        instants: dict[tuple[dt.date, str], int] = {}
         columns = []
-        for p in stated:
-            key = p.expiry, p.settlement
-            if key not in instants:
-                instants[key] = settlement_minute(calendar, *key)
-            if isinstance(p, BookRow):
-                size = p.contracts * dealers.book_weights.get(p.group, 1.0) * 100 * 0.01 / 1e9
-            elif p.gex_bn is None:
+        for p in dealers.position:
+            settles = settlement_minute(calendar, p.expiry, p.settlement)
+            if p.gex_bn is None:
                 assert p.contracts is not None
                 size = p.contracts * 100 * 0.01 / 1e9
             else:
-                width = p.iv * float(np.sqrt(_years(instants[key] - grid.start_minute)))
+                width = p.iv * float(np.sqrt(_years(settles - grid.start_minute)))
                 at_strike = p.carry / p.iv**2 * width + width / 2
                 size = p.gex_bn / float(INVERSE_SQRT_TWO_PI * np.exp(-(at_strike**2) / 2) / width) / p.strike
-            # Σ gex·S0/S per unit of n(d1)/v: size·S² / S · S0 / S = size·S0
-            pressure = dealers.impact_bp_per_bn * 1e-2 * size * spot
-            columns.append((instants[key], np.log(p.strike / spot), p.iv, p.carry, pressure))
-        table = np.array(columns, dtype=np.float64).reshape(-1, 5)
-        self.settles, self.strike, self.iv, self.carry, self.pressure = table.T.copy()
+            columns.append((settles, p.strike, p.iv, p.carry, size))
+        table = np.array(columns, dtype=np.float64).reshape(-1, 5).T
+        if dealers.book is not None:
+            table = np.concatenate((table, _rows_of_file(dealers, scenario.market.as_of)), axis=1)
+        self.settles, strikes, self.iv, self.carry, sizes = table.copy()
+        self.strike = np.log(strikes / spot)
+        # Σ gex·S0/S per unit of n(d1)/v: size·S² / S · S0 / S = size·S0
+        self.pressure = dealers.impact_bp_per_bn * 1e-2 * sizes * spot
 
     def feedback_less_one(self, s: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
         """M − 1 before any floor at (n,) increasing log prices."""
@@ -142,6 +137,22 @@ class IntegratedMap:
         points = half[:, None] * (1.0 + TAIL_POINTS) - NO_DENSITY
         mass = np.exp(-0.5 * points**2) @ TAIL_WEIGHTS * half * INVERSE_SQRT_TWO_PI
         return float(self.pressure[live] @ mass)
+
+
+def _rows_of_file(dealers: Dealers, as_of: dt.date) -> FloatArray:
+    """Instant of settlement, strike, iv, carry and contracts·100·0.01/1e9 of a book file's positions, (5, n)."""
+    assert dealers.book is not None
+    rows = dealers.book.after(as_of)
+    calendar = trading_calendar(as_of)
+    days = rows.expiry.astype("datetime64[D]")
+    settles = np.empty(len(rows))
+    for day in np.unique(days):
+        for at_open in (False, True):
+            settles[(days == day) & (rows.at_open == at_open)] = settlement_minute(
+                calendar, day.item(), "AM" if at_open else "PM"
+            )
+    weights = np.array([dealers.book_weights.get(group, 1.0) for group in rows.groups])[rows.group]
+    return np.stack((settles, rows.strike, rows.iv, rows.carry, rows.contracts * weights * 100 * 0.01 / 1e9))
 
 
 def _years(minutes: FloatArray | float) -> FloatArray:

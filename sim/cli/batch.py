@@ -48,40 +48,45 @@ def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 
 RUN_OPTIONS = (
     click.option(
-        "--paths", metavar="N", callback=count_from(1), help="Paths of every case.  [default: as stated]"
+        "--paths", metavar="N", callback=count_from(1), help="Paths per case.  [default: the batch's own]"
     ),
     click.option(
-        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of every case.  [default: as stated]"
+        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of all cases.  [default: the batch's own]"
     ),
     click.option(
         "--target-se",
         metavar="SE",
         callback=read_standard_error,
-        help="Go on past --paths until both first-target odds of a case have this standard error.",
+        help="Simulate beyond --paths until both first-target odds of a case have this standard error.",
     ),
     click.option(
-        "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+        "--max-paths",
+        metavar="N",
+        callback=count_from(1),
+        help="Upper limit on the paths that --target-se may add up to.",
     ),
     ENGINE,
     DEVICES,
     THREADS,
     click.option(
-        "--workers", type=click.IntRange(min=1), help="Worker processes, started here by dask.distributed."
+        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
     ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a running dask cluster."),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
     click.option(
         "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
     ),
-    click.option("--resume", is_flag=True, help="Go on with what is in the folder, if anything is."),
+    click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
     click.option(
-        "--accept-changes", is_flag=True, help="Resume a changed batch; cases still the same are kept."
+        "--accept-changes",
+        is_flag=True,
+        help="Resume even if the batch has changed; keep the cases that are still the same.",
     ),
-    click.option("--retry-failed", is_flag=True, help="Try cases again that failed before."),
-    click.option("--fail-fast", is_flag=True, help="End after the first case that fails."),
-    click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder."),
-    click.option("--parquet", is_flag=True, help="Write each table as .parquet too."),
+    click.option("--retry-failed", is_flag=True, help="Run cases again that failed before."),
+    click.option("--fail-fast", is_flag=True, help="Stop after the first case that fails."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder."),
+    click.option("--parquet", is_flag=True, help="Also write each table as Parquet."),
     JSON,
-    click.option("--quiet", is_flag=True, help="Print only where the results are."),
+    click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
 )
 
 
@@ -95,18 +100,18 @@ def run_options(command: Command) -> Command:
 @click.command()
 @click.argument("file", required=False)
 @click.option("--list", "as_list", is_flag=True, help="List the built-in batches.")
-@click.option("--show", is_flag=True, help="Print the batch FILE, to start an own one from.")
+@click.option("--show", is_flag=True, help="Print the batch FILE, as a start for one of your own.")
 @click.option("--base", metavar="SCENARIO", help="Scenario to vary instead of the one that FILE names.")
 @WITH
 @SET
-@click.option("--only", metavar="GLOB", help="Run only the cases whose names match; the baseline always.")
+@click.option("--only", metavar="GLOB", help="Run only cases whose names match, and always the baseline.")
 @click.option(
     "--shard",
     metavar="I/N",
     callback=read_shard,
-    help="Run one share of N, I from 0 to N-1; see gammawall merge.",
+    help="Run share I of N, counted from 0; see gammawall merge.",
 )
-@click.option("--dry-run", is_flag=True, help="Check every case and list them; simulate nothing.")
+@click.option("--dry-run", is_flag=True, help="Check and list every case; simulate nothing.")
 @run_options
 @click.pass_context
 def batch(
@@ -124,10 +129,10 @@ def batch(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Simulate a family of scenarios: the batch FILE, or a built-in batch.
+    """Simulate a family of scenarios, from FILE or built in.
 
-    Every case is checked before any runs. Finished cases are filed at once, so that --resume can go on after a kill.
-    Exits 3 if some cases failed.
+    All cases are checked before the first one runs. Each case is saved as soon as it is finished, so that --resume
+    can continue an interrupted batch. Exits with 3 if some cases failed.
     """
     from sim.batch.file import BATCH_FILE, builtin_batches, load_batch
     from sim.scenario.fragments import read_fragments
@@ -210,7 +215,7 @@ def run_family(
 
 
 def _kept_cases(folder: BatchFolder) -> str:
-    """What a batch that was cut short leaves, for the message of an interruption."""
+    """Text on what an interrupted batch has left in its folder."""
     from sim.batch.tables import FINISHED
 
     finished = sum(folder.status(case) == FINISHED for case in folder.batch.cases)
@@ -257,7 +262,8 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
     """Batch as one JSON document."""
     from dataclasses import asdict
 
-    from sim.batch.tables import FIRST_TARGETS, bands, drivers
+    from sim.batch.tables import bands, drivers
+    from sim.odds.tables import FIRST_TARGETS
 
     found = [driver for event in FIRST_TARGETS for driver in drivers(loaded, run.rows, event)]
     return {
@@ -272,7 +278,7 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
 def _statuses(
     loaded: Batch, cases: Sequence[Case], out: Path | None, *, resume: bool, retry_failed: bool, **_: Any
 ) -> dict[str, str]:
-    """What would become of the chosen cases, by name."""
+    """Status of each chosen case if the batch ran now, by name."""
     from sim.batch.opening import filed_statuses
     from sim.batch.tables import FAILED, FINISHED
 
@@ -295,7 +301,7 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
         ]
         print_json({"batch": loaded.name, "baseline": loaded.baseline, "paths": loaded.paths, "cases": rows})
         return
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.batch import dry_run_views
     from sim.report.terminal import Terminal, plural, print_view, short_number
 
@@ -303,18 +309,18 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
         print_view(view, Terminal())
         click.echo()
     todo = [case.scenario for case in cases if statuses[case.name] == TO_RUN]
-    steps = loaded.paths * sum(build_time_grid(scenario).n_steps for scenario in todo if scenario)
+    steps = loaded.paths * sum(count_steps(scenario) for scenario in todo if scenario)
     least = "at least " if loaded.target_se is not None else ""
     click.echo(
         f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order."
     )
     click.echo(
-        f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does a second."
+        f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does per second."
     )
 
 
 def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
-    """Say what would be wrong with the folder."""
+    """Report why the folder could not be used, if it could not."""
     from sim.batch.opening import check_batch_folder
     from sim.errors import GammawallError
 
@@ -327,10 +333,10 @@ def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite:
 @click.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the whole batch.")
-@click.option("--overwrite", is_flag=True, help="Replace a former batch in the folder.")
-@click.option("--parquet", is_flag=True, help="Write each table as .parquet too.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder.")
+@click.option("--parquet", is_flag=True, help="Also write each table as Parquet.")
 @JSON
-@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.option("--quiet", is_flag=True, help="Print only the folder of the results.")
 @click.pass_context
 def merge(
     ctx: click.Context,
@@ -342,9 +348,9 @@ def merge(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Join the shares of a batch that were run with --shard, FOLDERS, into one.
+    """Join FOLDERS, the shares of a batch run with --shard.
 
-    The result is what one run of the whole batch gives. Exits 3 if cases failed or are missing.
+    The result is that of one run of the whole batch. Exits with 3 if cases failed or are missing.
     """
     from sim.batch.merge import merge_folders
     from sim.files.table_files import refuse_parquet_without_pyarrow
@@ -408,11 +414,12 @@ def sensitivity(
     top: int,
     **options: Any,
 ) -> None:
-    """Bump each input of SCENARIO down and up, and say what that does to the odds.
+    """Bump each input of SCENARIO and show the effect on the odds.
 
-    All cases share their draws, so that changes far below the odds' own error show. The results are those of a batch,
-    and sensitivity.csv.
+    Each input is bumped down and up. All cases share their draws, so that changes far smaller than the odds' own
+    error can be seen. 200,000 paths per case unless --paths is given. Writes a batch's files and sensitivity.csv.
     """
+    from sim.batch.folder import SENSITIVITY
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
     from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
@@ -425,7 +432,7 @@ def sensitivity(
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:
         tables.append(sensitivity_table(folder, bumps))
-        folder.save_table("sensitivity", tables[0])
+        folder.save_table(SENSITIVITY, tables[0])
 
     def report(_run: BatchRun) -> None:
         from sim.report.batch import event_names, print_sensitivity

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sim.cli.chain_options import chain_options, read_book, refuse_contradictory_signs
+from sim.cli.chain_options import CHAIN_FORMATS, chain_options, read_book, refuse_contradictory_signs
 from sim.cli.options import JSON, KEPT, print_json, tell
 from sim.errors import GammawallError
 
@@ -30,7 +30,7 @@ def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) ->
     return spot_range
 
 
-@click.command()
+@click.command(epilog=f"Formats of CHAIN: {CHAIN_FORMATS}.")
 @click.argument("chain", type=click.Path(path_type=Path))
 @chain_options
 @click.option(
@@ -40,19 +40,21 @@ def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) ->
     callback=read_spot_range,
     default="0.25",
     show_default=True,
-    help="Share of spot to both sides within which zero-gamma prices are looked for.",
+    help="Look for zero-gamma prices within this share of spot on either side.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the book.  [default: results/book-<chain>]"
 )
 @click.option("--no-save", is_flag=True, help="Write no files.")
-@click.option("--overwrite", is_flag=True, help="Replace a former book's folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing book folder.")
 @click.option("--parquet", is_flag=True, help="Write the book file as Parquet rather than CSV.")
 @click.option(
-    "--verbose", is_flag=True, help="Print every expiry, its carry, and the exposure by three ways."
+    "--verbose",
+    is_flag=True,
+    help="Print every expiry, its carry, and the exposure worked out in three ways.",
 )
 @JSON
-@click.option("--quiet", is_flag=True, help="Print only where the book is.")
+@click.option("--quiet", is_flag=True, help="Print only the folder of the book.")
 @click.pass_context
 def book(
     ctx: click.Context,
@@ -69,21 +71,20 @@ def book(
     quiet: bool,
     **of_chain: Any,
 ) -> None:
-    """Read an option CHAIN and say where the dealers' walls are.
+    """Find the dealers' walls in an option CHAIN.
 
-    CHAIN is Cboe's quotedata CSV or delayed-quotes JSON. Prints walls, zero-gamma prices and gamma exposure, and
-    writes a book file that a scenario names as dealers.book, beside tables, a picture and a scenario to start from.
+    Prints walls, zero-gamma prices and gamma exposure. Writes the book as a file for a scenario's dealers.book, with
+    tables, a picture and a scenario that runs as it is.
     """
     if no_save and (out is not None or overwrite or parquet):
         raise click.UsageError("--no-save contradicts --out, --overwrite and --parquet.")
     refuse_contradictory_signs(of_chain)
 
     from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_contents, book_document
-    from sim.chain.levels import gamma_levels
-    from sim.chain.scenario import chain_scenario, with_book_file
+    from sim.chain.levels import find_gamma_levels
+    from sim.chain.scenario import scenario_of_chain, with_book_file
     from sim.files.output_folder import prepare_output, save_folder
     from sim.files.table_files import refuse_parquet_without_pyarrow
-    from sim.scenario.file import scenario_from_mapping
 
     if parquet:
         refuse_parquet_without_pyarrow()
@@ -91,12 +92,12 @@ def book(
     place = None
     if not no_save:
         place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
-    levels = gamma_levels(found, spot_range)
+    levels = find_gamma_levels(found, spot_range)
     folder: Path | None = None
     failures: tuple[str, ...] = ()
     if place is not None:
-        data = with_book_file(chain_scenario(found, levels).data, PARQUET if parquet else BOOK)
-        scenario = scenario_from_mapping(data, str(chain))
+        own = scenario_of_chain(found, levels=levels, where=str(chain))
+        scenario = with_book_file(own, PARQUET if parquet else BOOK)
         picture = _picture(found, levels)
         folder, failures = save_folder(
             place, lambda: book_contents(found, levels, scenario, picture, parquet=parquet)

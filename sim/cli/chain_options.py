@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 # Shares by sign; kept equal to `sim.chain.book.SIGNS`, which would cost the loading of pandas to look up.
 SIGN_NAMES = ("naive", "all-long", "all-short", "custom")
+# Names of `sim.chain.files.FORMATS`, kept equal for the same reason.
+CHAIN_FORMATS = "Cboe's quotedata CSV or Cboe's delayed-quotes JSON"
 CHAIN_NAMES = ("as_of", "spot", "sign", "shares", "net_matched", "scale_to_gex", "carry", "groups")
 _SHARES = re.compile(r"calls=([^,=]+),puts=([^,=]+)|puts=([^,=]+),calls=([^,=]+)")
 
@@ -45,44 +47,49 @@ CHAIN_OPTIONS = (
     click.option(
         "--as-of",
         metavar="TIME",
-        help='When the chain was quoted, instead of what it says: "2025-09-03 16:18" New York, or a date\'s close.',
+        help='Time of the quotes, instead of the file\'s own: "2025-09-03 16:18" in New York, or a date (its close).',
     ),
-    click.option("--spot", type=float, metavar="PRICE", help="The index, instead of what the chain says."),
+    click.option(
+        "--spot",
+        type=float,
+        metavar="PRICE",
+        help="Index level at the quotes, instead of the file's own.",
+    ),
     click.option(
         "--sign",
         type=click.Choice(SIGN_NAMES),
-        help="On whose side dealers are: long calls and short puts, long or short all, or as --shares says.  "
+        help="Side of the dealers: long calls and short puts (naive), long or short everything, or by --shares.  "
         "[default: naive]",
     ),
     click.option(
         "--shares",
         metavar="calls=A,puts=B",
         callback=read_shares,
-        help="Dealers' shares of the open interest for --sign custom, -1 to 1.",
+        help="Dealers' shares of the open interest for --sign custom, from -1 (short) to 1 (long).",
     ),
     click.option(
         "--net-matched",
         is_flag=True,
-        help="Take away what calls and puts of a strike have in common: box spreads have no gamma.",
+        help="Leave out the open interest that calls and puts of a strike have in common: box spreads have no gamma.",
     ),
     click.option(
         "--scale-to-gex",
         type=float,
         metavar="BN",
-        help="Scale all contracts to this net gamma exposure, $bn per 1% move.",
+        help="Scale all contracts so that the net gamma exposure is BN, in $bn per 1% move.",
     ),
     click.option(
         "--carry",
         type=float,
         metavar="RATE",
-        help="Annual carry of all expiries, instead of put-call parity's.",
+        help="Annual carry of every expiry, instead of the one implied by put-call parity.",
     ),
     click.option(
         "--group",
         "groups",
         multiple=True,
         metavar="NAME=LOW:HIGH",
-        help="Strikes that make a group of their own, for regimes to weigh. Repeatable.",
+        help="Put the strikes from LOW to HIGH into a group of their own, which regimes can weight. Repeatable.",
     ),
 )
 

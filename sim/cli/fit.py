@@ -22,12 +22,14 @@ def fit_options(command: Command) -> Command:
     for option in reversed(
         (
             click.option(
-                "--as-of", type=DATE, metavar="DATE", help="Last day to use.  [default: the data's last]"
+                "--as-of", type=DATE, metavar="DATE", help="Last day to use.  [default: the last in the data]"
             ),
             click.option(
-                "--out", type=FILE, help="TOML file for the fragment, for run --with.  [default: printed]"
+                "--out",
+                type=FILE,
+                help="Write the fragment, for run --with, to this TOML file.  [default: print it]",
             ),
-            click.option("--overwrite", is_flag=True, help="Replace a former file of --out."),
+            click.option("--overwrite", is_flag=True, help="Replace the file --out if it exists."),
             JSON,
         )
     ):
@@ -37,16 +39,19 @@ def fit_options(command: Command) -> Command:
 
 @click.group()
 def fit() -> None:
-    """Fit volatility, its intraday shape or the dealers' impact to market data.
+    """Fit volatility, intraday shape or dealers' impact to data.
 
-    Each prints what it found and gives a TOML fragment that run --with takes.
+    Each fit prints its estimates and a TOML fragment for run --with.
     """
 
 
 @fit.command()
 @click.argument("ohlc", type=FILE)
 @click.option(
-    "--since", type=DATE, metavar="DATE", help="First day of returns.  [default: 1 January, ten years before]"
+    "--since",
+    type=DATE,
+    metavar="DATE",
+    help="First day of returns.  [default: 1 January, ten years earlier]",
 )
 @fit_options
 def volatility(
@@ -58,7 +63,7 @@ def volatility(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """GJR-GARCH with Student-t shocks from daily closes.
+    """Fit GJR-GARCH with Student-t shocks to daily closes.
 
     OHLC is a CSV file with the columns date and close.
     """
@@ -88,10 +93,14 @@ def volatility(
 @fit.command()
 @click.argument("minutes", type=FILE)
 @click.option(
-    "--resamples", type=click.IntRange(20, 100_000), default=200, show_default=True, help="For the errors."
+    "--resamples",
+    type=click.IntRange(20, 100_000),
+    default=200,
+    show_default=True,
+    help="Resamples for the errors.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the resamples."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the resamples."
 )
 @fit_options
 def intraday(
@@ -104,22 +113,20 @@ def intraday(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Overnight share and U-shape of a session's variance from minute bars.
+    """Fit overnight share and U-shape of variance to minute bars.
 
     MINUTES is a CSV file with the columns datetime (New York), open, high, low and close.
     """
     _prepare(out, overwrite)
     from sim.fit.intraday import fit_intraday
-    from sim.fit.minute_bars import read_minute_bars, until
 
-    bars = read_minute_bars(minutes)
-    found = fit_intraday(bars if as_of is None else until(bars, as_of.date()), resamples=resamples, seed=seed)
+    found = fit_intraday(minutes, as_of=_date(as_of), resamples=resamples, seed=seed)
     error = f"standard error {found.overnight_share_error:.2g}"
     comments = [
         f"Variance within sessions: {found.sessions} sessions of {found.source}, {found.first} to {found.last}.",
         f"overnight_share {found.overnight_share:.3f}, {error}. The shape's integral over the day is 1.",
     ]
-    metadata = {"kind": "intraday", **found.metadata()}
+    metadata = found.metadata()
     text = _fragment(comments, found.scenario_keys(), metadata)
 
     def show() -> None:
@@ -137,13 +144,13 @@ def intraday(
 @click.argument("ohlc", type=FILE)
 @click.argument("vix", type=FILE)
 @click.option(
-    "--since", type=DATE, default="2023-01-01", metavar="DATE", show_default=True, help="First day."
+    "--since", type=DATE, default="2023-01-01", metavar="DATE", show_default=True, help="First day to use."
 )
 @click.option(
-    "--repeats", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Of the bootstrap."
+    "--repeats", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Bootstrap samples."
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Of the bootstrap."
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the bootstrap."
 )
 @fit_options
 def impact(
@@ -159,9 +166,11 @@ def impact(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """An upper bound of the dealers' impact from volatility against gamma exposure.
+    """Fit an upper bound of the dealers' impact.
 
-    DIX has the columns date and gex (USD per 1% move), OHLC date, open, high, low and close, VIX date and close.
+    The bound is an association of volatility with gamma exposure.
+
+    Columns: DIX has date and gex (USD per 1% move); OHLC has date, open, high, low and close; VIX has date and close.
     """
     _prepare(out, overwrite)
     from sim.fit.impact import fit_impact

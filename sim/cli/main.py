@@ -117,7 +117,7 @@ def show(name: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> 
 @WITH
 @SET
 def check_scenario(file: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
-    """Check a scenario FILE or a built-in name: every problem, or what it resolves to."""
+    """Check a scenario, a FILE or a built-in name, and list all problems."""
     from sim.plan.builder import prepare
     from sim.scenario.file import load_scenario, scenario_hash
     from sim.scenario.fragments import read_fragments
@@ -154,7 +154,7 @@ def trace(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Replay path N alone and print its days."""
+    """Replay path N alone and print it day by day."""
     from sim.files.json_text import json_rows
     from sim.run.trace import trace_path
     from sim.scenario.file import load_scenario
@@ -165,8 +165,8 @@ def trace(
     if as_json:
         print_json({"scenario": loaded.name, "seed": seed, "path": path, "days": json_rows(days)})
         return
-    from sim.report.run import trace_view
     from sim.report.terminal import Terminal, print_view
+    from sim.report.trace import trace_view
 
     print_view(trace_view(days), Terminal())
 
@@ -202,8 +202,8 @@ def check(
 ) -> None:
     """Compare the simulation with closed forms and the PDE.
 
-    SCENARIO is taken in its checkable form: permanent impact, constant variance, no regimes. Exits 1 if a
-    z-score is beyond 4.5.
+    SCENARIO is simplified to a form that has such answers: permanent impact, constant variance, no regimes. Exits
+    with 1 if a z-score is beyond 4.5.
     """
     from sim.check.checks import run_checks
     from sim.engines.choice import choose
@@ -223,7 +223,8 @@ def check(
         document = {"scenario": loaded.name, "seed": seed, "paths": paths, **ran}
         print_json({**document, "ok": not failed, "checks": rows})
     else:
-        from sim.report.run import check_view, engine_line
+        from sim.report.check import check_view
+        from sim.report.run import engine_line
         from sim.report.terminal import Terminal, print_view
 
         terminal = Terminal()
@@ -236,7 +237,7 @@ def check(
 @cli.command()
 @JSON
 def engines(as_json: bool) -> None:
-    """Say which engines are here, on what device, and how to get the others."""
+    """List the engines available here and how to get the others."""
     from dataclasses import asdict
 
     from sim.run.bench import engine_states
@@ -254,14 +255,14 @@ def engines(as_json: bool) -> None:
 
 @cli.command()
 @SCENARIO
-@click.option("--engines", metavar="NAME,…", help="Engines to time.  [default: all that are here]")
+@click.option("--engines", metavar="NAME,…", help="Engines to time.  [default: all available]")
 @click.option(
     "--paths",
     metavar="N,…",
     callback=read_numbers(1),
     default="100_000",
     show_default=True,
-    help="Paths a run.",
+    help="Paths per run.",
 )
 @click.option(
     "--threads",
@@ -269,17 +270,17 @@ def engines(as_json: bool) -> None:
     callback=read_numbers(1),
     default="1",
     show_default=True,
-    help="Processors to use; a row for each number.",
+    help="Processors to use; one row per number.",
 )
 @DEVICES
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each row.")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs per row.")
 @click.option(
     "--target-se",
     metavar="SE",
     callback=read_standard_error,
     default="0.0005",
     show_default=True,
-    help="Standard error of first-target odds that the time is given for.",
+    help="Show the time to this standard error of the first-target odds.",
 )
 @WITH
 @SET
@@ -287,9 +288,9 @@ def engines(as_json: bool) -> None:
     "--csv",
     "csv_file",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="File for the table.",
+    help="Write the table to this CSV file.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a former file of --csv.")
+@click.option("--overwrite", is_flag=True, help="Replace the file --csv if it exists.")
 @JSON
 @click.pass_context
 def bench(
@@ -310,7 +311,7 @@ def bench(
 ) -> None:
     """Time the engines on SCENARIO and compare their counts.
 
-    Medians of repeats after a warm-up; a GPU's time is its own clock's. Exits 1 if any counts differ.
+    Times are medians, after a warm-up; a GPU is timed by its own clock. Exits with 1 if any counts differ.
     """
     _refuse_csv(csv_file, overwrite)
 

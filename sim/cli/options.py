@@ -17,7 +17,7 @@ from sim.engines.choice import AUTO, ENGINES
 DEFAULT_SCENARIO = "siege-of-7000"
 ADDRESSES = 2**64  # path numbers are 64 bit
 SMALLEST_TARGET_SE = 1e-6
-# What a command has written so far, or what tells it, for the message of an interruption.
+# Text on what a command has written so far, or a function that returns it, for the message of an interruption.
 KEPT = "gammawall.kept"
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
@@ -112,7 +112,7 @@ WITH = click.option(
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FRAGMENT",
-    help="TOML file whose keys take the place of the scenario's, a fit's for instance. Repeatable.",
+    help="TOML file whose keys replace the scenario's, such as one that a fit wrote. Repeatable.",
 )
 SEED = click.option(
     "--seed",
@@ -131,13 +131,13 @@ ENGINE = click.option(
     type=click.Choice([AUTO, *ENGINES]),
     default=AUTO,
     show_default=True,
-    help="What computes; auto takes the first of the others that is here.",
+    help="Engine to use; auto takes the first one available, in this order.",
 )
 DEVICES = click.option(
     "--devices",
     metavar="N,…",
     callback=read_numbers(0),
-    help="GPUs that share the paths, by number; asks for --engine cuda.  [default: 0]",
+    help="GPUs that share the paths, by number; implies --engine cuda.  [default: 0]",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 SCENARIO = click.argument("scenario", default=DEFAULT_SCENARIO)

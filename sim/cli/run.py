@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from sim.cli.chain_options import CHAIN_NAMES, chain_options, read_book
+from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
 from sim.cli.options import (
     ADDRESSES,
     DEVICES,
@@ -37,11 +37,10 @@ DEFAULT_PATHS = "1_000_000"
 
 
 class _Loaded(NamedTuple):
-    """A scenario, what messages call it, and what a reader of its odds should know."""
+    """A scenario, what messages call it, and the fragments of files in it."""
 
     scenario: Scenario
     where: str
-    notes: tuple[str, ...]
     fragments: tuple[Fragment, ...]
 
 
@@ -50,7 +49,7 @@ class _Loaded(NamedTuple):
 @click.option(
     "--chain",
     type=click.Path(path_type=Path),
-    help="Option chain to simulate instead of SCENARIO: Cboe's quotedata CSV or delayed-quotes JSON.",
+    help=f"Simulate this option chain instead of SCENARIO: {CHAIN_FORMATS}.",
 )
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Last session of the horizon."
@@ -73,7 +72,7 @@ class _Loaded(NamedTuple):
     callback=count_from(0),
     default="0",
     show_default=True,
-    help="Number of the first path, so that a run can be split.",
+    help="Number of the first path; lets a run be split.",
 )
 @SEED
 @ENGINE
@@ -83,19 +82,22 @@ class _Loaded(NamedTuple):
     "--target-se",
     metavar="SE",
     callback=read_standard_error,
-    help="Go on past --paths until both first-target odds have this standard error.",
+    help="Simulate beyond --paths until both first-target odds have this standard error.",
 )
 @click.option(
-    "--max-paths", metavar="N", callback=count_from(1), help="Most paths that --target-se may take."
+    "--max-paths",
+    metavar="N",
+    callback=count_from(1),
+    help="Upper limit on the paths that --target-se may add up to.",
 )
 @SET
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
 )
 @click.option("--no-save", is_flag=True, help="Write no files.")
-@click.option("--overwrite", is_flag=True, help="Replace a former result folder.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing result folder.")
 @JSON
-@click.option("--quiet", is_flag=True, help="Print only where the results are.")
+@click.option("--quiet", is_flag=True, help="Print only the folder of the results.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -125,9 +127,9 @@ def run(
 ) -> None:
     """Simulate SCENARIO, or an option chain, and print the odds.
 
-    SCENARIO is a built-in name or a TOML file. With --chain the dealers' book, the start and the volatility are the
-    chain's; targets are round levels unless --upper and --lower say otherwise. The results are written to a new
-    folder, whole or not at all.
+    SCENARIO is a built-in name or a TOML file. With --chain the dealers' book, the start and the volatility come from
+    the chain; the targets are round levels unless --upper and --lower are given. The results are written to a new
+    folder, completely or not at all.
     """
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
     _refuse_chain_options(ctx, chain)
@@ -143,11 +145,11 @@ def run(
         loaded = _load_chain(chain, of_chain, fragments, asked, overrides)
     place = None if no_save else prepare_output(loaded.scenario.name, RUN_FOLDER, out, overwrite=overwrite)
 
-    from sim.plan.time_grid import build_time_grid
+    from sim.plan.time_grid import count_steps
     from sim.report.run import print_report, progress_bar
     from sim.report.terminal import Terminal
 
-    with progress_bar(build_time_grid(loaded.scenario).n_steps, shown=not quiet) as progress:
+    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress:
         if progress is not None:
             progress(0, paths)
         result = simulate(
@@ -162,7 +164,6 @@ def run(
             max_paths=max_paths,
             progress=progress,
             where=loaded.where,
-            notes=loaded.notes,
             fragments=loaded.fragments,
         )
     folder, failures = (None, ()) if place is None else save_results(result, place)
@@ -210,7 +211,7 @@ def _load(scenario: str, fragments: tuple[Path, ...], asked: _Asked, overrides: 
     from sim.scenario.fragments import read_fragments
 
     read = read_fragments(fragments)
-    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, (), tuple(read))
+    return _Loaded(load_scenario(scenario, overrides, [*read, *asked.fragments]), scenario, tuple(read))
 
 
 def _load_chain(
@@ -220,17 +221,16 @@ def _load_chain(
     asked: _Asked,
     overrides: tuple[str, ...],
 ) -> _Loaded:
-    from sim.chain.levels import gamma_levels
-    from sim.chain.scenario import Horizon, impact_notes, scenario_of_chain
+    from sim.chain.scenario import Horizon, scenario_of_chain
     from sim.scenario.fragments import read_fragments
 
     read = read_fragments(fragments)
     book = read_book(chain, of_chain)
     horizon = Horizon(asked.until, asked.upper, asked.lower)
-    scenario, notes = scenario_of_chain(
-        book, gamma_levels(book), horizon, str(chain), overrides, [*read, *asked.fragments]
+    scenario = scenario_of_chain(
+        book, horizon, overrides=overrides, fragments=[*read, *asked.fragments], where=str(chain)
     )
-    return _Loaded(scenario, str(chain), (*notes, *impact_notes(book, scenario, read)), tuple(read))
+    return _Loaded(scenario, str(chain), tuple(read))
 
 
 def _refuse_chain_options(ctx: click.Context, chain: Path | None) -> None:

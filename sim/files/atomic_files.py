@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sim.errors import GammawallError
 
+# Start of the names of files and folders that are not whole yet; only a killed process leaves them.
+HIDDEN = ".gammawall-"
+
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a new file and flush it to the disk."""
@@ -46,12 +49,15 @@ def flush_folder(folder: Path) -> None:
 
 
 def hidden_name(parent: Path, what: str) -> Path:
-    """Unused hidden name, for what only a kill can leave behind."""
-    return parent / f".gammawall-{what}-{secrets.token_hex(4)}"
+    """Unused hidden name for a file or folder that is not whole yet.
+
+    what : its part of the name, "partial" for instance.
+    """
+    return parent / f"{HIDDEN}{what}-{secrets.token_hex(4)}"
 
 
 def cannot_write(folder: Path, error: OSError) -> GammawallError:
-    """What to tell a user about results that cannot be written to a folder."""
+    """Error about results that cannot be written to a folder, with what to try."""
     reason = error.strerror or str(error)
     hints = {
         errno.ENOSPC: "Free some space or choose another --out.",

@@ -1,4 +1,4 @@
-"""Files that users bring: their bytes and, of CSV tables, their cells, with one clear error for whatever is wrong."""
+"""Users' own files: their bytes and the cells of CSV tables, with one clear error for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BINARY: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF")
 
 @dataclass(frozen=True)
 class InputKind:
-    """A kind of file.
+    """A kind of input file.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class InputKind:
 
 
 def place_name(path: str | os.PathLike[str]) -> str:
-    """What messages call a file: its path on one line."""
+    """Name of a file in messages: its path on one line."""
     name = os.fspath(path)
     return name if name.isprintable() and name else shown(name)
 
@@ -131,7 +131,7 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
 def note_lines(
     problems: list[Problem], where: str, cells: pd.Series, wrong: Any, why: str, hint: str, noun: str = "line"
 ) -> None:
-    """Note the first lines with a problem, and how many there are.
+    """Add a problem of a column that names the first lines concerned and counts the others; none if no line is.
 
     cells : a column, its index the lines.
     wrong : (n,) bool.

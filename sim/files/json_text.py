@@ -1,29 +1,44 @@
-"""JSON text of manifests and tables: dates in ISO form, no NaN or infinity."""
+"""JSON text of manifests and tables, with dates in ISO form and without NaN or infinity; reading it again."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-FORMAT = "gammawall-results/1"
+def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
+    """Manifest as strict JSON with sorted keys; dates in ISO form.
 
-
-def manifest_json(manifest: Mapping[str, Any], form: str = FORMAT) -> str:
-    """Manifest as strict JSON with sorted keys; dates in ISO form, no NaN or infinity.
-
-    form : what the document says it is.
+    Parameters
+    ----------
+    manifest : the document; NaN and infinity in it are a ValueError, what JSON does not know a TypeError.
+    form : its value of "format", a name and a version such as "gammawall-results/1".
     """
     document = {**manifest, "format": form}
     return (
         json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
         + "\n"
     )
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """JSON object of a file; None if there is none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def has_form(document: Mapping[str, Any], form: str) -> bool:
+    """Whether a document states a form, in whatever version."""
+    return str(document.get("format", "")).partition("/")[0] == form.partition("/")[0]
 
 
 def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -47,7 +62,6 @@ def plain_json(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_value(value: Any) -> Any:
-    """Value as JSON has it: dates in ISO form, NaN as null."""
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
     if hasattr(value, "tolist"):

@@ -21,7 +21,7 @@ _DOT_GROUPS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 
 
 def comma_is_decimal(cells: Iterable[str]) -> bool:
-    """Whether numbers are written with a decimal comma: more of the cells can only be read so than not."""
+    """Whether numbers are written with a decimal comma: more cells can only be read with one than only without."""
     commas = dots = 0
     for cell in cells:
         if "," in cell:

@@ -1,14 +1,14 @@
-"""Output folders: checked to be free before the work, written whole or not at all.
+"""Life of a result folder: checked to be free before the work, written whole or not at all, replaced if asked.
 
-The files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place
-in one step. A full disk, a kill or an interruption leaves nothing under the final name.
+Files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place in one step.
+A full disk, a kill or an interruption leaves nothing under the final name. What the files are is told by a
+`FolderKind`, which each command has of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import tempfile
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
+from sim.files.json_text import has_form, read_json
 
 MANIFEST = "manifest.json"
 DEFAULT_PARENT = "results"
@@ -27,13 +28,13 @@ Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
 
 @dataclass(frozen=True)
 class FolderKind:
-    """What a command files in a folder.
+    """A kind of result folder.
 
     Attributes
     ----------
-    noun : what the command is called in messages.
-    files : names of all files it may write, the manifest among them.
-    form : what the manifest says it is.
+    noun : what messages say wrote it, "run" or "book".
+    files : names of all files it may hold, `MANIFEST` among them.
+    form : "format" of its manifest, a name and a version; a folder is of this kind if its manifest has that name.
     """
 
     noun: str
@@ -43,14 +44,14 @@ class FolderKind:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """A place for a run's results, checked to be free and writable.
+    """Place of a result folder that is still to be written.
 
     Attributes
     ----------
     folder : the final path.
+    kind : what goes there; only a folder of the same kind is ever replaced.
     overwrite : whether a former result folder there may be replaced.
     numbered : whether a sibling ``-2``, ``-3`` … is used instead if the folder has been taken meanwhile.
-    kind : what goes there; only a folder of the same kind is ever replaced.
     """
 
     folder: Path
@@ -60,11 +61,11 @@ class OutputFolder:
 
 
 class Saved(NamedTuple):
-    """Where a run's results are, and what went wrong on the way there.
+    """Folder in which results were saved, and what went wrong on the way there.
 
     Attributes
     ----------
-    folder : the folder written, or None.
+    folder : the folder written; None if none could be.
     failures : sentences; empty if all is where it should be.
     """
 
@@ -90,15 +91,15 @@ def prepare_output(
     *,
     overwrite: bool = False,
 ) -> OutputFolder:
-    """Check where a run's results will go, before any time is spent on the run. Leaves nothing behind.
+    """Place for results, checked to be free and writable before any time is spent. Leaves nothing behind.
 
     Parameters
     ----------
-    name : the scenario's name; without ``out`` the results go to ``results/<name>``, or when that is taken to
+    name : what the results are of; without ``out`` they go to ``results/<name>``, or when that is taken to
         ``results/<name>-2``, ``-3`` …
+    kind : what goes there.
     out : the folder asked for, or None.
     overwrite : replace a former result folder at ``out``; without ``out``, replace ``results/<name>``.
-    kind : what goes there.
 
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
@@ -118,9 +119,14 @@ def prepare_output(
 
 
 def write_folder(place: OutputFolder, contents: Contents) -> Path:
-    """Write files into a folder that appears complete or not at all; see `write_results`.
+    """Write files into a folder that appears complete or not at all; return the folder.
 
+    Parameters
+    ----------
+    place : where. Only an empty folder, or one that holds files of its kind and nothing else, is ever replaced.
     contents : called for the names and contents of the files.
+
+    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
     if not place.numbered:
         _refuse_occupied(place.folder, place.overwrite, place.kind)
@@ -151,7 +157,10 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
 
 
 def save_folder(place: OutputFolder, contents: Contents) -> Saved:
-    """Files written to their place or to a new temporary folder; see `save_results` and `write_folder`."""
+    """Write files to their place or, so that no finished work is lost, to a new temporary folder.
+
+    place, contents : as of `write_folder`.
+    """
     try:
         return Saved(write_folder(place, contents), ())
     except FormerResultsLeftError as error:
@@ -235,7 +244,7 @@ def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
     if foreign:
         shown = ", ".join(foreign[:3]) + (" …" if len(foreign) > 3 else "")
         raise _occupied(folder, f"holds files that no {kind.noun} wrote: {shown}", "choose another --out")
-    if not _is_manifest(folder / MANIFEST, kind):
+    if not has_form(read_json(folder / MANIFEST) or {}, kind.form):
         raise _occupied(folder, f"has no {MANIFEST} of a {kind.noun}", "choose another --out")
 
 
@@ -243,17 +252,11 @@ def _occupied(folder: Path, why: str, hint: str) -> InputError:
     return InputError([Problem("", "--out", str(folder), why, hint[0].upper() + hint[1:] + ".")])
 
 
-def _is_manifest(path: Path, kind: FolderKind) -> bool:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    form = str(document.get("format", "")) if isinstance(document, dict) else ""
-    return form.partition("/")[0] == kind.form.partition("/")[0]
-
-
 def probe(folder: Path) -> None:
-    """Make and remove a folder where the results will be made, or in the nearest parent that exists."""
+    """Prove a folder writable: make and remove one beside it, or in the nearest parent that exists.
+
+    Errors: GammawallError if it cannot be written.
+    """
     parent = Path(os.path.realpath(folder)).parent
     while not os.path.lexists(parent):
         parent = parent.parent
@@ -282,5 +285,5 @@ def _first_free(folder: Path) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """Scenario name as a safe folder name."""
+    """Name as one that every file system takes for a folder."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"

@@ -1,4 +1,4 @@
-"""Tables of many cases as files, written piece by piece and put into place in one step.
+"""Tables as files, CSV and Parquet, written piece by piece and put into place in one step.
 
 The only module that imports pyarrow.
 """
@@ -24,12 +24,12 @@ INSTALL_PARQUET = "pip install 'gammawall-sim[parquet]'"
 
 
 def table_file_names(*names: str) -> list[str]:
-    """Files of tables, in both formats."""
+    """Names of the files of tables, in both formats."""
     return [f"{name}.{suffix}" for name in names for suffix in ("csv", "parquet")]
 
 
 def refuse_parquet_without_pyarrow() -> None:
-    """Raise GammawallError where Parquet files cannot be written, before any time is spent."""
+    """Raise GammawallError unless Parquet files can be written; called before any time is spent."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -37,7 +37,7 @@ def refuse_parquet_without_pyarrow() -> None:
 
 
 class TableFile:
-    """A table under way: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
+    """Table written piece by piece: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
 
     Leaving the context puts the files into place; an exception leaves what was there before. Without any piece there
     is no file.
@@ -76,7 +76,7 @@ class TableFile:
         self.pieces.write_table(rows)
 
     def write_out(self) -> None:
-        """Bring all that was added to the disk; nothing can be added after that."""
+        """Flush all that was added to the disk; nothing can be added after that."""
         pieces, self.pieces = self.pieces, None
         text, self.text = self.text, None
         with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Tables as CSV text, fast enough for thousands of cases: what repeats itself is formatted once."""
+"""Tables as CSV text, fast enough for thousands of cases: each distinct cell is formatted once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) 
 
 
 def _column(values: Any, length: int) -> tuple[_Codes, _Cells]:
-    """Which of the different cells of a column each row has, -1 for the last; and those cells."""
+    """Index of each row's cell, -1 for the last, and the distinct cells of a column."""
     import pandas as pd
 
     if np.ndim(values) == 0:
@@ -82,7 +82,7 @@ def _column(values: Any, length: int) -> tuple[_Codes, _Cells]:
 
 
 def _different(values: NDArray[Any]) -> tuple[_Codes, NDArray[Any]]:
-    """Different values, and which of them each row has; where there are few, all of them as they are."""
+    """Index of each row's value, and the distinct values; where rows are few, all values as they are."""
     import pandas as pd
 
     if values.size <= FEW:
@@ -99,7 +99,7 @@ def _number_cells(numbers: NDArray[Any], form: str, width: int) -> _Cells:
 
 
 def _object_column(values: list[Any]) -> tuple[_Codes, _Cells]:
-    """The same of values of any kind."""
+    """Index of each row's cell and the distinct cells, of values of any kind."""
     known: dict[str, int] = {}
     codes = np.empty(len(values), dtype=np.intp)
     for row, value in enumerate(values):
@@ -114,7 +114,7 @@ def _padded(texts: list[bytes]) -> _Cells:
 
 
 def _cells(padded: _Cells) -> list[bytes]:
-    """Texts as they were before they were padded."""
+    """Texts without their padding."""
     return [row.tobytes().translate(None, FILLER) for row in padded]
 
 

@@ -1,4 +1,4 @@
-"""TOML files, a user's own or built in: read and parsed, with one clear error for whatever is wrong with them."""
+"""TOML files, a user's own or built in, read with one clear error for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
+from sim.problems import check_type
 
 MAX_BYTES: Final = 10_000_000
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -43,13 +44,16 @@ class FileKind:
         return dict(sorted(found.items()))
 
     def read(self, source: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
-        """What to call a file in messages, and its nested tables as `tomllib` returns them.
+        """Name of a file in messages, and its nested tables as `tomllib` returns them.
 
         source : a path, or the name of a built-in one; a string is a path if it has a separator or ends in
             ".toml".
 
         Errors: `InputError`.
         """
+        first = next(iter(self.builtin()), "my.toml")
+        what = f"a built-in {self.noun}'s name or the path of a {self.noun} file"
+        check_type(self.noun, source, (str, os.PathLike), what, f'Try "{first}".')
         name, where = os.fspath(source), place_name(source)
         content = self._read_file(name, where) if is_path(source) else self._read_builtin(name, where)
         return where, self._parse(content, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import packages_distributions, version
 
 # Distributions that the numbers of every run pass through.
@@ -11,13 +12,23 @@ EVERY_RUN = ("gammawall-sim", "numpy", "scipy", "pandas", "exchange_calendars")
 
 
 def installed_versions(packages: Sequence[str] = ()) -> dict[str, str]:
-    """Versions of Python and of the libraries that the numbers pass through.
+    """Versions by name of Python and of the libraries that the numbers pass through, read once per process.
 
     Parameters
     ----------
     packages : further ones, by the names they are imported under. Each goes by the name it was installed under, cupy
         by one such as cupy-cuda13x; one that is missing is left out.
     """
-    installed = packages_distributions() if packages else {}
-    further = sorted({name for package in packages for name in installed.get(package, ())})
-    return {"python": platform.python_version(), **{name: version(name) for name in (*EVERY_RUN, *further)}}
+    further = sorted({name for package in packages for name in installed_names(package)})
+    return {"python": platform.python_version(), **{name: _version(name) for name in (*EVERY_RUN, *further)}}
+
+
+@cache
+def installed_names(package: str) -> tuple[str, ...]:
+    """Names under which an importable package is installed."""
+    return tuple(packages_distributions().get(package, ()))
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)

@@ -1,21 +1,19 @@
-"""Daily data from CSV files: prices, VIX and published gamma exposure, checked row by row."""
+"""Daily data from CSV files or DataFrames: prices, VIX and published gamma exposure, checked row by row."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sim.errors import InputError, Problem
-from sim.files.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
-from sim.files.number_cells import comma_is_decimal, numbers
+from sim.files.input_files import InputKind, file_refusal
+from sim.fit.tables import MarketTable, Source, read_table
 from sim.market.calendar import trading_calendar
 from sim.problems import shown
 
@@ -27,7 +25,6 @@ MOST_UNTRADED: Final = 0.05
 MOST_ABSENT: Final = 0.05
 # No index has moved so far in a day, ln; a split or a misprint has.
 LARGEST_MOVE: Final = 0.25
-_EMPTY: Final = ("", "null", "nan", "NaN", "NA", "N/A", ".", "-")
 _DATE_HINT: Final = "Try it as 2026-02-10."
 _SLASHED: Final = ["%m/%d/%Y", "%d/%m/%Y"]
 _DATE_FORMS: Final = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", *_SLASHED, "%d.%m.%Y", "%b %d, %Y", "%d %b %Y")
@@ -38,11 +35,11 @@ _KIND: Final = InputKind(
 
 @dataclass(frozen=True, eq=False)
 class DailyTable:
-    """Rows of a file by date.
+    """Rows of a file or a DataFrame by date.
 
     Attributes
     ----------
-    source : name of the file, without folders.
+    source : what results call it, as in `sim.fit.tables.MarketTable`.
     rows : columns asked for, float64; index of dates, ascending, none of them twice.
     dropped : rows without a number in some column, left out.
     """
@@ -53,66 +50,65 @@ class DailyTable:
 
 
 def read_daily(
-    path: str | os.PathLike[str],
+    source: Source,
     columns: Sequence[str],
     *,
     positive: Sequence[str],
     optional: Sequence[str] = (),
+    argument: str = "source",
 ) -> DailyTable:
-    """Daily table of a CSV file with a column of dates, 2026-02-10 each or in another form that all of them have.
+    """Daily table of a CSV file or a DataFrame.
 
     Parameters
     ----------
-    path : the file; names of columns in any case.
+    source : path of a CSV file with a column of dates, 2026-02-10 each or in another form that all of them have; or
+        DataFrame with a DatetimeIndex or such a column. Names of columns in any case. Of times the day counts, as
+        their own time zone has it.
     columns : those wanted, in lower case.
     positive : those of them that must be above zero.
     optional : further columns, NaN where there is none or no number.
+    argument : name of the argument that the source is given as.
 
     Raises
     ------
     InputError : with every kind of problem; rows that are empty but for their date are no problem, but counted.
     """
-    where = place_name(path)
-    table = csv_cells(path, where, _KIND)
-    if table.empty:
+    table = read_table(source, _KIND, argument, "date")
+    where, cells = table.where, table.cells
+    if cells.empty:
         raise file_refusal(where, "has no rows", _KIND.hint)
-    table = table.rename(columns={other: name for name, other in ALIASES.items() if name not in table})
-    missing = [column for column in ("date", *columns) if column not in table]
-    if missing:
-        why = f"has no column {', '.join(missing)}; its columns are {', '.join(map(str, table.columns[:12]))}"
-        raise InputError([Problem(where, "", "", why, "Try the right file.")])
+    aliases = {other: name for name, other in ALIASES.items() if name not in cells}
+    table = replace(table, cells=cells.rename(columns=aliases))
+    table.refuse_without(["date", *columns])
     problems: list[Problem] = []
-    dates = _dates(table["date"], where)
-    note_lines(problems, where, table["date"], dates.isna().to_numpy(), "is no date", _DATE_HINT)
+    dates = _dates(table)
+    table.note(problems, "date", dates.isna().to_numpy(), "is no date", _DATE_HINT)
     repeated = (dates.duplicated() & dates.notna()).to_numpy()
-    note_lines(problems, where, table["date"], repeated, "comes twice", "Try leaving one of the rows out.")
-    rows = pd.DataFrame(index=pd.DatetimeIndex(dates))
-    known = [*columns, *(column for column in optional if column in table)]
-    decimal_comma = comma_is_decimal(cell for column in known for cell in table[column])
+    table.note(problems, "date", repeated, "comes twice", "Try leaving one of the rows out.")
+    rows = pd.DataFrame(index=pd.DatetimeIndex(dates, name=None))
+    known = [*columns, *(column for column in optional if column in table.cells)]
+    decimal_comma = table.decimal_comma(known)
     for column in known:
-        cells = table[column]
-        values = numbers(cells.tolist(), decimal_comma)
-        empty = cells.isin(_EMPTY).to_numpy()
+        values, empty = table.numbers(column, decimal_comma)
         if column not in optional:
-            wrong = ~empty & np.isnan(values)
-            note_lines(problems, where, cells, wrong, "is no number", "Try a plain number.")
+            table.note(problems, column, ~empty & np.isnan(values), "is no number", "Try a plain number.")
         if column in positive:
             why = "a number above zero is expected"
-            note_lines(problems, where, cells, values <= 0, why, "Try leaving the row out.")
+            table.note(problems, column, values <= 0, why, "Try leaving the row out.")
         rows[column] = np.where(empty, np.nan, values)
     rows = rows.reindex(columns=[*columns, *optional])
     if set(OHLC) <= set(columns):
-        problems += _range_problems(rows, table, where)
+        _note_ranges(problems, rows, table)
     if problems:
         raise InputError(problems)
     whole = rows.dropna(subset=list(columns)).sort_index()
     if whole.empty:
-        raise InputError([Problem(where, "", "", "has no row with every number", "Try the right file.")])
-    return DailyTable(Path(path).name, whole, len(rows) - len(whole))
+        raise file_refusal(where, "has no row with every number", "Try the right data.")
+    return DailyTable(table.source, whole, len(rows) - len(whole))
 
 
 def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
-    """Rows of a file of prices that are on sessions of the exchange, and how many are not.
+    """Rows of prices that are on sessions of the exchange, and how many are not.
 
     Errors: `InputError` if more than a twentieth are not.
     """
@@ -122,7 +118,7 @@ def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
     if untraded > MOST_UNTRADED * len(rows):
         day = rows.index[~traded][0].date()
         why = f"{untraded:,} of its {len(rows):,} days are without trading in New York, {day} for one"
-        raise file_refusal(table.source, why, "Try a file of trading days only.")
+        raise file_refusal(table.source, why, "Try trading days only.")
     return rows[traded], untraded
 
 
@@ -186,28 +182,31 @@ def _sessions(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(trading_calendar(days[0].date(), days[-1].date()).days.astype("datetime64[D]"))
 
 
-def _dates(cells: pd.Series, where: str) -> pd.Series:
+def _dates(table: MarketTable) -> pd.Series:
     """Days of cells in the one form that most of them have; NaT where a cell has another."""
+    if pd.api.types.is_datetime64_any_dtype(table.cells["date"].dtype):
+        times = table.cells["date"]
+        local = times if times.dt.tz is None else times.dt.tz_localize(None)
+        return pd.Series(local.dt.normalize().astype("datetime64[ns]"))
+    cells = table.text("date")
     days = cells.str.replace(r"[T ]+\d{1,2}:\d{2}.*$", "", regex=True)
     read = {form: pd.to_datetime(days, format=form, errors="coerce") for form in _DATE_FORMS}
     most = max(int(found.notna().sum()) for found in read.values())
     best = [form for form, found in read.items() if int(found.notna().sum()) == most]
     if best[:2] == _SLASHED and not read[best[0]].equals(read[best[1]]):
         why = f"{shown(str(cells.iloc[0]))} and all others may have the day first or the month"
-        raise file_refusal(where, why, f"{_DATE_HINT[:-1]}, or a file with later days of a month too.")
+        raise file_refusal(table.where, why, f"{_DATE_HINT[:-1]}, or with later days of a month too.")
     return read[best[0]]
 
 
-def _range_problems(rows: pd.DataFrame, table: pd.DataFrame, where: str) -> list[Problem]:
-    problems: list[Problem] = []
+def _note_ranges(problems: list[Problem], rows: pd.DataFrame, table: MarketTable) -> None:
     upside = (rows["high"] < rows["low"]).to_numpy()
     hint = "Try leaving the row out."
-    note_lines(problems, where, table["high"], upside, "is below the day's low", hint)
+    table.note(problems, "high", upside, "is below the day's low", hint)
     for name in ("open", "close"):
         beside = (rows[name] < rows["low"]) | (rows[name] > rows["high"])
         why = "lies outside the day's low and high"
-        note_lines(problems, where, table[name], beside.to_numpy() & ~upside, why, hint)
-    return problems
+        table.note(problems, name, beside.to_numpy() & ~upside, why, hint)
 
 
 def window(

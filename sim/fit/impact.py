@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +26,10 @@ from scipy.optimize import minimize_scalar
 
 from sim.errors import GammawallError, InputError, Problem
 from sim.fit.daily_data import OHLC, DailyTable, on_sessions, read_daily, refuse_absent, window
+from sim.fit.tables import Source, check_count, checked_day
 from sim.market.black_scholes import FloatArray
+from sim.problems import short_repr
+from sim.scenario.fragments import Fragment
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 DEFAULT_SINCE: Final = dt.date(2023, 1, 1)
@@ -51,7 +53,7 @@ BP_PER_K: Final = 100.0
 
 
 @dataclass(frozen=True)
-class Specification:
+class ImpactSpecification:
     """What volatility is compared with besides gamma exposure.
 
     Attributes
@@ -67,13 +69,16 @@ class Specification:
     vix: bool
     lags: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.name}: {self.measure}, lags {list(self.lags)}")
 
-MAIN: Final = Specification("VIX and past ranges", "garman_klass", True, LAGS)
+
+MAIN: Final = ImpactSpecification("VIX and past ranges", "garman_klass", True, LAGS)
 OTHERS: Final = (
-    Specification("the same, Parkinson's range", "parkinson", True, LAGS),
-    Specification("VIX alone", "garman_klass", True, ()),
-    Specification("past ranges alone", "garman_klass", False, LAGS),
-    Specification("no controls (naive)", "garman_klass", False, ()),
+    ImpactSpecification("the same, Parkinson's range", "parkinson", True, LAGS),
+    ImpactSpecification("VIX alone", "garman_klass", True, ()),
+    ImpactSpecification("past ranges alone", "garman_klass", False, LAGS),
+    ImpactSpecification("no controls (naive)", "garman_klass", False, ()),
 )
 
 
@@ -81,10 +86,13 @@ OTHERS: Final = (
 class ImpactEstimate:
     """k under one specification; days, and R² of the log ranges."""
 
-    specification: Specification
+    specification: ImpactSpecification
     k: float
     r_squared: float
     days: int
+
+    def __repr__(self) -> str:
+        return short_repr(self, f"{self.specification.name}: k = {self.k:.4f}, R² {self.r_squared:.3f}")
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,10 @@ class ImpactFit:
 
     Attributes
     ----------
-    sources : names of the files: gamma exposure, prices, VIX.
+    sources : names of the files, or "DataFrame gex" and so on: gamma exposure, prices, VIX.
     first, last : first and last day whose range is explained.
     days : how many.
-    lost : days since the first that are not in all three files.
+    lost : days since the first that are not in all three.
     unmoved : days since the first without a range; they, and the month after each, are not explained.
     main : with all controls; it is the one that counts.
     others : with other controls, for comparison.
@@ -128,6 +136,17 @@ class ImpactFit:
         """100·k."""
         return BP_PER_K * self.main.k
 
+    def fragment(self) -> Fragment:
+        """The fit as a fragment that `load_scenario` takes.
+
+        Errors: as of `scenario_keys`.
+        """
+        return Fragment(f"impact fit of {', '.join(self.sources)}", self.scenario_keys(), self.metadata())
+
+    def __repr__(self) -> str:
+        k = f"k = {self.main.k:.4f} per $bn, 95% {self.low:.4f} to {self.high:.4f}"
+        return short_repr(self, f"{k}; {self.days:,} days, {self.first} to {self.last}")
+
     def scenario_keys(self) -> dict[str, Any]:
         """The fit as keys of a scenario.
 
@@ -157,35 +176,42 @@ class ImpactFit:
 
 
 def fit_impact(
-    dix: str | os.PathLike[str],
-    ohlc: str | os.PathLike[str],
-    vix: str | os.PathLike[str],
+    gex: Source,
+    prices: Source,
+    vix: Source,
     *,
     since: dt.date = DEFAULT_SINCE,
     as_of: dt.date | None = None,
     repeats: int = 500,
     seed: int = 1,
 ) -> ImpactFit:
-    """Fit to three daily files.
+    """Fit to three daily tables, each a CSV file with a column date or a DataFrame with that or a DatetimeIndex.
 
     Parameters
     ----------
-    dix : published gamma exposure: date, gex (USD per 1% move); price, if there, must move as the prices do.
-    ohlc : prices: date, open, high, low, close.
-    vix : VIX: date, close.
+    gex : published gamma exposure: gex, USD per 1% move; price, if there, must move as the prices do.
+    prices : open, high, low, close of the index, any unit, > 0.
+    vix : close of the VIX, percent.
     since : first day whose range is explained.
-    as_of : last one; the last that all three files have if None.
-    repeats, seed : of the bootstrap.
+    as_of : last one; the last that all three have if None.
+    repeats : of the bootstrap, at least 2.
+    seed : of the bootstrap, from 0.
 
-    Errors: `InputError`; `GammawallError` if arch is not installed, or if no k is found.
+    Raises
+    ------
+    InputError : with every problem of one of the tables; or they are not what their place asks for.
+    GammawallError : arch is not installed, or no k is found.
     """
-    gamma = read_daily(dix, ["gex"], positive=[], optional=["price"])
-    prices = read_daily(ohlc, OHLC, positive=OHLC)
-    fear = read_daily(vix, ["close"], positive=["close"])
-    sources = gamma.source, prices.source, fear.source
-    _refuse_other_files(gamma, prices, fear)
+    check_count("repeats", repeats, 2)
+    check_count("seed", seed, 0)
+    first_day, as_of = checked_day("since", since), checked_day("as_of", as_of)
+    gamma = read_daily(gex, ["gex"], positive=[], optional=["price"], argument="gex")
+    ranges = read_daily(prices, OHLC, positive=OHLC, argument="prices")
+    fear = read_daily(vix, ["close"], positive=["close"], argument="vix")
+    sources = gamma.source, ranges.source, fear.source
+    _refuse_other_files(gamma, ranges, fear)
     together = pd.concat(
-        [gamma.rows["gex"] / 1e9, on_sessions(prices)[0][list(OHLC)], fear.rows["close"].rename("vix")],
+        [gamma.rows["gex"] / 1e9, on_sessions(ranges)[0][list(OHLC)], fear.rows["close"].rename("vix")],
         axis=1,
         join="outer",
         sort=True,
@@ -194,7 +220,7 @@ def fit_impact(
     where = " and ".join(sources)
     if days.empty:
         raise InputError([Problem(where, "", "", "have no day in common", "Try files of the same years.")])
-    first, last = window(pd.DatetimeIndex(days.index), since, as_of, where)
+    first, last = window(pd.DatetimeIndex(days.index), first_day, as_of, where)
     lost = int(together.loc[first:last].isna().any(axis=1).sum())
     days = days.loc[:last]
     explained = days.loc[first:]
@@ -277,7 +303,7 @@ class _Regression:
     first : first day to explain.
     """
 
-    def __init__(self, days: pd.DataFrame, specification: Specification, first: pd.Timestamp):
+    def __init__(self, days: pd.DataFrame, specification: ImpactSpecification, first: pd.Timestamp):
         log_range = np.log(_range(days, specification.measure))
         controls = [pd.Series(1.0, index=days.index)]
         if specification.vix:
@@ -330,7 +356,7 @@ def _range(days: pd.DataFrame, measure: str) -> pd.Series:
     return pd.Series(np.sqrt(variance.where(variance > 0)), index=days.index)
 
 
-def _estimate(regression: _Regression, specification: Specification) -> ImpactEstimate:
+def _estimate(regression: _Regression, specification: ImpactSpecification) -> ImpactEstimate:
     k, residuals = regression.k(np.arange(regression.log_range.size))
     r_squared = 1.0 - float(residuals.var() / regression.log_range.var())
     return ImpactEstimate(specification, k, r_squared, regression.log_range.size)

@@ -25,8 +25,11 @@ import numpy.typing as npt
 from scipy.optimize import least_squares
 
 from sim.errors import InputError, Problem
-from sim.fit.minute_bars import MinuteBars
+from sim.fit.minute_bars import MinuteBars, read_minute_bars, until
+from sim.fit.tables import Source, check_count, checked_day
 from sim.market.calendar import trading_calendar
+from sim.problems import short_repr
+from sim.scenario.fragments import Fragment
 from sim.scenario.intraday import u_shape_integral
 from sim.scenario.model import UShape
 
@@ -62,7 +65,7 @@ _NAMES: Final = tuple(UShape.model_fields)
 class IntradayFit:
     """Overnight share and U-shape of a session's variance, with standard errors.
 
-    source : name of the file of minute bars.
+    source : name of the file of minute bars, or "DataFrame bars".
     first, last : first and last session used.
     sessions : number of sessions used.
     dropped : sessions that were not used, by the reason.
@@ -74,7 +77,7 @@ class IntradayFit:
     overnight_share_plain : the same share without winsorising: where it differs much, a few moves decide it.
     at_limit : names of the parts that ended at the least or the greatest the fit allows.
     density : float64 (390,), mean squared minute returns of the sessions, their mean 1: what the U is fitted to.
-    bars_left_out, minutes_missing, sessions_absent, bars_out_of_order : the file's, as in `MinuteBars`.
+    bars_left_out, minutes_missing, sessions_absent, bars_out_of_order : as in `MinuteBars`.
     resamples, seed : of the standard errors.
     """
 
@@ -105,6 +108,14 @@ class IntradayFit:
         share = min(round(self.overnight_share, 3), 0.999)
         return {"volatility": {"overnight_share": share, "intraday_shape": "u", "u_shape": shape}}
 
+    def fragment(self) -> Fragment:
+        """The fit as a fragment that `load_scenario` takes."""
+        return Fragment(f"intraday fit of {self.source}", self.scenario_keys(), self.metadata())
+
+    def __repr__(self) -> str:
+        used = f"{self.sessions:,} sessions of {self.source}, {self.first} to {self.last}"
+        return short_repr(self, f"overnight share {self.overnight_share:.3f}; {used}")
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader should doubt."""
@@ -122,6 +133,7 @@ class IntradayFit:
     def metadata(self) -> dict[str, Any]:
         """What a scenario's reader should know of the fit: strings, dates, numbers and tables of them."""
         return {
+            "kind": "intraday",
             "source": self.source,
             "first": self.first,
             "last": self.last,
@@ -142,19 +154,31 @@ class IntradayFit:
         }
 
 
-def fit_intraday(bars: MinuteBars, *, resamples: int = RESAMPLES, seed: int = SEED) -> IntradayFit:
+def fit_intraday(
+    bars: MinuteBars | Source, *, as_of: dt.date | None = None, resamples: int = RESAMPLES, seed: int = SEED
+) -> IntradayFit:
     """Overnight share and U-shape of the sessions in minute bars.
 
-    bars : of at least 20 usable sessions; usable is one of full length with bars in its first and last minute and
-        in nine tenths of the others.
+    Parameters
+    ----------
+    bars : CSV file, DataFrame or what `read_minute_bars` made of one, which see for columns, units and time zones. At
+        least 20 sessions must be usable: of full length, with bars in their first and last minute and in nine tenths
+        of the others.
+    as_of : last session to use; the last there is if None.
     resamples : fits to resampled sessions, at least 2.
-    seed : of the resampling.
+    seed : of the resampling, from 0.
 
-    Errors: `InputError`.
+    Raises
+    ------
+    InputError : with every problem of the data; or too few sessions can be used.
 
     Source: Andersen & Bollerslev 1997 for the shape; Efron 1979 for the standard errors.
     """
-    assert resamples >= 2
+    check_count("resamples", resamples, 2)
+    check_count("seed", seed, 0)
+    as_of = checked_day("as_of", as_of)
+    bars = bars if isinstance(bars, MinuteBars) else read_minute_bars(bars)
+    bars = bars if as_of is None else until(bars, as_of)
     days = _Days(bars)
     usable = np.flatnonzero(days.flaw == "")
     dropped = {str(reason): int(np.sum(days.flaw == reason)) for reason in np.unique(days.flaw) if reason}

@@ -1,16 +1,15 @@
-"""Minute bars of a stock or an index: CSV text, read and checked as a whole.
+"""Minute bars of a stock or an index, of a CSV file or a DataFrame, read and checked as a whole.
 
 Columns are `datetime`, `open`, `high`, `low` and `close`, in capitals or not and in any order; others, the volume
-among them, are ignored. A time is New York's, at the start of its minute: 2026-02-10 09:30:00. Sessions, early closes
-included, are the exchange calendar's.
+among them, are ignored. A time is New York's, at the start of its minute: 2026-02-10 09:30:00. A DataFrame may have
+the times as its index; those with a time zone are taken to New York. Sessions, early closes included, are the
+exchange calendar's.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.errors import InputError, Problem
-from sim.files.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
-from sim.files.number_cells import comma_is_decimal, numbers
+from sim.files.input_files import InputKind, file_refusal
+from sim.fit.tables import MarketTable, Source, read_table
 from sim.market.calendar import trading_calendar
-from sim.problems import shown
+from sim.problems import short_repr
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -29,6 +28,8 @@ Flags = npt.NDArray[np.bool_]
 
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = ("datetime", *PRICES)
+
+NEW_YORK: Final = "America/New_York"
 
 NO_SESSION: Final = "on days without trading"
 OFF_HOURS: Final = "outside the regular session"
@@ -53,7 +54,7 @@ _ZONED: Final = r"^\d{4}-\d{2}-\d{2}[ T]+\d{2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
 class MinuteBars:
     """Bars of regular sessions, ascending; n bars of m sessions.
 
-    source : name of the file, without folders.
+    source : what results call it, as in `sim.fit.tables.MarketTable`.
     sessions : the m sessions that have bars.
     length : int64 (m,), minutes from open to close, fewer where a session closed early.
     session : int64 (n,), index of each bar's session.
@@ -79,23 +80,29 @@ class MinuteBars:
     missing: int
     absent: int
 
+    def __repr__(self) -> str:
+        span = f"{self.sessions[0]} to {self.sessions[-1]}"
+        return short_repr(self, f"{len(self):,} of {len(self.sessions):,} sessions, {span}; {self.source}")
+
     def __len__(self) -> int:
         """Return the number of bars."""
         return len(self.session)
 
 
-def read_minute_bars(path: str | os.PathLike[str]) -> MinuteBars:
-    """Minute bars of the regular sessions in a file.
+def read_minute_bars(source: Source) -> MinuteBars:
+    """Minute bars of the regular sessions in a CSV file or a DataFrame.
 
     Bars outside a session and repeated ones are left out and counted, those out of order put in order and counted.
     Only bars inside a session are checked.
 
+    source : path; or DataFrame with open, high, low and close (one unit, > 0), and the bars' starts as a column
+        datetime or a DatetimeIndex, New York's or with a time zone.
+
     Limit: bars in another time zone look like bars with hours missing, unless hours outside sessions show it.
 
-    Errors: `InputError` with every kind of problem and the lines it is on.
+    Errors: `InputError` with every kind of problem and the lines or rows it is on.
     """
-    where = place_name(path)
-    return _Checked(_table(path, where), where).bars(Path(path).name)
+    return _Checked(_table(source)).bars()
 
 
 def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
@@ -123,27 +130,31 @@ def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
     )
 
 
-def _table(path: str | os.PathLike[str], where: str) -> pd.DataFrame:
-    """Cells of the columns as text, one row a bar; the index is the line in the file."""
-    table = csv_cells(path, where, _KIND)
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise file_refusal(f"{where}, line 1", f"the header has no column {', '.join(missing)}", _KIND.hint)
-    rows: pd.DataFrame = table.loc[(table[list(COLUMNS)] != "").any(axis=1), list(COLUMNS)]
-    if rows.empty:
-        raise file_refusal(where, "has no bars: nothing follows the header", _KIND.hint)
-    return rows
+def _table(source: Source) -> MarketTable:
+    """Cells of the columns, one row a bar, without rows of nothing."""
+    table = read_table(source, _KIND, "bars", "datetime")
+    missing = [column for column in COLUMNS if column not in table.cells]
+    if missing and table.row == "line":
+        why = f"the header has no column {', '.join(missing)}"
+        raise file_refusal(f"{table.where}, line 1", why, _KIND.hint)
+    table.refuse_without(COLUMNS)
+    cells = table.cells[list(COLUMNS)]
+    filled = (cells.notna() & (cells != "")).any(axis=1)
+    if not filled.any():
+        why = "has no bars: nothing follows the header" if table.row == "line" else "has no bars"
+        raise file_refusal(table.where, why, _KIND.hint)
+    return replace(table, cells=cells[filled])
 
 
 class _Checked:
-    """Rows of a file of minute bars and what is wrong with them."""
+    """Rows of a table of minute bars and what is wrong with them."""
 
-    def __init__(self, table: pd.DataFrame, where: str):
-        self.table, self.where = table, where
+    def __init__(self, table: MarketTable):
+        self.table, self.where = table, table.where
         self.problems: list[Problem] = []
         self.left_out: dict[str, int] = {}
 
-    def bars(self, source: str) -> MinuteBars:
+    def bars(self) -> MinuteBars:
         """Return the bars, or raise every problem."""
         day, clock = self._times()
         calendar = trading_calendar()
@@ -161,7 +172,7 @@ class _Checked:
         if not inside.any():
             why = "no bar lies in a regular session of the New York Stock Exchange"
             raise file_refusal(self.where, why, "Try bars from 09:30 to 16:00, New York time.")
-        self.table, place, minute = self.table[inside], place[inside], minute[inside]
+        self.table, place, minute = self.table.chosen(inside), place[inside], minute[inside]
         prices = self._prices()
         if self.problems:
             raise InputError(self.problems)
@@ -173,7 +184,7 @@ class _Checked:
         days, session = np.unique(place[kept], return_inverse=True)
         lengths = calendar.close_minute[days] - calendar.open_minute[days]
         return MinuteBars(
-            source=source if source.isprintable() else shown(source)[1:-1],
+            source=self.table.source,
             sessions=tuple(calendar.session(int(index)) for index in days),
             length=lengths,
             session=session.astype(np.int64),
@@ -190,7 +201,9 @@ class _Checked:
 
     def _times(self) -> tuple[Int64s, Int64s]:
         """Days since 1970-01-01 and minutes since midnight of each row's time."""
-        cells = self.table["datetime"]
+        if pd.api.types.is_datetime64_any_dtype(self.table.cells["datetime"].dtype):
+            return self._stamps()
+        cells = self.table.text("datetime")
         parts = cells.str.extract(_TIME)
         date = pd.to_datetime(parts[0], format="%Y-%m-%d", errors="coerce")
         hour, minute = (
@@ -209,6 +222,21 @@ class _Checked:
         days = date.to_numpy().astype("datetime64[D]").astype(np.int64)
         return days, (60 * hour + minute).astype(np.int64)
 
+    def _stamps(self) -> tuple[Int64s, Int64s]:
+        """The same of a column of times."""
+        times = self.table.cells["datetime"]
+        if times.dt.tz is not None:
+            times = times.dt.tz_convert(NEW_YORK).dt.tz_localize(None)
+        stamps = times.to_numpy()
+        minutes = stamps.astype("datetime64[m]")
+        self._refuse("datetime", np.isnat(stamps), "is no date and time", _TIME_HINT)
+        odd = ~np.isnat(stamps) & (minutes != stamps)
+        self._refuse("datetime", odd, "is no whole minute", "Try bars of a minute, or of whole minutes.")
+        if self.problems:
+            raise InputError(self.problems)
+        days = minutes.astype("datetime64[D]")
+        return days.astype(np.int64), (minutes - days).astype(np.int64)
+
     def _check_stamps(self, place: Int64s, minute: Int64s, length: Int64s, traded: Flags) -> None:
         starts = set(place[traded & (minute == 0)].tolist())
         ends = set(place[traded & (minute == length)].tolist())
@@ -225,8 +253,9 @@ class _Checked:
         """Refuse times of another zone, and of the bars' ends, where the hours outside sessions show them."""
         night = traded & ((clock < _FIRST_MINUTE) | (clock > _LAST_MINUTE))
         if np.count_nonzero(night) > _MOST_AT_NIGHT * np.count_nonzero(traded):
-            first = self.table.index[night][0]
-            why = f"line {first} and {np.count_nonzero(night) - 1:,} more lie before 04:00 or after 20:00 in New York"
+            first = self.table.cells.index[night][0]
+            others = f"{np.count_nonzero(night) - 1:,} more"
+            why = f"{self.table.row} {first} and {others} lie before 04:00 or after 20:00 in New York"
             raise file_refusal(self.where, why, "Try times in New York; leave bars of the night out, if any.")
         starts, ends = (set(place[traded & (clock == at)].tolist()) for at in (_FIRST_MINUTE, _LAST_MINUTE))
         if len(ends - starts) > max(len(starts), 0.5 * np.unique(place[traded]).size):
@@ -244,10 +273,10 @@ class _Checked:
 
     def _prices(self) -> Float64s:
         """Open, high, low and close, float64 (n, 4)."""
-        prices = np.empty((len(self.table), len(PRICES)))
-        decimal_comma = comma_is_decimal(cell for name in PRICES for cell in self.table[name])
+        prices = np.empty((len(self.table.cells), len(PRICES)))
+        decimal_comma = self.table.decimal_comma(PRICES)
         for column, name in enumerate(PRICES):
-            values = numbers(self.table[name].tolist(), decimal_comma)
+            values, _ = self.table.numbers(name, decimal_comma)
             finite = np.isfinite(values)
             self._refuse(name, ~finite, "is no number", "Try a plain number such as 692.09.")
             self._refuse(name, finite & ~(values > 0), "is no price above 0", "Try leaving the row out.")
@@ -282,12 +311,12 @@ class _Checked:
             self.left_out[reason] = count
 
     def _refuse(self, name: str, wrong: Flags, why: str, hint: str) -> None:
-        note_lines(self.problems, self.where, self.table[name], wrong, why, hint)
+        self.table.note(self.problems, name, wrong, why, hint)
 
 
 def _wall_clock(instant: Int64s) -> Int64s:
     """Minutes since midnight in New York of instants, minutes since 1970-01-01T00:00 UTC."""
     distinct, inverse = np.unique(instant, return_inverse=True)
-    local: Any = pd.to_datetime(distinct * 60, unit="s", utc=True).tz_convert("America/New_York")
+    local: Any = pd.to_datetime(distinct * 60, unit="s", utc=True).tz_convert(NEW_YORK)
     minutes: Int64s = (60 * local.hour + local.minute).to_numpy(dtype=np.int64)[inverse]
     return minutes

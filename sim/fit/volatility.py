@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +22,10 @@ import pandas as pd
 
 from sim.errors import GammawallError, InputError, Problem
 from sim.fit.daily_data import on_sessions, read_daily, session_returns, window
+from sim.fit.tables import Source, checked_day
 from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
+from sim.problems import short_repr
+from sim.scenario.fragments import Fragment
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 FEWEST_RETURNS: Final = 500
@@ -39,6 +41,9 @@ LARGEST_DOF: Final = 1000.0
 LARGEST_PERSISTENCE: Final = 0.9999
 # Where the search for the maximum starts besides arch's own place: (alpha, gamma, beta, tail_dof).
 STARTS: Final = ((0.03, 0.2, 0.85, 6.0), (0.05, 0.05, 0.9, 8.0), (0.01, 0.1, 0.7, 4.0))
+# A search may end early: it is begun again where it ended, at most so often, while that gains so much.
+MOST_SEARCHES: Final = 10
+GAIN: Final = 0.01
 # Log-likelihoods this near to one another are one maximum; two of the searches must end there.
 SAME_MAXIMUM: Final = 0.5
 # Standard errors of a plain mean that the fitted one may be away from it.
@@ -48,8 +53,8 @@ UNUSUAL_ANNUAL: Final = 0.6
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number and its standard error."""
+class ParameterEstimate:
+    """A parameter's estimate and its standard error, NaN where that is not known."""
 
     value: float
     std_error: float
@@ -61,7 +66,7 @@ class VolatilityFit:
 
     Attributes
     ----------
-    source : name of the file.
+    source : name of the file, or "DataFrame prices".
     first, last : dates of the first and last return used; the last is the as-of date.
     returns : how many.
     dropped : rows without a close.
@@ -81,7 +86,7 @@ class VolatilityFit:
     dropped: int
     untraded: int
     spanning: int
-    estimates: dict[str, Estimate]
+    estimates: dict[str, ParameterEstimate]
     log_likelihood: float
     annual: float
     long_run_annual: float
@@ -90,8 +95,7 @@ class VolatilityFit:
     @property
     def persistence(self) -> float:
         """α + γ/2 + β: the share of today's excess variance that is left tomorrow."""
-        e = self.estimates
-        return e["alpha"].value + e["gamma"].value / 2 + e["beta"].value
+        return _persistence({name: estimate.value for name, estimate in self.estimates.items()})
 
     def scenario_keys(self) -> dict[str, Any]:
         """The fit as keys of a scenario."""
@@ -107,6 +111,16 @@ class VolatilityFit:
                 "tail_dof": _rounded(min(max(e["tail_dof"].value, SMALLEST_DOF + 0.01), LARGEST_DOF)),
             }
         }
+
+    def fragment(self) -> Fragment:
+        """The fit as a fragment that `load_scenario` takes."""
+        return Fragment(f"volatility fit of {self.source}", self.scenario_keys(), self.metadata())
+
+    def __repr__(self) -> str:
+        found = f"annual {self.annual:.4g}, persistence {self.persistence:.4g}"
+        return short_repr(
+            self, f"{found}; {self.returns:,} returns of {self.source}, {self.first} to {self.last}"
+        )
 
     def metadata(self) -> dict[str, Any]:
         """What the table [fit] of a fragment tells."""
@@ -127,21 +141,26 @@ class VolatilityFit:
 
 
 def fit_volatility(
-    path: str | os.PathLike[str], *, since: dt.date | None = None, as_of: dt.date | None = None
+    prices: Source, *, since: dt.date | None = None, as_of: dt.date | None = None
 ) -> VolatilityFit:
-    """Fit to the closes of a file with the columns date and close.
+    """Fit to the closes of a file or a DataFrame.
 
     Parameters
     ----------
-    path : CSV.
+    prices : CSV file with the columns date and close, or a DataFrame with close and a DatetimeIndex or a column date;
+        close in index points or any other unit, > 0. Rows in any order; those without a close are counted.
     since : first date of a return; 1 January ten years before the as-of date's year if None.
-    as_of : last close; the file's last if None.
+    as_of : last close; the last there is if None.
 
     Returns over more than one session, where a close is missing, are left out.
 
-    Errors: `InputError`; `GammawallError` if arch is not installed, or if the likelihood has no maximum inside.
+    Raises
+    ------
+    InputError : with every problem of the data; or they are not daily, too few, or of no index.
+    GammawallError : arch is not installed, or the likelihood has no maximum inside.
     """
-    table = read_daily(path, ["close"], positive=["close"])
+    since, as_of = checked_day("since", since), checked_day("as_of", as_of)
+    table = read_daily(prices, ["close"], positive=["close"], argument="prices")
     rows, untraded = on_sessions(table)
     index = pd.DatetimeIndex(rows.index)
     last = window(index, None, as_of, table.source)[1]
@@ -154,16 +173,12 @@ def fit_volatility(
         raise InputError([Problem(table.source, "", "", why, "Try an earlier --since.")])
     if not float(returns.std()) > 0:
         raise InputError([Problem(table.source, "close", "", "never changes", "Try the right file.")])
-    result, complaints = _estimated(returns)
+    result, complaints = _estimated(returns, table.source)
     estimates = {
-        name: Estimate(float(result.params[own]), float(result.std_err[own])) for name, own in NAMES.items()
+        name: ParameterEstimate(float(result.params[own]), float(result.std_err[own]))
+        for name, own in NAMES.items()
     }
-    persistence = sum(
-        estimates[name].value * share for name, share in (("alpha", 1), ("gamma", 0.5), ("beta", 1))
-    )
-    if persistence > LARGEST_PERSISTENCE:
-        why = f"the variance found is not stationary: alpha + gamma/2 + beta = {persistence:.5f}"
-        raise GammawallError(f"{table.source}: {why}. Try another --since.")
+    persistence = _persistence({name: estimate.value for name, estimate in estimates.items()})
     variance = float(result.forecast(horizon=1, reindex=False).variance.iloc[-1, 0])
     long_run = estimates["omega"].value / (1.0 - persistence)
     return VolatilityFit(
@@ -182,7 +197,7 @@ def fit_volatility(
     )
 
 
-def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
+def _estimated(returns: pd.Series, source: str) -> tuple[Any, list[str]]:
     try:
         from arch import arch_model
     except ImportError as error:
@@ -193,24 +208,46 @@ def _estimated(returns: pd.Series) -> tuple[Any, list[str]]:
     starts = (None, *(_start(returns, *parameters) for parameters in STARTS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [model.fit(disp="off", show_warning=False, starting_values=start) for start in starts]
+        found = [_searched(model, start) for start in starts]
     # A start may end beside the maximum, whatever its flag says; which one does may depend on the processor.
     result = max(found, key=lambda each: each.loglikelihood)
-    if all(each.convergence_flag != 0 for each in found):
-        why = f"the likelihood's maximum was not found (code {result.convergence_flag})"
-        raise GammawallError(f"{why}. Try another --since: more returns, or fewer regimes among them.")
     agreeing = sum(result.loglikelihood - each.loglikelihood < SAME_MAXIMUM for each in found)
-    if agreeing < 2:
-        still = float((returns == 0).mean())
-        why = f"the likelihood has no clear maximum: each search ends elsewhere ({still:.0%} of the returns are 0)"
-        raise GammawallError(f"{why}. Try the right file, or another --since.")
+    converged = sum(each.convergence_flag == 0 for each in found)
+    persistence = _persistence({name: float(result.params[own]) for name, own in NAMES.items()})
+    # Where there is no maximum, which of these shows it depends on the processor: one reason tells them all.
+    if agreeing < 2 or converged == 0 or persistence > LARGEST_PERSISTENCE:
+        why = "the likelihood has no clear maximum where the variance is stationary"
+        ends = f"of {len(found)} searches {agreeing} end at the best and {converged} converge"
+        still = f"{float((returns == 0).mean()):.0%} of the returns are 0"
+        facts = f"{ends}, alpha + gamma/2 + beta = {persistence:.5f} at the best, {still}"
+        raise GammawallError(f"{source}: {why} ({facts}). Try the right file, or another --since.")
     mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
     if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
         why = f"the mean found, {mean:.3g}% a session, is far from the returns' own, {returns.mean():.3g}%"
-        raise GammawallError(f"{why}: they follow no such law. Try the right file, or another --since.")
+        raise GammawallError(
+            f"{source}: {why}: they follow no such law. Try the right file, or another --since."
+        )
     if not np.isfinite(result.std_err).all():
         return result, ["some standard errors cannot be worked out: the likelihood is flat there"]
     return result, []
+
+
+def _searched(model: Any, start: FloatArray | None) -> Any:
+    """The best that a search from a start finds, begun again where it ended."""
+    best = model.fit(disp="off", show_warning=False, starting_values=start)
+    for _ in range(MOST_SEARCHES - 1):
+        again = model.fit(disp="off", show_warning=False, starting_values=best.params.to_numpy())
+        gain = again.loglikelihood - best.loglikelihood
+        if gain > 0:
+            best = again
+        if not gain > GAIN:
+            break
+    return best
+
+
+def _persistence(values: dict[str, float]) -> float:
+    """α + γ/2 + β."""
+    return values["alpha"] + values["gamma"] / 2 + values["beta"]
 
 
 def _start(returns: pd.Series, alpha: float, gamma: float, beta: float, dof: float) -> FloatArray:
@@ -225,7 +262,7 @@ def _scale_warnings(long_run_annual: float) -> list[str]:
     return [f"a long-run volatility of {long_run_annual:.0%} is none of a stock index: is it the right file?"]
 
 
-def _boundary_warnings(estimates: dict[str, Estimate]) -> list[str]:
+def _boundary_warnings(estimates: dict[str, ParameterEstimate]) -> list[str]:
     """Parameters at the edge of what they may be, where standard errors mean little."""
     found = [
         f"{name} lies at its boundary of zero: its standard error means little"

@@ -1,4 +1,4 @@
-"""Black-Scholes delta and gamma with zero rate and dividend, each option at its own fixed volatility.
+"""Black-Scholes gamma with zero rate and dividend, each option at its own fixed volatility.
 
 Legend: S spot, K strike, v = iv·sqrt(τ) total volatility, b annual carry, N and n the normal law and density.
 
@@ -7,9 +7,12 @@ Source: Black & Scholes (1973); Black (1976) for the carry inside d1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+
+from sim.market.elementary import exp, log
 
 FloatArray = NDArray[np.float64]
 
@@ -29,32 +32,39 @@ def years_to_settlement(minutes: float | FloatArray) -> FloatArray:
     return np.maximum(np.asarray(minutes, dtype=np.float64), SHORTEST_LIFE_MINUTES) / MINUTES_PER_YEAR
 
 
-def d1(spot: FloatArray, strike: float, years: float, iv: float, carry: float) -> FloatArray:
-    """Standardised log-moneyness d1 = [ln(S/K) + b·τ + v²/2] / v."""
-    total = iv * np.sqrt(years)
-    moneyness: FloatArray = (np.log(spot / strike) + carry * years) / total + 0.5 * total
-    return moneyness
-
-
-def delta_and_gamma(
-    spot: FloatArray, strike: float, years: float, iv: float, carry: float, is_call: bool
-) -> tuple[FloatArray, FloatArray]:
-    """Delta N(d1), less one for a put, and gamma n(d1) / (S·v), the same for both.
+def gamma(
+    spot: FloatArray | float,
+    strike: FloatArray | float,
+    years: FloatArray | float,
+    iv: FloatArray | float,
+    carry: FloatArray | float,
+) -> FloatArray:
+    """Gamma n(d1) / (S·v) of a call or a put, in index units per option and index point.
 
     Parameters
     ----------
-    spot : (n,) index points.
-    strike, years, iv, carry : index points, years, 1/sqrt(year), 1/year.
-    is_call : True for a call.
-
-    Returns
-    -------
-    delta : (n,) index units an option.
-    gamma : (n,) index units an option and index point.
+    spot, strike, years, iv, carry : index points, index points, years, 1/sqrt(year), 1/year; shapes that broadcast.
     """
-    standardised = d1(spot, strike, years, iv, carry)
-    delta: FloatArray = ndtr(standardised)
-    if not is_call:
-        delta -= 1.0
-    gamma: FloatArray = INVERSE_SQRT_TWO_PI * np.exp(-0.5 * standardised**2) / (spot * iv * np.sqrt(years))
-    return delta, gamma
+    return gamma_of_logs(spot, log(np.asarray(spot / strike)), years, iv, carry)
+
+
+def gamma_of_logs(
+    spot: FloatArray | float,
+    log_moneyness: FloatArray,
+    years: FloatArray | float,
+    iv: FloatArray | float,
+    carry: FloatArray | float,
+    *,
+    exponential: Callable[[FloatArray], FloatArray] = exp,
+) -> FloatArray:
+    """Gamma of options whose ln(S/K) is known: n(d1) / (S·v), d1 = [ln(S/K) + b·τ + v²/2] / v.
+
+    Parameters
+    ----------
+    spot, years, iv, carry : see `gamma`.
+    log_moneyness : (n,) ln(S/K).
+    exponential : e^x; NumPy's own is faster, but its last bit differs between machines.
+    """
+    total = iv * np.sqrt(years)
+    d1 = (log_moneyness + carry * years) / total + 0.5 * total
+    return np.asarray(INVERSE_SQRT_TWO_PI * exponential(-0.5 * (d1 * d1)) / (spot * total))

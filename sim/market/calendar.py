@@ -99,5 +99,29 @@ def settlement_minute(calendar: TradingCalendar, expiry: dt.date, settlement: st
     """
     assert calendar.is_session(expiry), expiry
     assert settlement in ("AM", "PM"), settlement
-    minutes = calendar.open_minute if settlement == "AM" else calendar.close_minute
-    return int(minutes[calendar.position(expiry)])
+    minutes, _ = settlement_minutes(
+        calendar, np.array([expiry], dtype="datetime64[D]"), np.array([settlement == "AM"])
+    )
+    return int(minutes[0])
+
+
+def settlement_minutes(
+    calendar: TradingCalendar, expiry: npt.NDArray[np.datetime64], at_open: npt.NDArray[np.bool_]
+) -> tuple[Int64s, npt.NDArray[np.bool_]]:
+    """Instants at which options leave the book, and whether each expiry is a session.
+
+    Parameters
+    ----------
+    calendar : covers the expiries that are sessions.
+    expiry : (n,) days.
+    at_open : (n,) settled at the open of that session rather than at its close.
+
+    Returns
+    -------
+    minutes : (n,) minutes since 1970-01-01T00:00 UTC; of the next session where the expiry is none.
+    is_session : (n,).
+    """
+    days = expiry.astype("datetime64[D]").astype(np.int64)
+    index = np.minimum(np.searchsorted(calendar.days, days), calendar.days.size - 1)
+    minutes = np.where(at_open, calendar.open_minute[index], calendar.close_minute[index])
+    return minutes, calendar.days[index] == days

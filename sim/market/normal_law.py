@@ -12,22 +12,19 @@ the table's ends are such entries.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr
 
-from sim.market.black_scholes import INVERSE_SQRT_TWO_PI, FloatArray
+from sim.market.normal_table import FloatArray, normal_tables
 
 # Entries of the table by unit of z, and where it ends.
 ENTRIES_PER_UNIT = 64
 LAW_HALF_WIDTH = 8.5
-_LAST = int(2 * LAW_HALF_WIDTH * ENTRIES_PER_UNIT)
 
 
 def _table() -> tuple[FloatArray, FloatArray]:
-    z = np.arange(_LAST + 1) / ENTRIES_PER_UNIT - LAW_HALF_WIDTH
-    law, density = ndtr(z), INVERSE_SQRT_TWO_PI * np.exp(-0.5 * z**2)
+    law, density = normal_tables(ENTRIES_PER_UNIT, int(LAW_HALF_WIDTH * ENTRIES_PER_UNIT))
     law[[0, -1]] = 0.0, 1.0
     density[[0, -1]] = 0.0
-    return np.ascontiguousarray(law, dtype=np.float64), density
+    return law, density
 
 
 LAW, DENSITY = _table()

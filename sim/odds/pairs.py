@@ -1,4 +1,4 @@
-"""Two scenarios path by path: integer counts of what the same draws did in each, merged by addition.
+"""Paired counts of two scenarios on the same draws, path by path; those of other paths are merged by addition.
 
 An engine's records say of every path, in the world with dealers, which target came first and how many levels it
 touched on each side; levels are nested, so the number tells which. Scenarios that share a seed share their draws, so
@@ -20,7 +20,7 @@ Records = NDArray[np.uint16]
 
 @dataclass
 class PairCounts:
-    """Counts of paths by what they did in a case and in the baseline.
+    """Counts of paths by their outcome in a case and in the baseline.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class PairCounts:
 
     @classmethod
     def zeros(cls, case_levels: tuple[int, int], baseline_levels: tuple[int, int]) -> PairCounts:
-        """No counts yet.
+        """Empty counts.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Integer counts to odds: intervals and the tidy tables of a run.
+"""Tidy tables of a run's odds, and the one list of them, `TABLES`.
 
 Every table is a pure function of the counts and their labels, so it can be computed again from any merged
 set of counts. Probabilities are shares of all paths.
@@ -7,6 +7,7 @@ set of counts. Probabilities are shares of all paths.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.odds.estimates import FloatArray, paired_difference_estimate, proportion_estimate
-from sim.plan.outcomes import OutcomeAxes, Outcomes
+from sim.plan.outcomes import LOWER, NEITHER, UPPER, OutcomeAxes, Outcomes
 
-EVENTS = ("neither", "first_upper", "first_lower")  # in the order of the joint table's rows and columns
+# Events by which target came first, and their rows and columns of the joint table.
+FIRST_TARGETS = {"first_upper": UPPER, "first_lower": LOWER, "neither": NEITHER}
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 WORLDS = ("with", "without")
 DISTRIBUTION_WIDTH = 5.0
@@ -29,7 +31,7 @@ def odds_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     """Odds of every event with dealers, without, and the difference.
 
     Events: ``first_upper`` and ``first_lower`` (that target is reached before the other, by the last
-    session), ``neither``, and ``touch`` for each level of the ladder.
+    session), ``neither``, and ``touch`` for each level.
 
     Columns: scenario, event, level (a price; empty for ``neither``), dealers (with, without, difference),
     probability, std_error, ci_low, ci_high, paths.
@@ -41,9 +43,9 @@ def odds_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     with_dealers: list[int] = []
     without: list[int] = []
     both: list[int] = []
-    for event, level in (("first_upper", axes.upper), ("first_lower", axes.lower), ("neither", np.nan)):
-        i = EVENTS.index(event)
-        labels.append((event, float(level)))
+    level_of = {UPPER: axes.upper, LOWER: axes.lower, NEITHER: np.nan}
+    for event, i in FIRST_TARGETS.items():
+        labels.append((event, float(level_of[i])))
         with_dealers.append(int(joint[i, :].sum()))
         without.append(int(joint[:, i].sum()))
         both.append(int(joint[i, i]))
@@ -179,33 +181,6 @@ def regime_columns(outcomes: Outcomes, axes: OutcomeAxes) -> Columns:
     }
 
 
-def odds_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
-    """Odds of every event; see `odds_columns`."""
-    return pd.DataFrame(odds_columns(outcomes, axes))
-
-
-def first_passage_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
-    """Probability of each level by the end of each step; see `first_passage_columns`."""
-    return pd.DataFrame(first_passage_columns(outcomes, axes))
-
-
-def distribution_table(
-    outcomes: Outcomes, axes: OutcomeAxes, *, width: float = DISTRIBUTION_WIDTH
-) -> pd.DataFrame:
-    """Histogram of each session's close; see `distribution_columns`."""
-    return pd.DataFrame(distribution_columns(outcomes, axes, width=width))
-
-
-def quantile_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
-    """Quantiles of each session's close; see `quantile_columns`."""
-    return pd.DataFrame(quantile_columns(outcomes, axes))
-
-
-def regime_table(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
-    """Probability of each regime after each close; see `regime_columns`."""
-    return pd.DataFrame(regime_columns(outcomes, axes))
-
-
 def sessions_to_target(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
     """Time to each target among the paths that touch it: median and the middle 90%.
 
@@ -250,11 +225,48 @@ def _joined_bins(edges: FloatArray, width: float) -> NDArray[np.intp]:
     return starts[starts < edges.size - 1]
 
 
-# Name of a table, and of its file, to what makes its columns of counts and their labels.
-TABLES: dict[str, Callable[[Outcomes, OutcomeAxes], Columns]] = {
-    "odds": odds_columns,
-    "first_passage": first_passage_columns,
-    "distribution": distribution_columns,
-    "quantiles": quantile_columns,
-    "regimes": regime_columns,
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of a run: an attribute of its result, a file of its folder, and a table of every batch.
+
+    Attributes
+    ----------
+    name : name of the attribute, and of the file before its suffix.
+    columns : makes its columns of the counts and their labels.
+    summary : what it has one row for.
+    """
+
+    name: str
+    columns: Callable[[Outcomes, OutcomeAxes], Columns]
+    summary: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the CSV file."""
+        return f"{self.name}.csv"
+
+    def frame(self, outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
+        """Table of a run's counts and their labels."""
+        return pd.DataFrame(self.columns(outcomes, axes))
+
+
+# The one list of a run's tables, by name. Whoever adds one declares its attribute in `sim.run.simulation.Result` too.
+TABLES: dict[str, ResultTable] = {
+    table.name: table
+    for table in (
+        ResultTable(
+            "odds",
+            odds_columns,
+            "event (first_upper, first_lower, neither, touch of a level) × with, without, difference; 95% intervals: "
+            "Wilson, paired for differences",
+        ),
+        ResultTable(
+            "first_passage",
+            first_passage_columns,
+            "level × with, without × step: probability of having touched it by then",
+        ),
+        ResultTable("distribution", distribution_columns, "session × bin of the close, with dealers"),
+        ResultTable("quantiles", quantile_columns, "session × quantile of the close, with dealers"),
+        ResultTable("regimes", regime_columns, "session × regime"),
+    )
 }

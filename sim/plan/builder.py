@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from sim.book.expiry_curves import WIDTHS_COVERED
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
+from sim.market.elementary import exp, floor_log2, log, squared
 from sim.plan.dealers import build_dealer_book, group_weights
 from sim.plan.engine_plan import EnginePlan
 from sim.plan.gaps import gap_fields
@@ -68,15 +70,15 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
     """
     grid = build_time_grid(scenario)
     clearing_map = _clearing_map(scenario, grid)
-    variance = (scenario.volatility.annual**2) / SESSIONS_PER_YEAR
+    variance = squared(scenario.volatility.annual) / SESSIONS_PER_YEAR
     observed = scenario.volatility.quoted == "observed"
-    scale = feedback_at_start(clearing_map, grid) ** 2 if observed else 1.0
-    log_levels = np.log(np.array(scenario.all_levels) / scenario.market.spot)
+    scale = squared(feedback_at_start(clearing_map, grid)) if observed else 1.0
+    log_levels = log(np.array(scenario.all_levels) / scenario.market.spot)
     _refuse_long_outcomes(scenario, grid, where or scenario.name)
     shared = SharedWork() if shared is None else shared
     maps = _map_tables(clearing_map, grid, log_levels, where or scenario.name, shared)
     bins_half_width = close_half_width(scenario, scale, grid)
-    bins_per_unit = 2.0 ** np.floor(np.log2(MOST_CLOSE_BINS / (2 * bins_half_width)))
+    bins_per_unit = math.ldexp(1.0, floor_log2(MOST_CLOSE_BINS / (2 * bins_half_width)))
     plan = EnginePlan(
         sessions=grid.n_sessions,
         steps_per_session=grid.steps_per_session + 1,
@@ -164,7 +166,7 @@ def _clearing_map(scenario: Scenario, grid: TimeGrid) -> ClearingMap:
     deviation = scenario.volatility.annual * np.sqrt(grid.n_sessions / SESSIONS_PER_YEAR)
     spot, start = scenario.market.spot, grid.start_minute
     live = book.live_at(start, after_settlement=True, spot=spot)
-    edges = [abs(np.log(level / spot)) + 0.1 for level in scenario.all_levels]
+    edges = (np.abs(log(np.array(scenario.all_levels) / spot)) + 0.1).tolist()
     edges += (np.abs(live.centre) + WIDTHS_COVERED * live.width).tolist()
     furthest = max(SMALLEST_HALF_WIDTH, 8.0 * deviation, *edges)
     # In coarse steps, so that cases that differ in volatility or targets have the map's nodes in common.
@@ -186,5 +188,5 @@ def _axes(scenario: Scenario, grid: TimeGrid, plan: EnginePlan) -> OutcomeAxes:
         upper=scenario.targets.upper,
         lower=scenario.targets.lower,
         regimes=("initial", *(r.name for r in scenario.regime)),
-        close_edges=scenario.market.spot * np.exp(edges),
+        close_edges=scenario.market.spot * exp(edges),
     )

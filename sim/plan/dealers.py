@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.book.hedge import BookPosition, DealerBook
-from sim.market import black_scholes
-from sim.market.calendar import settlement_minute, trading_calendar
-from sim.market.contracts import UNITS_PER_CONTRACT
+from sim.book.hedge import DealerBook
+from sim.book.rows import BookRows
+from sim.market.black_scholes import FloatArray, years_to_settlement
+from sim.market.calendar import settlement_minutes, trading_calendar
+from sim.market.contracts import UNITS_PER_CONTRACT, units_of_gex
 from sim.plan.time_grid import TimeGrid
-from sim.scenario.model import Scenario
+from sim.scenario.model import Dealers, Scenario
 
 
 def build_dealer_book(scenario: Scenario, grid: TimeGrid) -> DealerBook:
-    """Dealers' book of a scenario, its sizes turned into index units.
+    """Dealers' book of a scenario, its sizes turned into index units: single positions, then those of the book file.
 
-    A position stated by `gex_bn` is sized so that its gamma exposure is that many $bn per 1% move if the
-    index stood at its strike at `as_of`: n = gex_bn·1e9 / (Γ(K)·K²·0.01).
+    A position stated by `gex_bn` is sized so that its gamma exposure is that many $bn per 1% move if the index stood
+    at its strike at `as_of`. The rows of the book file that expire by then are left out.
     """
-    dealers, groups = scenario.dealers, scenario.dealers.groups
-    rows = () if dealers.book is None else dealers.book.after(scenario.market.as_of)
-    if not dealers.position and not len(rows):
-        return DealerBook((), ())
-    calendar = trading_calendar(scenario.market.as_of)
-    positions = []
-    for p in dealers.position:
-        settles = settlement_minute(calendar, p.expiry, p.settlement)
-        if p.contracts is not None:
-            units = UNITS_PER_CONTRACT * p.contracts
-        else:
-            assert p.gex_bn is not None
-            years = float(black_scholes.years_to_settlement(settles - grid.start_minute))
-            at_strike = np.array([p.strike])
-            _, gamma = black_scholes.delta_and_gamma(
-                at_strike, p.strike, years, p.iv, p.carry, p.type == "call"
-            )
-            units = p.gex_bn * 1e9 / (float(gamma[0]) * p.strike**2 * 0.01)
-        positions.append(
-            BookPosition(groups.index(p.group), p.type == "call", p.strike, p.iv, p.carry, units, settles)
-        )
-    settlements: dict[tuple[dt.date, str], int] = {}
-    for row in rows:
-        key = row.expiry, row.settlement
-        settles = settlements[key] if key in settlements else settlement_minute(calendar, *key)
-        settlements[key] = settles
-        units = UNITS_PER_CONTRACT * row.contracts * dealers.book_weights.get(row.group, 1.0)
-        group = groups.index(row.group)
-        positions.append(
-            BookPosition(group, row.type == "call", row.strike, row.iv, row.carry, units, settles)
-        )
-    return DealerBook(groups, tuple(positions))
+    dealers = scenario.dealers
+    rows = _position_rows(dealers)
+    minutes, is_session = settlement_minutes(trading_calendar(), rows.expiry, rows.at_open)
+    assert is_session.all()
+    units = _position_units(
+        dealers, rows, years_to_settlement((minutes - grid.start_minute).astype(np.float64))
+    )
+    if dealers.book is not None:
+        more = dealers.book.after(scenario.market.as_of).regrouped(dealers.groups)
+        weight = np.array([dealers.book_weights.get(name, 1.0) for name in dealers.groups])
+        units = np.concatenate((units, UNITS_PER_CONTRACT * more.contracts * weight[more.group]))
+        more_minutes, is_session = settlement_minutes(trading_calendar(), more.expiry, more.at_open)
+        assert is_session.all()
+        rows, minutes = rows.joined(more), np.concatenate((minutes, more_minutes))
+    return DealerBook.of(rows, units, minutes.astype(np.float64))
+
+
+def _position_rows(dealers: Dealers) -> BookRows:
+    """Single positions as columns; contracts are 0 where `gex_bn` states the size."""
+    positions, groups = dealers.position, dealers.groups
+    return BookRows(
+        "",
+        groups,
+        np.array([groups.index(p.group) for p in positions], dtype=np.int32),
+        np.array([p.type == "call" for p in positions], dtype=np.bool_),
+        np.array([p.strike for p in positions], dtype=np.float64),
+        np.array([p.expiry for p in positions], dtype="datetime64[D]"),
+        np.array([p.settlement == "AM" for p in positions], dtype=np.bool_),
+        np.array([p.iv for p in positions], dtype=np.float64),
+        np.array([p.contracts or 0.0 for p in positions], dtype=np.float64),
+        np.array([p.carry for p in positions], dtype=np.float64),
+    )
+
+
+def _position_units(dealers: Dealers, rows: BookRows, years: FloatArray) -> FloatArray:
+    """Index units of single positions, (n,)."""
+    units = UNITS_PER_CONTRACT * rows.contracts
+    sized = np.flatnonzero([p.contracts is None for p in dealers.position])
+    gex = np.array([dealers.position[i].gex_bn for i in sized.tolist()], dtype=np.float64)
+    units[sized] = units_of_gex(gex, rows.strike[sized], rows.iv[sized], years[sized], rows.carry[sized])
+    return units
 
 
 def group_weights(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sim.market.black_scholes import SESSIONS_PER_YEAR
+from sim.market.elementary import squared
 from sim.plan.time_grid import TimeGrid
 from sim.scenario.model import Scenario
 
@@ -20,10 +21,10 @@ def gap_outcomes(scenario: Scenario, grid: TimeGrid) -> list[tuple[tuple[float, 
         catalyst = catalysts.get(session)
         base = [(1.0, 0.0, 0.0)]
         if catalyst:
-            base = [(o.probability, o.mean, o.sd**2) for o in catalyst.outcomes]
+            base = [(o.probability, o.mean, squared(o.sd)) for o in catalyst.outcomes]
         if jump_probability > 0:
             jumped = [
-                (p * jump_probability, mean + scenario.jumps.mean, variance + scenario.jumps.sd**2)
+                (p * jump_probability, mean + scenario.jumps.mean, variance + squared(scenario.jumps.sd))
                 for p, mean, variance in base
             ]
             base = [(p * (1 - jump_probability), mean, variance) for p, mean, variance in base] + jumped
@@ -37,7 +38,7 @@ def gap_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
     for mixture in gap_outcomes(scenario, grid):
         if mixture != ((1.0, 0.0, 0.0),):
             cumulative = np.cumsum([p for p, _, _ in mixture])
-            words = np.round(cumulative / cumulative[-1] * 2.0**32) - 1
+            words = np.round(cumulative / cumulative[-1] * float(1 << 32)) - 1
             thresholds += [int(max(word, 0)) for word in words]
             means += [mean for _, mean, _ in mixture]
             variances += [variance for _, _, variance in mixture]

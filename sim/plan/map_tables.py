@@ -138,7 +138,7 @@ def build_map_tables(
     ------
     InputError : the map is not increasing, too large for float32, or too sharp or too long for the memory.
     """
-    ends, settlements = grid.step_end_minute, clearing_map.book.columns.settlement
+    ends, settlements = grid.step_end_minute, clearing_map.book.settlement
     settles = np.isin(ends, settlements)
     closes = np.arange(ends.size) % (grid.steps_per_session + 1) == grid.steps_per_session
     rebases = settles | (closes & (len(clearing_map.weights) > 1))
@@ -233,8 +233,10 @@ class _Tables:
             )
         hedge = float(np.abs(at.values - at.nodes).max())
         if hedge > LARGEST_HEDGE:
-            sizes = [abs(p.index_units) for p in self.clearing_map.book.positions]
-            largest = sizes.index(max(sizes))
+            book = self.clearing_map.book
+            sizes = np.empty(len(book))
+            sizes[book.stated] = np.abs(book.units)
+            largest = int(sizes.argmax())
             is_file = len(sizes) > MAX_POSITIONS
             smaller = "book (dealers.book_weights)" if is_file else "position, a strike nearer the index"
             raise self._refusal(

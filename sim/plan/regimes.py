@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sim.compiled import kernel_constants
+from sim.market.elementary import log, power
 from sim.plan.dealers import group_weights
 from sim.plan.time_grid import TimeGrid
 from sim.scenario.model import Regime, Scenario
@@ -41,12 +42,12 @@ def regime_fields(scenario: Scenario, grid: TimeGrid) -> dict[str, Any]:
         return [(n in regime.from_) if regime.from_ is not None else n != regime.name for n in names]
 
     def log_level(regime: Regime) -> float:
-        return float(np.log(regime.level / spot)) if regime.level is not None else 0.0
+        return log(regime.level / spot) if regime.level is not None else 0.0
 
     per_step = impact_per_bn(scenario) / grid.steps_per_session
     return {
         "fade": np.float32(
-            1.0 - 2.0 ** (-1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0
+            1.0 - power(2.0, -1.0 / (half_life * grid.steps_per_session)) if half_life > 0 else 0.0
         ),
         "regime_flow": np.array([0.0, *(r.flow_bn_per_session * per_step for r in rows)], dtype=np.float32),
         "book_of_regime": book_of_regime,

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.errors import InputError
 from sim.market.calendar import Float64s, Int64s, trading_calendar
-from sim.scenario.dates import calendar_problems, horizon_sessions
+from sim.scenario.dates import count_sessions, horizon_positions
 from sim.scenario.intraday import variance_shares
 from sim.scenario.model import Scenario
 
@@ -62,23 +61,25 @@ class TimeGrid:
         return (np.arange(self.n_sessions)[:, None] + used).ravel()
 
 
+def count_steps(scenario: Scenario) -> int:
+    """Number of steps D·K of a scenario's paths, without its time grid."""
+    return count_sessions(scenario.market) * (scenario.volatility.steps_per_session + 1)
+
+
 def build_time_grid(scenario: Scenario) -> TimeGrid:
     """Time grid of a scenario.
 
-    Errors: `InputError` where a date of the scenario is no session or lies outside the horizon.
+    scenario : its dates are sessions, as those of every `Scenario` are.
     """
-    problems = calendar_problems(scenario)
-    if problems:
-        raise InputError(problems)
     calendar, market, volatility = trading_calendar(), scenario.market, scenario.volatility
-    start = calendar.position(market.as_of)
-    stop = start + 1 + len(horizon_sessions(calendar, market))
+    horizon = horizon_positions(calendar, market)
+    within = slice(horizon.start, horizon.stop)
     return TimeGrid(
         as_of=market.as_of,
-        start_minute=int(calendar.close_minute[start]),
-        sessions=tuple(calendar.session(index) for index in range(start + 1, stop)),
-        open_minute=calendar.open_minute[start + 1 : stop],
-        close_minute=calendar.close_minute[start + 1 : stop],
+        start_minute=int(calendar.close_minute[horizon.start - 1]),
+        sessions=tuple(map(calendar.session, horizon)),
+        open_minute=calendar.open_minute[within],
+        close_minute=calendar.close_minute[within],
         steps_per_session=volatility.steps_per_session,
         share=variance_shares(
             volatility.overnight_share,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv
 
 from sim.compiled.kernel_constants import VARIANCE_ATOMS_BITS
 from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
+from sim.market.elementary import squared
+from sim.market.gamma_law import inverse_means
 from sim.plan.shared_work import SharedWork
 from sim.scenario.model import Scenario
 
@@ -17,7 +18,7 @@ def variance_fields(scenario: Scenario, variance: float, scale: float, shared: S
     """Fields of an `EnginePlan` that hold the variance recursion and the Student-t atoms."""
     v = scenario.volatility
     long_run = (
-        (v.long_run_annual if v.long_run_annual is not None else v.annual) ** 2 / SESSIONS_PER_YEAR * scale
+        squared(v.long_run_annual if v.long_run_annual is not None else v.annual) / SESSIONS_PER_YEAR * scale
     )
     constant = v.alpha == 0 and v.gamma == 0 and v.beta == 1
     omega = 0.0 if constant else long_run * (1.0 - v.alpha - 0.5 * v.gamma - v.beta)
@@ -40,10 +41,6 @@ def variance_fields(scenario: Scenario, variance: float, scale: float, shared: S
 def student_t_variance_atoms(dof: float) -> FloatArray:
     """Equally likely atoms of V = (ν−2)/χ²_ν, each the mean of V over its cell; ascending in χ².
 
-    Over a cell of χ² between a and b, ∫ (ν−2)/x dF_ν(x) = F_{ν−2}(b) − F_{ν−2}(a), so that the atoms' mean is
-    exactly one.
+    Over a cell of χ² between a and b, ∫ (ν−2)/x dF_ν(x) = F_{ν−2}(b) − F_{ν−2}(a), so that the atoms' mean is one.
     """
-    count = 1 << VARIANCE_ATOMS_BITS
-    edges = gammaincinv(0.5 * dof, np.arange(count + 1) / count)
-    atoms = count * np.diff(gammainc(0.5 * dof - 1.0, edges))
-    return np.asarray(atoms, dtype=np.float64)
+    return inverse_means(0.5 * dof, 1 << VARIANCE_ATOMS_BITS)

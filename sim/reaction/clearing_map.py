@@ -11,7 +11,6 @@ Source: Frey & Stremme (1997); Platen & Schweizer (1998); Schönbucher & Wilmott
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from sim.book.expiry_curves import COARSE_SPACING, WIDTHS_COVERED, ExpiryCurve, ExpiryCurves
 from sim.book.hedge import DealerBook, LiveBook
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import exp
 from sim.market.hermite import hermite
 from sim.scenario.rules import SMALLEST_FEEDBACK
 
@@ -123,7 +123,7 @@ class ClearingMap:
     @property
     def is_identity(self) -> bool:
         """Whether Φ(s,t) = s at all times."""
-        return self.kappa == 0.0 or not self.book.positions
+        return self.kappa == 0.0 or not len(self.book)
 
     @property
     def key(self) -> Hashable:
@@ -229,11 +229,8 @@ class ClearingMap:
         for book, m in enumerate(curve.slopes):
             low = curve.nodes[m < self.least_feedback]
             if low.size:
-                yield self.floor_event(minute, book, float(m.min()), float(low[0]), float(low[-1]))
-
-    def floor_event(self, minute: float, book: int, lowest: float, low: float, high: float) -> FloorEvent:
-        """Event of a feedback factor that falls to `lowest` between the log prices `low` and `high`."""
-        return FloorEvent(minute, book, lowest, self.spot * math.exp(low), self.spot * math.exp(high))
+                ends = (self.spot * exp(float(s)) for s in low[[0, -1]])
+                yield FloorEvent(minute, book, float(m.min()), *ends)
 
 
 def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:

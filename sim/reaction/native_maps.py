@@ -13,6 +13,7 @@ from sim.book import expiry_curves, hedge
 from sim.compiled.struct_layout import filled_struct, struct_dtype
 from sim.market import black_scholes, normal_law
 from sim.market.black_scholes import FloatArray
+from sim.market.elementary import exp
 from sim.reaction import clearing_map, segment_table
 from sim.reaction.clearing_map import ClearingMap, FloorEvent
 
@@ -95,7 +96,7 @@ class NativeMaps:
 
     def _inputs(self, rules: TableRules) -> dict[str, Any]:
         """Fields of `MapInputs` that are the same for all instants."""
-        book, address = self.map.book.columns, self._address
+        book, rows, address = self.map.book, self.map.book.rows, self._address
         return {
             "law": address(normal_law.LAW),
             "density": address(normal_law.DENSITY),
@@ -103,14 +104,14 @@ class NativeMaps:
             "law_half_width": normal_law.LAW_HALF_WIDTH,
             "spare": hedge.SPARE,
             "positions": book.units.size,
-            "groups": len(self.map.book.groups),
+            "groups": len(book.groups),
             "books": len(self.map.weights),
-            "group": address(book.group, np.int32),
+            "group": address(rows.group, np.int32),
             "put": address(book.put),
             "units": address(book.units),
             "log_strike": address(book.log_strike(self.map.spot)),
-            "iv": address(book.iv),
-            "carry": address(book.carry),
+            "iv": address(rows.iv),
+            "carry": address(rows.carry),
             "settlement": address(book.settlement),
             "expiry_groups": book.expiry_start.size - 1,
             "expiry_start": address(book.expiry_start, np.int64),
@@ -184,7 +185,8 @@ class NativeMaps:
         tables = sum(int(some).bit_count() for some in wanted[:done])
         entries = _copied(out["table_entries"], np.int64, tables).tolist()
         instants_and_books = _copied(out["event"], np.int64, events, 2).tolist()
-        ranges = _copied(out["event_range"], np.float64, events, 3).tolist()
+        ranges = _copied(out["event_range"], np.float64, events, 3)
+        lowest, prices = ranges[:, 0].tolist(), (self.map.spot * exp(ranges[:, 1:])).tolist()
         return Built(
             _copied(out["value"], np.float64, done, len(self.map.weights), self.log_prices.size),
             lines[: sum(entries)].copy(),  # and not the room that it had
@@ -193,8 +195,8 @@ class NativeMaps:
             _copied(out["table_clip"], np.float32, tables, 2),
             _copied(out["table_scale"], np.float32, tables, 2),
             [
-                (instant, self.map.floor_event(float(minute[instant]), book, *found))
-                for (instant, book), found in zip(instants_and_books, ranges, strict=True)
+                (instant, FloorEvent(float(minute[instant]), book, m, *ends))
+                for (instant, book), m, ends in zip(instants_and_books, lowest, prices, strict=True)
                 if instant < done
             ],
         )

@@ -1,1 +1,4 @@
-"""Terminal text and pictures."""
+"""Terminal text and pictures.
+
+The only room that imports rich. Where the output is no terminal it is plain text; NO_COLOR is respected.
+"""

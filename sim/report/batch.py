@@ -1,4 +1,4 @@
-"""A batch on the terminal: progress, the cases, the band of odds and what drives it."""
+"""A batch on the terminal: progress, the cases, the band of odds and its drivers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from rich.text import Text
 from sim.batch.family import Batch
 from sim.batch.run import BatchProgress, BatchRun
 from sim.batch.tables import FAILED, FINISHED, Row, bands, drivers
-from sim.report.run import MODEL_RISK_OF_BATCH
-from sim.report.terminal import Terminal, new_table, plural, print_view, short_number
+from sim.report.terminal import Terminal, new_table, plural, print_failure, print_view, short_number
 from sim.scenario.overrides import short_key
 
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
     from sim.scenario.model import Scenario
 
+MODEL_RISK_OF_BATCH = (
+    "None of these cases is the truth: what dealers hold and how hard their hedging pushes cannot be observed. The "
+    "band is the answer."
+)
 # Batches of more cases are shown by their band alone.
 MOST_ROWS = 24
 # Drivers that explain less of the variance are not worth a line.
@@ -36,7 +39,7 @@ LONGEST_VALUE = 60
 
 
 def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
-    """Print a batch: its cases if they are few, the band of odds, what drives it, and how the run went."""
+    """Print a batch: its cases if they are few, the band of odds, its drivers, warnings and failures."""
     names = event_names([case.scenario for case in batch.cases if case.scenario])
     finished = [row for row in run.rows if row["status"] == FINISHED]
     console.print(
@@ -71,7 +74,7 @@ def print_batch(batch: Batch, run: BatchRun, console: Console) -> None:
         console.print(Text.assemble(("warnings: ", "bold yellow"), told))
     for row in run.rows:
         if row["status"] == FAILED:
-            console.print(Text.assemble(("failed: ", "bold red"), f"{row['scenario']}: {row['error']}"))
+            print_failure(row["scenario"], row["error"], console)
 
 
 def cases_view(batch: Batch, rows: Sequence[Row], names: Mapping[str, str]) -> Table:
@@ -110,7 +113,7 @@ def band_view(rows: Sequence[Row], names: Mapping[str, str]) -> Table:
 
 
 def drivers_view(batch: Batch, rows: Sequence[Row], event: str, name: str) -> Table | None:
-    """Table of what drives an event's odds over a whole grid, the strongest first; None without a grid."""
+    """Table of the drivers of an event's odds over a whole grid, the strongest first; None without a grid."""
     found = [driver for driver in drivers(batch, rows, event) if driver.share >= SMALLEST_SHARE]
     if not found:
         return None
@@ -172,7 +175,7 @@ def tornado_view(rows: pd.DataFrame) -> Table:
 
 
 def _bumped(base: str, bumped: str) -> str:
-    """A bumped value; of several, by what they were scaled."""
+    """Text of a bumped value; of several values, of the factor between them and their bases."""
     if " " not in base or bumped == "-":
         return bumped
     scaled = [
@@ -223,7 +226,7 @@ def _clipped(value: str) -> str:
 
 
 def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
-    """What to call each event: by its level where all scenarios share it."""
+    """Name of each event, by its level where all scenarios share it."""
     found = {}
     for end in ("upper", "lower"):
         levels = {getattr(scenario.targets, end) for scenario in scenarios}
@@ -233,7 +236,7 @@ def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
 
 @contextmanager
 def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
-    """Progress on stderr: cases done, path-steps a second, time left, failures; nothing unless it is a terminal."""
+    """Progress on stderr: cases done, path-steps per second, time left, failures; nothing unless it is a terminal."""
     console = Terminal(stderr=True)
     if not (shown and console.is_terminal):
         yield BatchProgress()
@@ -281,7 +284,7 @@ class _Bar(BatchProgress):
         self.ended += 1
         if error is not None:
             self.failed += 1
-            self.progress.console.print(Text.assemble(("failed: ", "bold red"), f"{name}: {error}"))
+            print_failure(name, error, self.progress.console)
         self._show()
 
     def tables(self, done: int, cases: int) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sim.report.terminal import new_table, plural, print_view
+from sim.report.terminal import new_table, number_text, plural, print_view, print_warning
 
 if TYPE_CHECKING:
     from sim.chain.book import ChainBook, NetGex
@@ -49,12 +49,12 @@ def print_book(book: ChainBook, levels: GammaLevels, console: Console, *, verbos
     for line in counts_lines(book):
         console.print(line)
     for note in book.notes:
-        console.print(Text.assemble(("warning: ", "bold yellow"), note))
+        print_warning(note, console)
     console.print(Text(SIGN_RISK, "italic"))
 
 
 def headline(levels: GammaLevels) -> str:
-    """What a trader asks first, in two sentences."""
+    """Answer to a trader's first question, in two sentences."""
     figures = (
         f"Net gamma exposure {levels.net_gex_bn:+,.2f} $bn per 1% move, gross {levels.gross_gex_bn:,.1f}"
     )
@@ -135,7 +135,7 @@ def carries_view(book: ChainBook) -> Table:
     table.add_column("from", no_wrap=True)
     for (expiry, settlement), found in book.carries.items():
         error, rate = (
-            _or_dash(number, form) for number, form in ((found.std_error, ".2f"), (found.rate, ".2%"))
+            number_text(number, form) for number, form in ((found.std_error, ".2f"), (found.rate, ".2%"))
         )
         forward, carry = f"{found.forward:,.2f}", f"{found.carry:+.2%}"
         table.add_row(str(expiry), settlement, forward, error, carry, rate, f"{found.pairs}", found.source)
@@ -157,7 +157,7 @@ def three_ways_view(book: ChainBook) -> Table:
 
 
 def counts_lines(book: ChainBook) -> list[str]:
-    """How many options were used, and how many dropped for what."""
+    """Lines on the number of options used, and of those dropped for each reason."""
     used, total = len(book.rows), book.chain.total
     dropped = [f"{count:,} {reason}" for reason, count in book.dropped.items()]
     lines = [f"{plural(total, 'option')}: {used:,} used" + "".join(f" + {part}" for part in dropped)]
@@ -167,7 +167,3 @@ def counts_lines(book: ChainBook) -> list[str]:
         unscaled = f"unscaled the net gamma exposure is {book.signed.carry:+,.2f} $bn"
         lines.append(f"contracts scaled by {book.scale:.4g}: {unscaled}")
     return lines
-
-
-def _or_dash(number: float, form: str) -> str:
-    return "-" if math.isnan(number) else format(number, form)

@@ -1,4 +1,4 @@
-"""Engines and their speed on the terminal."""
+"""Engines on the terminal: which are available, and their speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_engines(states: Sequence[EngineState], console: Console) -> None:
-    """Print every engine: whether it is here, on what, or how to get it; and which one auto takes."""
+    """Print every engine, its device or how to get it, and which one auto takes."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("engine", no_wrap=True, style="bold")
     table.add_column("available", no_wrap=True)
@@ -38,10 +38,10 @@ def print_engines(states: Sequence[EngineState], console: Console) -> None:
 
 
 def print_bench(rows: pd.DataFrame, target_se: float, console: Console) -> None:
-    """Print the timings as one table, and below it what was compiled and on which device each engine ran."""
+    """Print the timings as one table, and below it the device and the compilation of each engine."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("engine", no_wrap=True)
-    for name in ("workers", "paths", "path-steps/s", "ns a path-step", "speed", f"to se {target_se:g}"):
+    for name in ("workers", "paths", "path-steps/s", "ns per path-step", "speed", f"to se {target_se:g}"):
         table.add_column(name, justify="right", no_wrap=True)
     limited = rows["issue_share"].notna().any()
     if limited:

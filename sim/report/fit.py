@@ -1,4 +1,4 @@
-"""Fits on the terminal: estimates with their errors, and what they are worth."""
+"""Fits on the terminal: estimates with their errors and caveats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sim.report.terminal import new_table, plural, print_view
+from sim.report.terminal import new_table, number_text, plural, print_view, print_warning
 from sim.scenario.model import UShape, Volatility
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LETTERS = {"omega": "ω", "alpha": "α", "gamma": "γ", "beta": "β", "tail_dof": "ν", "mean": "μ"}
 BP_PER_K = 100.0
-UNITS = {"omega": "percent² a session", "mean": "percent a session"}
+UNITS = {"omega": "percent² per session", "mean": "percent per session"}
 IMPACT_CAVEAT = (
     "An association, and an upper bound: gamma exposure is high when markets are calm anyway, and what the controls "
     "miss of that calm counts as the dealers' doing. Order-flow studies say 0.6 to 2 basis points per $bn."
@@ -41,18 +41,18 @@ def print_volatility(fit: VolatilityFit, console: Console) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name, estimate in fit.estimates.items():
-        numbers = _number(estimate.value), _number(estimate.std_error)
+        numbers = (number_text(number, ".4f") for number in (estimate.value, estimate.std_error))
         table.add_row(f"{LETTERS[name]}  {name}", *numbers, UNITS.get(name, ""))
     print_view(table, console)
     console.print()
-    console.print(f"next session's volatility   {fit.annual:.2%} a year")
-    console.print(f"long-run volatility         {fit.long_run_annual:.2%} a year")
+    console.print(f"next session's volatility   {fit.annual:.2%} per year")
+    console.print(f"long-run volatility         {fit.long_run_annual:.2%} per year")
     console.print(
         f"persistence α + γ/2 + β     {fit.persistence:.4f}, half gone in {_half_life(fit.persistence)}"
     )
     console.print(Text(f"log-likelihood {fit.log_likelihood:,.2f}", "dim"))
     for warning in fit.warnings:
-        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        print_warning(warning, console)
 
 
 def print_intraday(fit: IntradayFit, console: Console) -> None:
@@ -92,7 +92,7 @@ def print_intraday(fit: IntradayFit, console: Console) -> None:
         )
     )
     for told in fit.warnings:
-        console.print(Text.assemble(("warning: ", "bold yellow"), told))
+        print_warning(told, console)
 
 
 def print_impact(fit: ImpactFit, console: Console) -> None:
@@ -146,10 +146,6 @@ def _left_out(fit: VolatilityFit) -> str:
     )
     parts = [f"{plural(count, noun)} {why}" for count, noun, why in counts if count]
     return f"; left out: {', '.join(parts)}" if parts else ""
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _half_life(persistence: float) -> str:

@@ -1,12 +1,9 @@
-"""A run on the terminal: tables, a headline in plain words, warnings and a progress bar.
-
-The only module that imports rich. Where the output is no terminal it is plain text; NO_COLOR is respected.
-"""
+"""A run on the terminal: a headline in plain words, tables, warnings and a progress bar."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +13,25 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.engines.choice import ENGINES
-from sim.odds.tables import sessions_to_target
+from sim.odds.tables import FIRST_TARGETS, sessions_to_target
 from sim.report.terminal import (
     Terminal,
-    _cell,
-    _legend,
     new_table,
     plural,
     price_text,
     print_view,
+    print_warning,
     short_number,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.check.checks import Check
     from sim.run.simulation import Result
 
-FIRST_TARGET_EVENTS = ("first_upper", "first_lower", "neither")
 MODEL_RISK = (
     "These intervals hold the sampling error only. The dealers' positions, their sign and their price impact "
     "are assumptions, and changing them moves the odds much further: try --set dealers.impact_bp_per_bn=1."
-)
-MODEL_RISK_OF_BATCH = (
-    "None of these cases is the truth: what dealers hold and how hard their hedging pushes cannot be observed. The "
-    "band is the answer."
 )
 
 
@@ -64,7 +54,7 @@ def print_report(result: Result, console: Console) -> None:
     print_view(times_view(result), console)
     console.print()
     for warning in result.warnings:
-        console.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        print_warning(warning, console)
     console.print(provenance(result.manifest))
     console.print(engine_line(result.manifest))
     console.print(Text(MODEL_RISK, "italic"))
@@ -75,7 +65,7 @@ def headline(result: Result) -> str:
     axes = result.axes
     estimates = _estimates(result.odds)
     upper, lower = price_text(axes.upper), price_text(axes.lower)
-    shares = {event: estimates[event, None, "with"]["probability"] for event in FIRST_TARGET_EVENTS}
+    shares = {event: estimates[event, None, "with"]["probability"] for event in FIRST_TARGETS}
     answer = (
         f"With dealers hedging, {upper} comes first on {_share(shares['first_upper'])} of paths and {lower} "
         f"on {_share(shares['first_lower'])}; by {axes.sessions[-1]} "
@@ -120,7 +110,7 @@ def odds_view(result: Result) -> Table:
         )
 
     labels = (f"{price_text(axes.upper)} first", f"{price_text(axes.lower)} first", "neither")
-    for event, label in zip(FIRST_TARGET_EVENTS, labels, strict=True):
+    for event, label in zip(FIRST_TARGETS, labels, strict=True):
         add(label, event, None, benchmarks.get(f"flat_{event}"), None)
     table.add_section()
     flat_touch, two_delta = benchmarks.get("flat_touch", {}), benchmarks.get("two_delta", {})
@@ -148,7 +138,7 @@ def times_view(result: Result) -> Table:
 
 
 def provenance(manifest: Mapping[str, Any]) -> Text:
-    """Line that says how the numbers came about: paths, seed, time and speed."""
+    """Line on how the numbers came about: paths, seed, time and speed."""
     seconds = float(manifest["timings"]["simulate_s"])
     first = int(manifest.get("first_path", 0))
     parts = [
@@ -163,7 +153,7 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
 
 
 def engine_line(manifest: Mapping[str, Any]) -> Text:
-    """Line that says what computed: engine, device and, on a processor, how many threads or worker processes."""
+    """Line on what computed: engine, device and, on a processor, the number of threads or worker processes."""
     parts = [f"{manifest['engine']} engine", str(manifest["device"])]
     entry = ENGINES.get(manifest["engine"])
     if entry is None or not entry.uses_devices:
@@ -171,46 +161,9 @@ def engine_line(manifest: Mapping[str, Any]) -> Text:
     return Text(", ".join(parts), "dim")
 
 
-def trace_view(days: pd.DataFrame) -> Table:
-    """Table of one path's days."""
-    table = new_table(gap=0)
-    for name in days.columns:
-        if name in ("touches", "twin_touches"):
-            prices = " ".join(_cell(value) for value in days[name]).split()
-            width = max([7, *(len(price) for price in prices)])
-            table.add_column(str(name).replace("_", "\n"), width=width)
-        elif name == "regime":
-            table.add_column(name, overflow="fold")
-        else:
-            heading = "#" if name == "session" else str(name).replace("_", "\n")
-            table.add_column(heading, justify="right", no_wrap=True)
-    for row in days.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    return table
-
-
-def check_view(checks: Sequence[Check]) -> Table:
-    """Table of the oracles against the simulation, with z-scores."""
-    table = new_table()
-    table.add_column("check", overflow="fold")
-    for heading in ("expected", "simulated", "std error", "z"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for check in checks:
-        table.add_row(
-            check.name,
-            f"{check.expected:.6f}",
-            f"{check.simulated:.6f}",
-            f"{check.std_error:.6f}",
-            f"{check.z:+.2f}",
-            Text("ok", "green") if check.ok else Text("FAILED", "bold red"),
-        )
-    return table
-
-
 @contextmanager
 def progress_bar(steps_per_path: int, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Progress on stderr: paths done, path-steps a second, time left; nothing unless stderr is a terminal.
+    """Progress on stderr: paths done, path-steps per second, time left; nothing unless stderr is a terminal.
 
     Yields the function to call with the numbers of paths done and wanted, or None.
     """
@@ -243,7 +196,7 @@ class _PathsColumn(ProgressColumn):
 
 
 class _RateColumn(ProgressColumn):
-    """Path-steps a second."""
+    """Path-steps per second."""
 
     def __init__(self, steps_per_path: int):
         super().__init__()
@@ -252,6 +205,16 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{short_number(speed * self.steps_per_path)} path-steps/s" if speed else "")
+
+
+def _legend(result: Result) -> str:
+    rows = result.odds[result.odds["dealers"] != "difference"]
+    widest = 100 * float((rows["ci_high"] - rows["ci_low"]).max()) / 2
+    return (
+        f"Intervals are at 95%; the probabilities are good to {widest:.2g} points or better.\n"
+        "flat volatility: the closed form without dealers, gaps or changing volatility.\n"
+        "2 x delta: the traders' rule of thumb for a touch."
+    )
 
 
 def _estimates(odds: pd.DataFrame) -> dict[tuple[str, float | None, str], dict[str, float]]:
@@ -266,7 +229,7 @@ def _estimates(odds: pd.DataFrame) -> dict[tuple[str, float | None, str], dict[s
 
 
 def _digits(std_errors: Iterable[float]) -> int:
-    """Decimals of a number in points that its largest standard error still gives a meaning to."""
+    """Decimals of a number in points that its largest standard error leaves meaningful."""
     return min(3, max(1, math.ceil(-math.log10(100 * max(std_errors)))))
 
 

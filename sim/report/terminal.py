@@ -1,17 +1,16 @@
-"""Building blocks of terminal output: tables that fit the width, numbers and plurals in words."""
+"""Building blocks of terminal output: tables that fit the width, warnings, numbers and plurals in words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
-from rich.segments import cell_len
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from sim.run.simulation import Result
+from rich.text import Text
 
 NARROWEST = 80
 NARROWEST_FOLDED = 12
@@ -38,7 +37,7 @@ def print_view(table: Table, console: Console) -> None:
     """Print a table so that no number is cut or broken, however narrow the terminal."""
     for column in table.columns:
         if column.no_wrap:
-            texts = [line for cell in (column.header, *column.segments) for line in str(cell).splitlines()]
+            texts = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
             column.min_width = max(cell_len(text) for text in texts)
     usual = console.width
     console.width = max(usual, _least_width(table, console))
@@ -64,6 +63,16 @@ def new_table(gap: int = 1) -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
 
 
+def print_warning(text: str, console: Console) -> None:
+    """Print a warning."""
+    console.print(Text.assemble(("warning: ", "bold yellow"), text))
+
+
+def print_failure(case: str, error: str, console: Console) -> None:
+    """Print the error that ended a case."""
+    console.print(Text.assemble(("failed: ", "bold red"), f"{case}: {error}"))
+
+
 def plural(count: int, noun: str) -> str:
     """Count with its noun."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
@@ -77,17 +86,8 @@ def short_number(number: float) -> str:
     return f"{number:.3g}"
 
 
-def _legend(result: Result) -> str:
-    rows = result.odds[result.odds["dealers"] != "difference"]
-    widest = 100 * float((rows["ci_high"] - rows["ci_low"]).max()) / 2
-    return (
-        f"Intervals are at 95%; the probabilities are good to {widest:.2g} points or better.\n"
-        "flat volatility: the closed form without dealers, gaps or changing volatility.\n"
-        "2 x delta: the traders' rule of thumb for a touch."
-    )
-
-
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Value as a cell of a table: floats with two decimals, prices of a list in one line, dates in ISO form."""
     if isinstance(value, float):
         return f"{value:,.2f}"
     if isinstance(value, (list, tuple)):
@@ -100,3 +100,8 @@ def _cell(value: Any) -> str:
 def price_text(price: float) -> str:
     """Price with thousands separators, and decimals where it has some."""
     return f"{price:,.2f}".rstrip("0").rstrip(".")
+
+
+def number_text(number: float, form: str) -> str:
+    """Number in a form such as ".2f", or a dash for NaN."""
+    return "-" if math.isnan(number) else format(number, form)

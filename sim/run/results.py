@@ -1,4 +1,4 @@
-"""The result folder of a run: five CSV files and a manifest, written whole or not at all.
+"""Result folder of a run: a CSV file for each of its tables and a manifest, written whole or not at all.
 
 The files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place
 in one step. A full disk, a kill or an interruption leaves nothing under the final name.
@@ -11,35 +11,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.files.json_text import FORMAT, json_rows, manifest_json
+from sim.files.json_text import json_rows, manifest_json
 from sim.files.output_folder import MANIFEST, FolderKind, OutputFolder, Saved, save_folder, write_folder
 from sim.files.table_text import table_csv
+from sim.odds.tables import TABLES, sessions_to_target
 
 if TYPE_CHECKING:
     from sim.run.simulation import Result
 
-TABLES = {
-    "odds.csv": "odds",
-    "first_passage.csv": "first_passage",
-    "distribution.csv": "distribution",
-    "quantiles.csv": "quantiles",
-    "regimes.csv": "regimes",
-}  # file name -> attribute of Result
-FILE_NAMES = (*TABLES, MANIFEST)
-
-
-RUN_FOLDER = FolderKind("run", FILE_NAMES, FORMAT)
+RUN_FORM = "gammawall-results/1"
+RUN_FOLDER = FolderKind("run", (*(table.file_name for table in TABLES.values()), MANIFEST), RUN_FORM)
 
 
 def write_results(
     result: Result, folder: str | os.PathLike[str] | OutputFolder, *, overwrite: bool = False
 ) -> Path:
-    """Write the six files of a run into a folder that appears complete or not at all.
+    """Write the files of a run into a folder that appears complete or not at all.
 
     Parameters
     ----------
     result : the run; its tables and manifest are written as they are.
-    folder : the folder to make, or what `prepare_output` returned (which then also decides on overwriting).
+    folder : the folder to make, or its place, from `prepare_output`, which then also decides on overwriting.
     overwrite : replace a former result folder. Only an empty folder, or one that holds a run's files and
         nothing else, is ever replaced.
 
@@ -54,20 +46,21 @@ def write_results(
 
 
 def save_results(result: Result, place: OutputFolder) -> Saved:
-    """Results written to their place or, so that no finished work is lost, to a new temporary folder.
+    """Write a run's files to their place or, so that no finished work is lost, to a new temporary folder.
 
     Parameters
     ----------
     result : the run; its tables and manifest are written as they are.
-    place : what `prepare_output` returned.
+    place : from `prepare_output`.
     """
     return save_folder(place, lambda: _contents(result))
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
-    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files."""
-    from sim.odds.tables import sessions_to_target
+    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files.
 
+    folder : where its files are; None if they are not kept.
+    """
     benchmarks = {
         name: [{"level": level, "probability": p} for level, p in value.items()]
         if isinstance(value, Mapping)
@@ -84,6 +77,6 @@ def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
 
 
 def _contents(result: Result) -> Iterator[tuple[str, str | bytes]]:
-    for name, attribute in TABLES.items():
-        yield name, table_csv(getattr(result, attribute))
-    yield MANIFEST, manifest_json(result.manifest)
+    for table in TABLES.values():
+        yield table.file_name, table_csv(getattr(result, table.name))
+    yield MANIFEST, manifest_json(result.manifest, RUN_FORM)

@@ -14,7 +14,7 @@ import numpy as np
 from sim.engines.choice import ENGINES, Engine, choose
 from sim.errors import InputError, Problem
 from sim.files.versions import installed_versions
-from sim.odds import tables
+from sim.odds.tables import TABLES
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import OutcomeAxes, Outcomes
 from sim.run.benchmarks import flat_benchmarks
@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 DEFAULT_PATHS = 1_000_000
 LARGEST_SEED = 2**64 - 1
 Progress = Callable[[int, int], None]
+
+
+def _table(name: str) -> cached_property[pd.DataFrame]:
+    """Attribute of a result: one of the tables of `TABLES`, made when it is first asked for."""
+    table = TABLES[name]
+
+    def made(result: Result) -> pd.DataFrame:
+        return table.frame(result.outcomes, result.axes)
+
+    made.__doc__ = f"Table of {table.file_name}, a row for each {table.summary}."
+    return cached_property(made)
 
 
 @dataclass(frozen=True)
@@ -55,30 +66,12 @@ class Result:
         """What a reader of the numbers should know."""
         return tuple(self.manifest["warnings"])
 
-    @cached_property
-    def odds(self) -> pd.DataFrame:
-        """Odds of every event with dealers, without, and the difference; columns of odds.csv."""
-        return tables.odds_table(self.outcomes, self.axes)
-
-    @cached_property
-    def first_passage(self) -> pd.DataFrame:
-        """Cumulative probability of having touched each level by each step; columns of first_passage.csv."""
-        return tables.first_passage_table(self.outcomes, self.axes)
-
-    @cached_property
-    def distribution(self) -> pd.DataFrame:
-        """Distribution of each close with dealers; columns of distribution.csv."""
-        return tables.distribution_table(self.outcomes, self.axes)
-
-    @cached_property
-    def quantiles(self) -> pd.DataFrame:
-        """Quantiles of each close with dealers; columns of quantiles.csv."""
-        return tables.quantile_table(self.outcomes, self.axes)
-
-    @cached_property
-    def regimes(self) -> pd.DataFrame:
-        """Share of paths in each regime after each close; columns of regimes.csv."""
-        return tables.regime_table(self.outcomes, self.axes)
+    # One line for each table of `TABLES`, so that type checkers and completion know the attribute.
+    odds = _table("odds")
+    first_passage = _table("first_passage")
+    distribution = _table("distribution")
+    quantiles = _table("quantiles")
+    regimes = _table("regimes")
 
 
 def simulate(

@@ -56,15 +56,16 @@ def floor_warnings(prepared: Prepared) -> list[str]:
         return []
     clearing_map = prepared.clearing_map
     minutes = sorted({e.minute for e in events})
-    held = clearing_map.book.columns
+    book = clearing_map.book
+    rows = book.rows
     strikes: set[float] = set()
     for e in events:
-        short = held.units * clearing_map.weights[e.book, held.group] < 0
-        there = (held.strike >= e.price_low) & (held.strike <= e.price_high) & (held.settlement >= e.minute)
-        strikes.update(held.strike[short & there].tolist())
+        short = book.units * clearing_map.weights[e.book, rows.group] < 0
+        there = (rows.strike >= e.price_low) & (rows.strike <= e.price_high) & (book.settlement >= e.minute)
+        strikes.update(rows.strike[short & there].tolist())
     depths = {}
-    for regime, book in zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True):
-        lowest = min((e.lowest for e in events if e.book == book), default=None)
+    for regime, number in zip(prepared.axes.regimes, prepared.plan.book_of_regime, strict=True):
+        lowest = min((e.lowest for e in events if e.book == number), default=None)
         if lowest is not None:
             depths[regime] = f"{regime} {lowest:.1f}"
     worst = min(events, key=lambda e: e.lowest)

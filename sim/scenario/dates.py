@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sim.errors import Problem
 from sim.market.calendar import EPOCH, LAST_DATE, TradingCalendar, trading_calendar
 from sim.problems import known, shown
-from sim.scenario.model import MAX_SESSIONS
+
+MAX_SESSIONS: Final = 2520
 
 
 def calendar_problems(scenario: Any) -> list[Problem]:
@@ -24,16 +25,17 @@ def calendar_problems(scenario: Any) -> list[Problem]:
     problems = list(_no_session(calendar, "market.as_of", as_of))
     if until is not None and until > as_of:
         problems += _no_session(calendar, "market.until", until)
-    horizon: tuple[dt.date, ...] = ()
+    horizon = range(0)
     if known(as_of, until, sessions) and (until is None) != (sessions is None):
-        horizon = horizon_sessions(calendar, market)
+        horizon = horizon_positions(calendar, market)
         problems += _horizon_problems(market, len(horizon))
     for index, catalyst in enumerate(scenario.catalyst):
         key, session = f"catalyst[{index}].session", catalyst.session
         off = list(_no_session(calendar, key, session))
         problems += off
-        if not off and horizon and known(session) and session not in horizon:
-            why = f"is outside the horizon, {horizon[0]} to {horizon[-1]}"
+        if not off and horizon and known(session) and calendar.position(session) not in horizon:
+            first, last = calendar.session(horizon[0]), calendar.session(horizon[-1])
+            why = f"is outside the horizon, {first} to {last}"
             problems.append(Problem("", key, str(session), why, "Try a session inside it, or leave it out."))
     for index, position in enumerate(scenario.dealers.position):
         if position.expiry > as_of:
@@ -54,13 +56,23 @@ def _book_problems(calendar: TradingCalendar, book: Any) -> Iterator[Problem]:
         yield Problem("", "dealers.book", shown(book.file), why + more, f"Try {near}.")
 
 
-def horizon_sessions(calendar: TradingCalendar, market: Any) -> tuple[dt.date, ...]:
-    """Sessions after the start, up to `until` or as many as `sessions` says."""
+def horizon_positions(calendar: TradingCalendar, market: Any) -> range:
+    """Positions in the calendar of the sessions simulated: those after `as_of`, at most to the calendar's end.
+
+    calendar : covers `as_of`.
+    market : a `Market`, or anything with its dates, of which exactly one of `until` and `sessions` is None. The
+        horizon ends with the last session on or before `until`, or after `sessions` sessions.
+    """
+    day = dt.timedelta(days=1)
+    first = calendar.position(market.as_of + day)
     if market.until is not None:
-        return calendar.sessions_after(market.as_of, market.until)
-    first = calendar.position(market.as_of + dt.timedelta(days=1))
-    stop = min(first + market.sessions, len(calendar.days))
-    return tuple(calendar.session(index) for index in range(first, stop))
+        return range(first, calendar.position(market.until + day))
+    return range(first, min(first + market.sessions, len(calendar.days)))
+
+
+def count_sessions(market: Any) -> int:
+    """Number of sessions D that a `Market` asks for."""
+    return len(horizon_positions(trading_calendar(), market))
 
 
 def _horizon_problems(market: Any, length: int) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind
+from sim.problems import check_type, short_repr, shown, type_problem
 from sim.scenario.overrides import RIVAL
 
 FRAGMENT_FILE: Final = FileKind("fragment", "", "gammawall fit volatility OHLC.csv")
@@ -35,12 +36,16 @@ class Fragment:
     keys: Mapping[str, Any]
     fit: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return short_repr(self, f"{shown(self.where)}: {', '.join(_dotted(self.keys))}")
+
 
 def read_fragment(source: str | os.PathLike[str]) -> Fragment:
     """Fragment of a file.
 
     Errors: `InputError`; whether its keys are a scenario's shows when they have been merged into one.
     """
+    check_type("source", source, (str, os.PathLike), "the path of a fragment's file", 'Try "fit.toml".')
     where, data = FRAGMENT_FILE.read(Path(source))
     fit = data.pop(FIT, {})
     if not isinstance(fit, dict):
@@ -50,6 +55,20 @@ def read_fragment(source: str | os.PathLike[str]) -> Fragment:
             [Problem(where, "", "", "states no key of a scenario", f"Try {FRAGMENT_FILE.example}.")]
         )
     return Fragment(where, data, fit)
+
+
+def check_fragments(fragments: object) -> None:
+    """Refuse what is no sequence of fragments.
+
+    Errors: `InputError`.
+    """
+    hint = 'Try [read_fragment("fit.toml")], or [fit.fragment()] of what was fitted.'
+    if isinstance(fragments, str):
+        raise InputError([type_problem("fragments", fragments, "a list of fragments", hint)])
+    check_type("fragments", fragments, Sequence, "a list of fragments", hint)
+    assert isinstance(fragments, Sequence)
+    for index, fragment in enumerate(fragments):
+        check_type(f"fragments[{index}]", fragment, Fragment, "a Fragment", hint)
 
 
 def read_fragments(sources: Iterable[str | os.PathLike[str]]) -> list[Fragment]:

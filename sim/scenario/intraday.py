@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
 
 from sim.market.calendar import Float64s
+from sim.market.elementary import exp, expm1
 from sim.scenario.model import UShape
 
 _DEFAULT_U: Final = UShape()
@@ -46,8 +46,8 @@ def u_shape_integral(u: Float64s, shape: UShape) -> Float64s:
     """
     # over a fade of nearly nothing u/fade is infinite, and its exponential zero
     with np.errstate(over="ignore"):
-        after_open = -np.expm1(-u / shape.open_fade)
-        before_close = np.exp(-(1.0 - u) / shape.close_fade) - math.exp(-1.0 / shape.close_fade)
+        after_open = -expm1(-u / shape.open_fade)
+        before_close = exp(-(1.0 - u) / shape.close_fade) - exp(-1.0 / shape.close_fade)
     integral: Float64s = (
         shape.base * u
         + shape.open * shape.open_fade * after_open

@@ -8,6 +8,7 @@ and no number may be NaN or infinite.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -27,9 +28,11 @@ from pydantic_core.core_schema import FieldSerializationInfo
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
+from sim.scenario.dates import MAX_SESSIONS
+from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems
+from sim.scenario.tables import changed_tables, scenario_data
 
-MAX_SESSIONS: Final = 2520
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
 
@@ -155,7 +158,7 @@ class Jumps(ScenarioTable):
     sd: LogSpread = 0.0
 
 
-class Outcome(ScenarioTable):
+class CatalystOutcome(ScenarioTable):
     """One outcome of a catalyst: with `probability` the gap gains a normal log move of `mean` and `sd`."""
 
     probability: Annotated[float, Field(ge=0, le=1)]
@@ -168,7 +171,7 @@ class Catalyst(ScenarioTable):
 
     session: Date
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    outcomes: Annotated[Items[Outcome], Field(min_length=1, max_length=32)]
+    outcomes: Annotated[Items[CatalystOutcome], Field(min_length=1, max_length=32)]
 
 
 class Position(ScenarioTable):
@@ -272,7 +275,8 @@ class Scenario(ScenarioTable):
     """A complete scenario.
 
     Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
-    contradict each other. `sim.scenario.file.scenario_from_mapping` reports both together.
+    contradict each other or the exchange calendar. `sim.scenario.file.scenario_from_mapping` reports both together.
+    A scenario that exists has been checked, once: nothing later looks at its dates again.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=1, alias="schema")]
@@ -290,10 +294,37 @@ class Scenario(ScenarioTable):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        return self._checked()
+
+    def _checked(self) -> Self:
         problems = cross_field_problems(self)
         if problems:
             raise InputError(problems)
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
+
+        Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
+        """
+        copied = super().model_copy(update=update, deep=deep)
+        return copied._checked() if update else copied
+
+    def with_changes(self, changes: Overrides) -> Scenario:
+        """Scenario with some keys changed, validated like a file's.
+
+        changes : as the overrides of `sim.scenario.file.load_scenario`, {"dealers.impact_bp_per_bn": 1} for one; a
+            star behind a key multiplies what stands there, {"dealers.position[wall].gex_bn*": 0.5}, a default too.
+            A book file that they name lies in the present folder; the rows of a book read before stay.
+
+        Errors: `InputError` with every problem.
+        """
+        return changed_tables(Scenario, scenario_data(self), self.name, changes, argument="changes")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the odds should know of where the scenario is from; no part of it."""
+        return ()
 
     @property
     def all_levels(self) -> tuple[float, ...]:

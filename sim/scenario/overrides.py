@@ -1,21 +1,26 @@
-"""Overrides of a scenario's keys, as given on the command line, `key=value`, or in the tables of a batch file.
+"""Overrides of a scenario's keys: texts as on the command line, `key=value`, or a mapping of keys to values.
 
 A key is a dotted path; items of a list are chosen by index, `dealers.position[0].strike`, or by name,
 `regime[breakout].level`, `catalyst[CPI].session`; `dealers.position[wall].iv` is all positions of that group.
 With a star behind it, `dealers.position[wall].gex_bn*=0.5`, what stands there is multiplied.
-On the command line a value is a TOML value; what is none is taken as a number, as in .6, or as a bare string.
+In a text the value is a TOML value; what is none is taken as a number, as in .6, or as a bare string. In a mapping it
+is a Python value: a number, a string, True, a `datetime.date`, a list of such, a path for a book file. A key of a
+mapping names no whole table such as "dealers", whose other keys would be lost: {"dealers.impact_bp_per_bn": 1}.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sim.errors import Problem
-from sim.problems import shown, shown_key
+import numpy as np
+
+from sim.errors import InputError, Problem
+from sim.problems import check_type, shown, shown_key, type_problem
 
 WHERE: Final = "--set"
 _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
@@ -25,6 +30,7 @@ _LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9
 _KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
 
 Path = tuple[str | int, ...]
+Overrides = Mapping[str, Any] | Sequence[str]
 
 
 class _RefusedError(Exception):
@@ -35,16 +41,29 @@ class _RefusedError(Exception):
         self.why, self.hint = why, hint
 
 
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+def place_of_overrides(overrides: Overrides, argument: str) -> str:
+    """What problems with overrides name as their place: "--set" for texts, for a mapping the argument."""
+    return argument if isinstance(overrides, Mapping) else WHERE
+
+
+def apply_overrides(
+    data: dict[str, Any], overrides: Overrides, argument: str = "overrides"
+) -> tuple[list[str], list[Problem]]:
     """Overrides put into a scenario's data, in place and in order.
 
     Stating `until` takes `sessions` away and the other way round; likewise `gex_bn` and `contracts`.
 
     data : nested tables as `tomllib` returns them.
-    overrides : "key=value" each.
+    overrides : keys and their values, or "key=value" each.
+    argument : what they are called where they are given.
 
     Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
+
+    Errors: `InputError` if they are neither, or a mapping's value is a whole table.
     """
+    _check_overrides(overrides, argument)
+    if isinstance(overrides, Mapping):
+        return apply_settings(data, ((key, _plain(value)) for key, value in overrides.items()), argument)
     applied: list[str] = []
     problems: list[Problem] = []
     for text in overrides:
@@ -61,6 +80,42 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[lis
             named, given = (key, shown(value)) if equals and key else (text.strip(), "")
             problems.append(_refusal(WHERE, named, given, refusal))
     return applied, problems
+
+
+def _check_overrides(overrides: object, argument: str) -> None:
+    expected = 'a mapping of keys to values or a list of "key=value" texts'
+    if isinstance(overrides, (str, bytes)):
+        hint = f"Try [{shown(overrides)}]." if "=" in str(overrides) else 'Try {"market.spot": 6900}.'
+        raise InputError([type_problem(argument, overrides, expected, hint)])
+    hint = 'Try {"dealers.impact_bp_per_bn": 1}.'
+    check_type(argument, overrides, (Mapping, Sequence), expected, hint)
+    if not isinstance(overrides, Mapping):
+        assert isinstance(overrides, Sequence)
+        for index, text in enumerate(overrides):
+            check_type(f"{argument}[{index}]", text, str, 'a text "key=value"', 'Try ["market.spot=6900"].')
+        return
+    for key, value in overrides.items():
+        check_type(f"{argument}: key", key, str, "a dotted key", hint)
+        if isinstance(value, Mapping) and "." not in key:
+            inner = next(((f"{key}.{name}", item) for name, item in value.items()), None)
+            why = "is a whole table, and one key after the other is expected"
+            example = (
+                "Try leaving it out." if inner is None else f"Try {{{shown(inner[0])}: {shown(inner[1])}}}."
+            )
+            raise InputError([Problem(argument, key, shown(value), why, example)])
+
+
+def _plain(value: Any) -> Any:
+    """Python value as a TOML file would state it: lists for tuples, plain numbers for NumPy's, text for a path."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def apply_settings(

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from sim.errors import Problem
 from sim.problems import known, problem, shown, shown_key
+from sim.scenario.dates import calendar_problems
 from sim.scenario.regime_rules import regime_problems
 
 MAX_LEVELS: Final = 64
+MAX_SESSIONS: Final = 2520
 # Below this feedback factor a tiny move of the fundamental is a large one of the price, and the tables of the
 # inverse map outgrow any memory.
 SMALLEST_FEEDBACK: Final = 0.05
@@ -19,11 +21,9 @@ LEAST_DENSITY: Final = 1e-9
 
 
 def cross_field_problems(scenario: Any) -> list[Problem]:
-    """Every contradiction between a scenario's keys, each `Problem` without its `where`.
+    """Contradictions between a scenario's keys or with the exchange calendar, each `Problem` without its `where`.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`.
-
-    Rules that need the exchange calendar are `sim.scenario.dates.calendar_problems`.
     """
     return [
         *_market(scenario.market),
@@ -36,6 +36,7 @@ def cross_field_problems(scenario: Any) -> list[Problem]:
         *_book(scenario),
         *_positions(scenario),
         *regime_problems(scenario),
+        *calendar_problems(scenario),
     ]
 
 

@@ -9,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel
 
 from sim.book.rows import BookRows
+from sim.problems import check_type
 from sim.scenario.model import Scenario, UShape
 
 _NO_VALUE: Final = {
@@ -31,7 +32,10 @@ def scenario_to_toml(scenario: Scenario) -> str:
     """TOML text of a scenario: every key, defaults marked `# default`, absent values as comments.
 
     Read again it gives an equal `Scenario`.
+
+    Errors: `InputError` if it is no `Scenario`.
     """
+    check_type("scenario", scenario, Scenario, "a Scenario", 'Try load_scenario("siege-of-7000").')
     plain, tables = _split(scenario)
     lines = list(plain)
     for key, value in tables:

@@ -57,9 +57,9 @@ def test_a_hundred_cases_of_one_path(tmp_path: Path) -> None:
     check_cases(batch.cases, shared)
     with (
         open_batch_folder(batch, tmp_path / "b") as folder,
-        choose_executor("native", threads=2, shared=shared) as counter,
+        choose_executor("native", threads=2, shared=shared) as executor,
     ):
-        done = run_batch(batch, folder, batch.cases, counter)
+        done = run_batch(batch, folder, batch.cases, executor)
     spent = time.process_time() - began
     assert len(done.finished) == 101
     assert spent < 10.0

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from support.sample_batch import IMPACT, PUTS, WALL, batch_data, batch_of, single
 
 from sim.batch.family import Batch, is_chosen
-from sim.batch.file import batch_from_mapping, load_batch, scenario_data, with_fundamental_volatility
+from sim.batch.file import batch_from_mapping, load_batch, with_fundamental_volatility
 from sim.errors import InputError
 from sim.plan.builder import initial_feedback
 from sim.scenario.file import load_scenario, scenario_from_mapping
 from sim.scenario.model import Scenario
+from sim.scenario.tables import scenario_data
 
 HALF_LIFE = "dealers.impact_half_life"
 

@@ -18,8 +18,8 @@ from sim.errors import GammawallError, InputError
 
 def run(out: Path, **options: bool) -> None:
     batch = small_batch(grid={})
-    with open_batch_folder(batch, out, **options) as folder, choose_executor("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.cases, counter)
+    with open_batch_folder(batch, out, **options) as folder, choose_executor("numpy", threads=1) as executor:
+        run_batch(batch, folder, batch.cases, executor)
 
 
 @pytest.fixture

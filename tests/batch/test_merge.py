@@ -23,8 +23,8 @@ from sim.errors import GammawallError, InputError
 
 
 def run(batch: Batch, out: Path, shard: tuple[int, int] | None = None) -> Path:
-    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.selected(None, shard), counter)
+    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as executor:
+        run_batch(batch, folder, batch.selected(None, shard), executor)
     return out
 
 
@@ -58,8 +58,8 @@ def test_a_missing_share(shares: list[Path], tmp_path: Path) -> None:
     assert 0 < len(done.finished) < len(batch.cases)
     with open_batch_folder(small_batch(), tmp_path / "merged", resume=True) as folder:
         assert [case.name for case in batch.cases if folder.status(case) == FINISHED] == done.finished
-        with choose_executor("numpy", threads=1) as counter:
-            run_batch(small_batch(), folder, small_batch().cases, counter)
+        with choose_executor("numpy", threads=1) as executor:
+            run_batch(small_batch(), folder, small_batch().cases, executor)
     merge_folders(shares, tmp_path / "whole")
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
 

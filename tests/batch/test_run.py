@@ -24,6 +24,7 @@ from sim.batch.run import BatchProgress, BatchRun, check_cases, run_batch
 from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.errors import GammawallError, InputError
+from sim.odds.tables import TABLES
 from sim.run.simulation import simulate
 
 ENGINE = "numpy"
@@ -68,7 +69,7 @@ class TestResults:
 
     def test_every_table_has_every_case_in_order(self, whole: Path) -> None:
         names = [case.name for case in small_batch().cases]
-        for name in ("odds", "first_passage", "distribution", "quantiles", "regimes"):
+        for name in TABLES:
             assert list(dict.fromkeys(row["scenario"] for row in rows(whole, f"{name}.csv"))) == names
         others = [name for name in names if name != "base"]
         assert list(dict.fromkeys(row["scenario"] for row in rows(whole, "differences.csv"))) == others
@@ -117,7 +118,7 @@ class TestResults:
     def test_parquet_has_the_same_columns(self, tmp_path: Path) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
         run(small_batch(), tmp_path / "b", parquet=True)
-        for name in ("batch", "odds", "first_passage", "distribution", "quantiles", "regimes", "differences"):
+        for name in ("batch", *TABLES, "differences"):
             table = parquet.read_table(tmp_path / "b" / f"{name}.parquet")
             found = rows(tmp_path / "b", f"{name}.csv")
             assert table.column_names == list(found[0])
@@ -220,7 +221,7 @@ class TestResume:
 
     def test_other_kernels_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run(small_batch(grid={}), tmp_path / "b")
-        monkeypatch.setattr("sim.compiled.kernel_sources.code_digest", lambda: "another")
+        monkeypatch.setattr("sim.batch.folder.code_digest", lambda: "another")
         with pytest.raises(InputError, match="another version"):
             run(small_batch(grid={}), tmp_path / "b", resume=True)
 
@@ -241,7 +242,7 @@ class TestResume:
         how = {"engine": ENGINE, "threads": 1, "resume": True}
         sim.simulate_batch(batch, out, cases=batch.selected("no dealers", None), **how)  # type: ignore[arg-type]
         impact = sim.plan.regimes.impact_per_bn
-        monkeypatch.setattr("sim.plan.regimes.impact_per_bn", lambda scenario: 1.01 * impact(scenario))
+        monkeypatch.setattr("sim.plan.builder.impact_per_bn", lambda scenario: 1.01 * impact(scenario))
         with pytest.raises(
             InputError, match="2 finished cases, base for one, were counted with other tables"
         ):
@@ -275,7 +276,7 @@ class TestFailures:
         assert found["no dealers"]["first_upper"] == ""
         trace = (out / "cases" / "no-dealers-f2a8574f" / "traceback.txt").read_text()
         assert "planted in no dealers" in trace
-        assert "test_batch.py" in trace
+        assert Path(__file__).name in trace
         # once more: it stays failed, then it is tried again
         assert run(batch, out, resume=True).failed_before == ["no dealers"]
         assert run(batch, out, resume=True, retry_failed=True).finished == ["no dealers"]

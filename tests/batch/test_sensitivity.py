@@ -15,7 +15,6 @@ from support.sample_scenario import DELETE
 from support.short_scenarios import CATALYST, scenario_of
 
 from sim.batch.case_counts import CaseCounts
-from sim.batch.file import scenario_data
 from sim.batch.sensitivity import COLUMNS, Bump, bumps, sensitivity_batch, sensitivity_table
 from sim.batch.tables import differences_table
 from sim.engines.numpy_engine import NumpyEngine
@@ -24,6 +23,7 @@ from sim.odds.pairs import PairCounts
 from sim.plan.builder import prepare
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
+from sim.scenario.tables import scenario_data
 
 DAY = 6941.81 * 0.141 / math.sqrt(252)
 

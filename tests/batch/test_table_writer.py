@@ -23,8 +23,8 @@ from sim.files.table_files import TableFile
 
 
 def run(batch: Batch, out: Path) -> Path:
-    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as counter:
-        run_batch(batch, folder, batch.cases, counter)
+    with open_batch_folder(batch, out) as folder, choose_executor("numpy", threads=1) as executor:
+        run_batch(batch, folder, batch.cases, executor)
     return out
 
 
@@ -85,8 +85,11 @@ def test_a_disk_too_small_for_the_tables_takes_all_cases(
             run(batch, out)
     assert len(list(out.glob("cases/*/counts.npz"))) == len(batch.cases)
     assert not list(out.rglob(".gammawall-*"))
-    with open_batch_folder(batch, out, resume=True) as folder, choose_executor("numpy", threads=1) as counter:
-        assert run_batch(batch, folder, batch.cases, counter).finished == []
+    with (
+        open_batch_folder(batch, out, resume=True) as folder,
+        choose_executor("numpy", threads=1) as executor,
+    ):
+        assert run_batch(batch, folder, batch.cases, executor).finished == []
     assert contents(out) == contents(run(batch, tmp_path / "whole"))
 
 

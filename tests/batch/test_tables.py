@@ -18,7 +18,6 @@ from sim.batch.tables import (
     DIFFERENCE_COLUMNS,
     FAILED,
     FINISHED,
-    FIRST_TARGETS,
     NOT_RUN,
     CaseState,
     bands,
@@ -29,7 +28,7 @@ from sim.batch.tables import (
 )
 from sim.odds.estimates import paired_difference_estimate
 from sim.odds.pairs import PairCounts
-from sim.odds.tables import odds_table
+from sim.odds.tables import FIRST_TARGETS, TABLES
 from sim.plan.outcomes import OutcomeAxes
 
 SPOT = 100.0
@@ -79,7 +78,7 @@ WORLD_SIDES = st.lists(st.sampled_from([80.0, 85.0, 92.0, 97.0, 103.0, 108.0, 11
 def test_differences_are_those_of_the_paths(
     mine: tuple[float, ...], theirs: tuple[float, ...], spot: float, paths: int
 ) -> None:
-    """Also where a level is on one ladder only, or on different sides of the two starts."""
+    """Also where a level is among one case's only, or on different sides of the two starts."""
     case, base = axes_of(mine), axes_of(theirs, spot, "base")
     high, low, base_high, base_low = prices = random_prices(paths)
     prices[2], prices[3] = base_high, base_low = np.maximum(base_high, spot), np.minimum(base_low, spot)
@@ -199,7 +198,7 @@ def test_row_of_a_finished_case() -> None:
         "the floor binds | too few paths",
         "",
     ]
-    odds = odds_table(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
+    odds = TABLES["odds"].frame(sample_outcomes(1000), sample_axes()).set_index(["event", "dealers"])
     for event, target in FIRST_TARGETS.items():
         found = odds.loc[event]
         assert row[event] == found.loc["with", "probability"]

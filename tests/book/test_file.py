@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.book_rows import stated_positions
 
 from sim.batch.file import batch_from_mapping
 from sim.batch.sensitivity import bumps
@@ -68,7 +69,7 @@ def refusal(text: str, folder: Path) -> list[str]:
 def test_every_column_is_read(files: Path) -> None:
     rows = read_book(files / "book.csv", "book.csv")
     assert rows.groups == ("puts", "wall")
-    assert [row._asdict() for row in rows][2] == {
+    assert stated_positions(rows)[2] == {
         "group": "wall",
         "type": "call",
         "strike": 7000.0,
@@ -77,7 +78,6 @@ def test_every_column_is_read(files: Path) -> None:
         "iv": 0.12,
         "contracts": 800.5,
         "carry": 0.035,
-        "gex_bn": None,
     }
     assert len(rows) == 3
 
@@ -96,7 +96,7 @@ def test_a_table_written_is_the_book_read_again(files: Path) -> None:
 def test_groups_are_in_alphabetical_order(files: Path) -> None:
     rows = rows_of(TEXT.replace("puts", "zeta"), files)
     assert rows.groups == ("wall", "zeta")
-    assert [row.group for row in rows] == ["zeta", "wall", "wall"]
+    assert [rows.groups[i] for i in rows.group] == ["zeta", "wall", "wall"]
 
 
 def test_csv_keeps_every_digit(files: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_scenario_names_a_book_beside_it(files: Path, monkeypatch: pytest.Monk
     assert scenario.dealers.book == read_book(files / "book.csv", "book.csv")
     assert scenario.dealers.groups == ("puts", "wall")
     book = build_dealer_book(scenario, build_time_grid(scenario))
-    assert [p.index_units for p in book.positions] == [-150_000.0, 1_200_000.0, 80_050.0]
+    assert book.units.tolist() == [-150_000.0, 1_200_000.0, 80_050.0]
     # What the command line names lies where the command runs.
     elsewhere = files / "elsewhere"
     elsewhere.mkdir()
@@ -227,10 +227,7 @@ def test_the_same_positions_as_single_ones_make_the_same_book(files: Path) -> No
     del data["dealers"]["book"]
     del data["dealers"]["book_weights"]
     assert with_file.dealers.book is not None
-    data["dealers"]["position"] = [
-        {name: value for name, value in row._asdict().items() if value is not None}
-        for row in with_file.dealers.book
-    ]
+    data["dealers"]["position"] = stated_positions(with_file.dealers.book)
     del data["regime"][0]["closes"]
     single = scenario_from_mapping(data, "single")
     grid = build_time_grid(single)
@@ -305,7 +302,7 @@ def test_an_expiry_must_be_a_session(files: Path) -> None:
 def test_weights_multiply_groups(files: Path) -> None:
     scenario = load_scenario(files / "market.toml", ["dealers.book_weights={ wall = 0.5 }"])
     book = build_dealer_book(scenario, build_time_grid(scenario))
-    assert [p.index_units for p in book.positions] == [-150_000.0, 600_000.0, 40_025.0]
+    assert book.units.tolist() == [-150_000.0, 600_000.0, 40_025.0]
     assert scenario_hash(scenario) != scenario_hash(load_scenario(files / "market.toml"))
     starred = load_scenario(
         files / "market.toml", ["dealers.book_weights.wall=2", "dealers.book_weights.wall*=3"]
@@ -316,7 +313,7 @@ def test_weights_multiply_groups(files: Path) -> None:
 def test_what_has_expired_is_left_out(files: Path) -> None:
     scenario = load_scenario(files / "market.toml", ["market.as_of=2026-02-20"])
     book = build_dealer_book(scenario, build_time_grid(scenario))
-    assert [p.strike for p in book.positions] == [7000.0]
+    assert book.rows.strike.tolist() == [7000.0]
     assert scenario.dealers.book is not None
     np.testing.assert_array_equal(scenario.dealers.book.after(dt.date(2026, 2, 20)).strike, [7000.0])
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from support.options import delta, slope_of_delta
 from support.sample_scenario import sample
 
 from sim.book.hedge import DealerBook
@@ -77,7 +78,7 @@ def test_gex_with_the_index_at_the_strike_at_the_start(stated: dict[str, Any]) -
 
 def test_contracts_are_a_hundred_index_units() -> None:
     book, grid = built(position(contracts=15_000.0), position(contracts=-200.0, type="put", group="puts"))
-    assert [p.index_units for p in book.positions] == [1_500_000.0, -20_000.0]
+    assert book.units.tolist() == [1_500_000.0, -20_000.0]
     hedge, _ = hedge_by_group(book, np.array([20_000.0, 1_000.0]), grid.start_minute, True)
     np.testing.assert_allclose(hedge, [[1_500_000.0, 0.0], [0.0, 20_000.0]], atol=1e-6)
 
@@ -94,49 +95,45 @@ def test_contracts_are_a_hundred_index_units() -> None:
 )
 def test_settlement_instants(expiry: dt.date, settlement: str, instant: int) -> None:
     book, _ = built(position(expiry=expiry, settlement=settlement))
-    assert book.positions[0].settlement_minute == instant
+    assert book.settlement.tolist() == [instant]
 
 
 def test_in_the_book_up_to_its_instant_and_not_after() -> None:
     """Minutes near 3e7 have an ulp of 4e-9: nothing may be decided by a small offset."""
     opens, closes = minute(2026, 2, 20, 9, 30), minute(2026, 2, 20, 16)
     book, _ = built(position(), position(strike=7020, settlement="PM"), position(expiry=dt.date(2026, 3, 20)))
-    early, late, other = book.positions
+    early, late, other = book.units.tolist()
+
+    def live(minute: float, after_settlement: bool) -> list[float]:
+        return book.live_at(minute, after_settlement, LOG_ZERO).units.tolist()
+
     for before_open in (float(np.nextafter(opens, 0)), opens - 1.0):
         for after in (False, True):
-            assert book.live(before_open, after) == [early, late, other]
+            assert live(before_open, after) == [early, late, other]
     for at_open in (opens, float(opens)):
-        assert book.live(at_open, False) == [early, late, other]
-        assert book.live(at_open, True) == [late, other]
+        assert live(at_open, False) == [early, late, other]
+        assert live(at_open, True) == [late, other]
     for between in (float(np.nextafter(opens, np.inf)), float(np.nextafter(closes, 0))):
         for after in (False, True):
-            assert book.live(between, after) == [late, other]
-    assert book.live(closes, False) == [late, other]
-    assert book.live(closes, True) == [other]
-    assert book.live(closes + 1.0, False) == [other]
-
-
-def test_settles_at_its_instant_only() -> None:
-    opens = minute(2026, 2, 20, 9, 30)
-    book, grid = built(position(), position(strike=7020, settlement="PM"))
-    settling = [m for m in grid.step_end_minute if book.settles_at(m)]
-    assert settling == [opens, minute(2026, 2, 20, 16)]
-    assert not book.settles_at(float(np.nextafter(opens, 0)))
-    assert not book.settles_at(float(np.nextafter(opens, np.inf)))
+            assert live(between, after) == [late, other]
+    assert live(closes, False) == [late, other]
+    assert live(closes, True) == [other]
+    assert live(closes + 1.0, False) == [other]
 
 
 def test_hedge_falls_by_the_settling_positions_delta() -> None:
     opens = float(minute(2026, 2, 20, 9, 30))
     book, _ = built(position(), position(strike=7020, settlement="PM", gex_bn=-2.0))
-    early, late = book.positions
+    early, late = book.units.tolist()
     before, slope_before = hedge_by_group(book, SPOT, opens, False)
     after, slope_after = hedge_by_group(book, SPOT, opens, True)
     half_hour = 30 / 525_600
-    delta, gamma = black_scholes.delta_and_gamma(SPOT, 7000.0, half_hour, 0.115, 0.0, True)
-    np.testing.assert_allclose(before - after, [early.index_units * delta], rtol=1e-12, atol=1e-6)
-    np.testing.assert_allclose(slope_before - slope_after, [early.index_units * gamma], rtol=1e-9, atol=1e-9)
-    delta, _ = black_scholes.delta_and_gamma(SPOT, 7020.0, 390 / 525_600, 0.115, 0.0, True)
-    np.testing.assert_allclose(after, [late.index_units * delta], rtol=1e-12, atol=1e-6)
+    first = (SPOT, 7000.0, half_hour, 0.115, 0.0)
+    np.testing.assert_allclose(before - after, [early * delta(*first, True)], rtol=1e-12, atol=1e-6)
+    slopes = [early * black_scholes.gamma(*first)]
+    np.testing.assert_allclose(slope_before - slope_after, slopes, rtol=1e-9, atol=1e-9)
+    second = [late * delta(SPOT, 7020.0, 390 / 525_600, 0.115, 0.0, True)]
+    np.testing.assert_allclose(after, second, rtol=1e-12, atol=1e-6)
 
 
 def test_last_half_hour_stands_still() -> None:
@@ -167,7 +164,7 @@ def test_groups_are_summed_apart() -> None:
     ]
     book, grid = built(*stated)
     assert book.groups == ("wall", "puts")
-    assert [p.group for p in book.positions] == [0, 1, 0]
+    assert book.rows.group.tolist() == [0, 1, 0]
     hedge, slope = hedge_by_group(book, SPOT, grid.start_minute, True)
     alone = [hedge_by_group(built(p)[0], SPOT, grid.start_minute, True) for p in stated]
     for total, parts in ((hedge, [h for h, _ in alone]), (slope, [g for _, g in alone])):
@@ -177,26 +174,38 @@ def test_groups_are_summed_apart() -> None:
 
 def test_slope_is_the_derivative_of_the_hedge() -> None:
     book, grid = built(position(), position(group="puts", type="put", strike=6800, gex_bn=-6.0, carry=0.02))
-    step = 1e-20
     hedge, slope = hedge_by_group(book, SPOT, grid.step_end_minute[20], True)
     assert hedge.shape == slope.shape == (2, SPOT.size)
-    for p, found in zip(book.positions, slope, strict=True):
-        years = (p.settlement_minute - grid.step_end_minute[20]) / 525_600
-        shifted, _ = black_scholes.delta_and_gamma(
-            SPOT + 1j * step, p.strike, years, p.iv, p.carry, p.is_call
-        )
-        expected = p.index_units * shifted.imag / step
+    rows = book.rows
+    for i, found in enumerate(slope):
+        years = (book.settlement[i] - grid.step_end_minute[20]) / 525_600
+        expected = book.units[i] * slope_of_delta(SPOT, rows.strike[i], years, rows.iv[i], rows.carry[i])
         # Beyond 8.5 standard deviations it is zero.
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14 * np.abs(expected).max())
 
 
 def test_no_positions() -> None:
     book, grid = built()
-    assert book == DealerBook((), ())
+    assert len(book) == 0
+    assert book.groups == ()
     hedge, slope = hedge_by_group(book, SPOT, grid.start_minute, True)
     assert hedge.shape == slope.shape == (0, SPOT.size)
-    assert not book.settles_at(grid.start_minute)
-    assert book.live(grid.start_minute, False) == []
+    assert book == built()[0]
+    assert hash(book) == hash(built()[0])
+
+
+def test_books_are_equal_if_their_positions_are() -> None:
+    book, _ = built(position(), position(group="puts", type="put", strike=6800, gex_bn=-6.0))
+    same, _ = built(position(), position(group="puts", type="put", strike=6800, gex_bn=-6.0))
+    assert book == same
+    assert hash(book) == hash(same)
+    for other in (
+        built(position(), position(group="puts", type="put", strike=6800, gex_bn=-6.1)),
+        built(position(), position(group="puts", type="put", strike=6801, gex_bn=-6.0)),
+        built(position(settlement="PM"), position(group="puts", type="put", strike=6800, gex_bn=-6.0)),
+        built(position(group="puts", type="put", strike=6800, gex_bn=-6.0), position()),
+    ):
+        assert book != other[0]
 
 
 def regime(name: str, **weights: float) -> dict[str, Any]:

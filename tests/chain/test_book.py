@@ -343,7 +343,7 @@ def test_more_groups_than_a_scenario_has() -> None:
 def test_groups_of_strikes() -> None:
     chain = chain_of(option(), option(strike=7000.0), option(type="put", strike=7000.0), option(type="put"))
     book = book_of_chain(chain, BookRules(groups=(StrikeGroup("wall", 6990, 7010),)))
-    assert [row.group for row in book.rows] == ["calls", "wall", "wall", "puts"]
+    assert [book.rows.groups[i] for i in book.rows.group] == ["calls", "wall", "wall", "puts"]
     assert read_groups(["wall=7000:7020", "pin=6900"]) == (
         StrikeGroup("wall", 7000, 7020),
         StrikeGroup("pin", 6900, 6900),

@@ -16,7 +16,7 @@ from support.nested import places
 from support.sample_chain import HEADER, LISTINGS, QUOTED, SPOT, delayed_quotes_json, quotedata_csv
 
 from sim.chain.files import read_chain
-from sim.chain.option_chain import COLUMNS, OptionChain
+from sim.chain.option_chain import COLUMNS, LARGEST_IV, OptionChain
 from sim.chain.quote_time import NEW_YORK, read_as_of, read_date_line
 from sim.errors import GammawallError, InputError
 
@@ -112,7 +112,7 @@ def check_chain(chain: OptionChain) -> None:
     assert options["expiry"].notna().all()
     assert options["strike"].between(0.001, 99_999.999).all()
     assert options["open_interest"].between(0.0, 1e8).all()
-    assert (options["iv"].isna() | options["iv"].between(0.0, 5.0, inclusive="right")).all()
+    assert (options["iv"].isna() | options["iv"].between(0.0, LARGEST_IV, inclusive="right")).all()
     for name in ("bid", "ask"):
         assert (options[name].isna() | options[name].ge(0.0)).all()
     assert not np.isinf(options[["bid", "ask", "gamma"]].to_numpy()).any()

@@ -15,7 +15,7 @@ from support.sample_options import chain_of, option
 
 from sim.chain.book import BookRules, ChainBook, book_of_chain
 from sim.chain.files import read_chain
-from sim.chain.levels import GammaLevels, gamma_levels, net_gex
+from sim.chain.levels import GammaLevels, find_gamma_levels, net_gex
 from sim.report.book import headline
 
 REAL = MARKET_DATA / "chain"
@@ -23,7 +23,7 @@ FLAT = BookRules(carry=0.0)
 
 
 def levels_of(*options: dict[str, Any], rules: BookRules = FLAT) -> GammaLevels:
-    return gamma_levels(book_of_chain(chain_of(*options), rules))
+    return find_gamma_levels(book_of_chain(chain_of(*options), rules))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_every_crossing_is_found_and_the_nearest_is_marked() -> None:
 
 
 def test_levels_agree_with_a_sum_over_all_options(chain_book: ChainBook) -> None:
-    found = gamma_levels(chain_book)
+    found = find_gamma_levels(chain_book)
     assert found.net_gex_bn == pytest.approx(direct(chain_book, SPOT), rel=1e-6)
     assert found.gross_gex_bn == pytest.approx(chain_book.options["gex_bn"].abs().sum())
     assert found.by_strike["net_gex_bn"].sum() == pytest.approx(found.net_gex_bn)
@@ -147,7 +147,7 @@ def test_levels_agree_with_a_sum_over_all_options(chain_book: ChainBook) -> None
 
 
 def test_the_profile_is_the_sum_at_each_price(chain_book: ChainBook) -> None:
-    profile = gamma_levels(chain_book, 0.1).profile
+    profile = find_gamma_levels(chain_book, 0.1).profile
     assert profile["price"].iloc[[0, -1]].tolist() == pytest.approx([SPOT * 0.9, SPOT * 1.1])
     for row in (0, 130, 200, 400):
         price = profile["price"].iloc[row]
@@ -163,7 +163,7 @@ def test_the_profile_is_the_sum_at_each_price(chain_book: ChainBook) -> None:
 )
 def test_real_levels_agree_with_a_sum_over_all_options(name: str) -> None:
     book = book_of_chain(read_chain(REAL / name))
-    found = gamma_levels(book)
+    found = find_gamma_levels(book)
     assert found.crossings
     for crossing in found.crossings:
         assert direct(book, crossing.price - 0.01) * direct(book, crossing.price + 0.01) < 0
@@ -173,7 +173,7 @@ def test_real_levels_agree_with_a_sum_over_all_options(name: str) -> None:
 
 
 def test_a_headline_for_each_side(chain_book: ChainBook) -> None:
-    levels = gamma_levels(chain_book)
+    levels = find_gamma_levels(chain_book)
     for net, said in (
         (2.0, "long gamma at spot, and their hedging damps"),
         (-2.0, "short gamma"),

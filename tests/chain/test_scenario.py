@@ -13,10 +13,10 @@ from support.sample_chain import NEW_YORK, QUOTED, SPOT, Listing, many_listings,
 from sim.book import expiry_curves
 from sim.chain.book import BookRules, ChainBook, book_of_chain
 from sim.chain.files import read_chain
-from sim.chain.levels import gamma_levels
+from sim.chain.levels import find_gamma_levels
 from sim.chain.scenario import (
+    ChainScenario,
     Horizon,
-    chain_scenario,
     chain_volatility,
     impact_notes,
     round_targets,
@@ -25,12 +25,10 @@ from sim.chain.scenario import (
 )
 from sim.errors import InputError
 from sim.market.calendar import trading_calendar
-from sim.odds.tables import odds_table
+from sim.odds.tables import TABLES
 from sim.plan.builder import prepare
 from sim.run.simulation import simulate
-from sim.scenario.file import scenario_from_mapping
 from sim.scenario.fragments import Fragment
-from sim.scenario.model import Scenario
 
 REAL = MARKET_DATA / "chain"
 CALENDAR = trading_calendar()
@@ -43,9 +41,8 @@ def book_at(quoted: dt.datetime, folder: Path, rules: BookRules | None = None, *
     return book_of_chain(read_chain(path), rules)
 
 
-def scenario_of(book: ChainBook, horizon: Horizon | None = None, *overrides: str) -> Scenario:
-    found = chain_scenario(book, gamma_levels(book), horizon)
-    return scenario_from_mapping(found.data, "chain.csv", overrides)
+def scenario_of(book: ChainBook, horizon: Horizon | None = None, *overrides: str) -> ChainScenario:
+    return scenario_of_chain(book, horizon, overrides=overrides)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +78,7 @@ def test_what_the_scenario_is_made_of(tmp_path: Path) -> None:
     assert len(CALENDAR.sessions_after(scenario.market.as_of, scenario.market.until or dt.date.max)) == 21
     assert scenario.dealers.book is book.rows
     assert (scenario.targets.upper, scenario.targets.lower) == (6600.0, 6300.0)
-    levels = gamma_levels(book)
+    levels = find_gamma_levels(book)
     assert levels.call_wall is not None
     assert levels.call_wall.strike in scenario.all_levels
     assert "naive sign" in scenario.description
@@ -99,7 +96,7 @@ def test_horizon_and_targets_are_what_was_asked_for(tmp_path: Path) -> None:
 def test_a_horizon_that_is_no_later_session(until: dt.date, tmp_path: Path) -> None:
     book = book_at(QUOTED, tmp_path)
     with pytest.raises(InputError, match="--until"):
-        chain_scenario(book, gamma_levels(book), Horizon(until))
+        scenario_of_chain(book, Horizon(until))
 
 
 @pytest.mark.parametrize(
@@ -164,22 +161,26 @@ def test_volatility_is_that_of_the_horizon_however_it_is_stated(tmp_path: Path) 
         return np.clip(0.1 + 0.5 * years, 0.05, 0.6)
 
     book = book_at(QUOTED, tmp_path, iv=sloped, listings=many_listings(QUOTED, SPOT, 60, 30))
-    levels = gamma_levels(book)
+    levels = find_gamma_levels(book)
     until = dt.date(2025, 10, 31)
     sessions = len(CALENDAR.sessions_after(QUOTED.date(), until))
-    stated = scenario_of_chain(book, levels, Horizon(until), "chain.csv")[0]
+    stated = scenario_of_chain(book, Horizon(until), levels=levels)
     fragment = Fragment("days.toml", {"market": {"until": until}}, {})
     ways = [
-        scenario_of_chain(book, levels, None, "chain.csv", [f"market.until={until}"])[0],
-        scenario_of_chain(book, levels, None, "chain.csv", [f"market.sessions={sessions}"])[0],
-        scenario_of_chain(book, levels, None, "chain.csv", (), [fragment])[0],
+        scenario_of_chain(book, levels=levels, overrides=[f"market.until={until}"]),
+        scenario_of_chain(book, levels=levels, overrides=[f"market.sessions={sessions}"]),
+        scenario_of_chain(book, overrides={"market.until": until}),
+        scenario_of_chain(book, levels=levels, fragments=[fragment]),
     ]
     assert {way.volatility.annual for way in ways} == {stated.volatility.annual}
-    assert stated.volatility.annual > scenario_of_chain(book, levels, None, "chain.csv")[0].volatility.annual
-    own = scenario_of_chain(
-        book, levels, None, "chain.csv", [f"market.until={until}", "volatility.annual=0.3"]
-    )[0]
+    assert stated.volatility.annual > scenario_of_chain(book, levels=levels).volatility.annual
+    own = scenario_of_chain(book, overrides={"market.until": until, "volatility.annual": 0.3})
     assert own.volatility.annual == 0.3
+    # a change afterwards is of that key alone
+    assert (
+        scenario_of_chain(book).with_changes({"market.until": until}).volatility
+        == ways[0].with_changes({"volatility.annual": scenario_of_chain(book).volatility.annual}).volatility
+    )
 
 
 def test_what_expires_today_is_told_apart(tmp_path: Path) -> None:
@@ -245,12 +246,10 @@ def test_odds_by_curves_are_those_of_a_sum_over_all_options(
     with monkeypatch.context() as patch:
         patch.setattr("sim.book.hedge.SMALLEST_EXPIRY_GROUP", 10**9)
         exact = prepare(scenario)
-        assert exact.clearing_map.book.columns.expiry_start.tolist() == [
-            len(exact.clearing_map.book.positions)
-        ]
+        assert exact.clearing_map.book.expiry_start.tolist() == [len(exact.clearing_map.book)]
         by_sum = simulate(scenario, paths=40_000, seed=3)
     assert by_curves.manifest["plan_digest"] != by_sum.manifest["plan_digest"]
-    found, expected = (odds_table(r.outcomes, r.axes) for r in (by_curves, by_sum))
+    found, expected = (TABLES["odds"].frame(r.outcomes, r.axes) for r in (by_curves, by_sum))
     difference = (found["probability"] - expected["probability"]).abs()
     assert (difference <= 4 * np.hypot(found["std_error"], expected["std_error"])).all()
     assert difference.max() < 0.001

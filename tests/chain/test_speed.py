@@ -10,11 +10,9 @@ from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 
 from sim.chain.book import book_of_chain
 from sim.chain.files import read_chain
-from sim.chain.levels import gamma_levels
-from sim.chain.scenario import Horizon, chain_scenario
+from sim.chain.scenario import Horizon, scenario_of_chain
 from sim.market.calendar import trading_calendar
 from sim.plan.builder import prepare
-from sim.scenario.file import scenario_from_mapping
 
 LONGEST_S = 5.0
 
@@ -34,8 +32,7 @@ def test_the_map_of_a_full_chain_takes_seconds(tmp_path: Path) -> None:
     book = book_of_chain(chain)
     assert len(book.rows) == 24_000
     until = trading_calendar().sessions_after(QUOTED.date(), QUOTED.date().replace(month=11))[26]
-    found = chain_scenario(book, gamma_levels(book), Horizon(until))
-    scenario = scenario_from_mapping(found.data, "chain.csv")
+    scenario = scenario_of_chain(book, Horizon(until))
     taken = []
     for _ in range(2):
         began = time.process_time()

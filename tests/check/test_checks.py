@@ -11,8 +11,7 @@ from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 
 from sim.chain.book import book_of_chain
 from sim.chain.files import read_chain
-from sim.chain.levels import gamma_levels
-from sim.chain.scenario import Horizon, chain_scenario
+from sim.chain.scenario import Horizon, scenario_of_chain
 from sim.check import checks as check
 from sim.check.checks import Check, checkable_form, flat_form, run_checks
 from sim.kernels_numpy import path_step, session
@@ -23,7 +22,7 @@ from sim.plan.builder import prepare
 from sim.plan.regimes import impact_per_bn
 from sim.plan.time_grid import build_time_grid
 from sim.reaction.clearing_map import ClearingMap
-from sim.scenario.file import load_scenario, scenario_from_mapping
+from sim.scenario.file import load_scenario
 from sim.scenario.model import Scenario
 
 PATHS = 200_000
@@ -129,13 +128,13 @@ def test_a_book_with_weights_is_checked(tmp_path: Path) -> None:
     (tmp_path / "chain.csv").write_text(text, encoding="utf-8")
     book = book_of_chain(read_chain(tmp_path / "chain.csv"))
     assert len(book.rows) > 1_000
-    found = chain_scenario(book, gamma_levels(book), Horizon(dt.date(2025, 9, 10)))
+    horizon = Horizon(dt.date(2025, 9, 10))
     overrides = ["dealers.book_weights.puts=0.2", "dealers.impact_bp_per_bn=3", "targets.lower=6400"]
-    scenario = scenario_from_mapping(found.data, "chain.csv", overrides)
+    scenario = scenario_of_chain(book, horizon, overrides=overrides)
     checks = run_checks(scenario, paths=PATHS, seed=SEED)
     assert [c.name for c in checks if not c.ok] == []
     # The weights matter: without them the odds differ by far more than the errors.
-    whole = scenario_from_mapping(found.data, "chain.csv", overrides[1:])
+    whole = scenario_of_chain(book, horizon, overrides=overrides[1:])
     assert abs(run_checks(whole, paths=1_000, seed=SEED)[0].expected - checks[0].expected) > 0.01
 
 

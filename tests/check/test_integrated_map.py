@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.integrate import simpson
+from support.book_rows import stated_positions
 
 from sim.book.rows import BookRows
 from sim.check.integrated_map import IntegratedMap
@@ -71,7 +73,8 @@ def brute_force(scenario: Scenario, s: FloatArray, minute: float, after: bool) -
     spot, total = scenario.market.spot, np.zeros_like(s)
     calendar = trading_calendar(scenario.market.as_of)
     start = build_time_grid(scenario).start_minute
-    for p in (*scenario.dealers.position, *scenario.dealers.book):
+    of_file = [SimpleNamespace(**row, gex_bn=None) for row in stated_positions(scenario.dealers.book)]
+    for p in (*scenario.dealers.position, *of_file):
         settles = settlement_minute(calendar, p.expiry, p.settlement)
         if settles < minute or (after and settles == minute):
             continue

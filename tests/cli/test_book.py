@@ -12,7 +12,8 @@ from support.sample_chain import QUOTED, SPOT, delayed_quotes_json, many_listing
 
 from sim.book.file import read_book
 from sim.chain.book import SIGNS
-from sim.cli.chain_options import SIGN_NAMES
+from sim.chain.files import FORMATS
+from sim.cli.chain_options import CHAIN_FORMATS, SIGN_NAMES
 from sim.scenario.file import load_scenario, scenario_hash
 
 FILES = {
@@ -323,3 +324,9 @@ def test_the_real_chain_prints_all_three_figures(tmp_path: Path, monkeypatch: py
 
 def test_the_signs_offered_are_those_there_are() -> None:
     assert set(SIGN_NAMES) == {*SIGNS, "custom"}
+
+
+@pytest.mark.parametrize("command", ["book", "run"])
+def test_help_names_every_format_of_chains(command: str) -> None:
+    assert " or ".join(one.name for one in FORMATS) == CHAIN_FORMATS
+    assert CHAIN_FORMATS in " ".join(gammawall(command, "--help").output.split())

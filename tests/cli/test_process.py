@@ -102,7 +102,7 @@ def simulate(scenario, *, progress, **options):
     return SampleRun()
 stand_in.simulate = simulate
 sys.modules["sim.run.simulation"] = stand_in
-from sim.cli import main
+from sim.cli.main import main
 main({arguments!r})
 """
 

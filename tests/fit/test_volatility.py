@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.places import MARKET_DATA
-from support.sample_days import GJR, gjr_returns, write_closes
+from support.sample_days import GJR, Float64s, gjr_returns, write_closes
 
 from sim.errors import GammawallError, InputError
-from sim.fit.volatility import STARTS, Estimate, fit_volatility
+from sim.fit.volatility import STARTS, ParameterEstimate, fit_volatility
 from sim.scenario.file import load_scenario
 from sim.scenario.fragments import Fragment
 
@@ -94,18 +94,28 @@ def test_prices_that_never_change(tmp_path: Path) -> None:
         fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
 
 
-def test_constant_variance_is_fitted_and_its_boundaries_are_said(tmp_path: Path) -> None:
+def as_another_processor(returns: Float64s, number: int) -> Float64s:
+    """Returns changed in their last digits: a search takes another road, as it does where sums round otherwise."""
+    return returns * (1 + 1e-9 * np.random.default_rng(number).normal(0, 1, returns.size))
+
+
+@pytest.mark.parametrize("processor", range(100, 106))
+def test_constant_variance_is_fitted_and_its_boundaries_are_said(processor: int, tmp_path: Path) -> None:
     """There is nothing to find: parameters lie at their bounds."""
-    write_closes(tmp_path / "days.csv", np.random.default_rng(1).normal(0, 1, 1500))
+    constant = np.random.default_rng(1).normal(0, 1, 1500)
+    write_closes(tmp_path / "days.csv", as_another_processor(constant, processor))
     fit = fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
     assert any("boundary" in warning or "normal" in warning for warning in fit.warnings)
     assert fit.annual == pytest.approx(np.sqrt(252) / 100, rel=0.1)
 
 
-def test_a_variance_without_end_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processor", range(100, 106))
+def test_a_variance_without_end_is_refused(processor: int, tmp_path: Path) -> None:
     growing = 0.3 * np.random.default_rng(3).normal(0, 1, 1500) * np.exp(np.linspace(-3, 3, 1500))
-    write_closes(tmp_path / "days.csv", growing)
-    with pytest.raises(GammawallError, match="not stationary"):
+    write_closes(tmp_path / "days.csv", as_another_processor(growing, processor))
+    with pytest.raises(
+        GammawallError, match=r"days.csv: .* no clear maximum where the variance is stationary"
+    ):
         fit_volatility(tmp_path / "days.csv", since=dt.date(2010, 1, 5))
 
 
@@ -135,7 +145,7 @@ def test_days_without_trading_are_left_out(closes: pd.DataFrame, tmp_path: Path)
     more = pd.concat([closes, pd.DataFrame({"Date": ["2010-07-05", "2011-01-01"], "Close": [1.0, 1e6]})])
     fit = fit_volatility(write_rows(tmp_path, more), since=FROM_THE_START)
     assert fit.untraded == 2
-    assert fit.estimates == fit_volatility(tmp_path / "days.csv", since=FROM_THE_START).estimates
+    assert fit.estimates == fit_volatility(write_rows(tmp_path, closes), since=FROM_THE_START).estimates
 
 
 def test_rows_that_are_not_daily_are_refused(closes: pd.DataFrame, tmp_path: Path) -> None:
@@ -177,9 +187,7 @@ def test_a_likelihood_without_a_clear_maximum_is_refused(tmp_path: Path) -> None
     """Seven returns of ten are zero, as in a file that is filled up."""
     mostly_still = np.where(np.random.default_rng(1).random(1500) < 0.7, 0.0, gjr_returns(1500, seed=1))
     write_closes(tmp_path / "days.csv", mostly_still)
-    with pytest.raises(
-        GammawallError, match=r"no clear maximum.*69% of the returns are 0|no such law|not found"
-    ):
+    with pytest.raises(GammawallError, match=r"no clear maximum.*69% of the returns are 0|no such law"):
         fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
 
 
@@ -191,7 +199,7 @@ def test_volatilities_that_no_index_has_are_remarked(tmp_path: Path) -> None:
 
 def test_an_error_that_is_unknown_is_left_out(closes: pd.DataFrame, tmp_path: Path) -> None:
     fit = fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
-    unknown = replace(fit, estimates={**fit.estimates, "alpha": Estimate(0.1, float("nan"))})
+    unknown = replace(fit, estimates={**fit.estimates, "alpha": ParameterEstimate(0.1, float("nan"))})
     assert "alpha" not in unknown.metadata()["std_errors"]
     assert unknown.metadata()["estimates"]["alpha"] == 0.1
 

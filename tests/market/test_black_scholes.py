@@ -1,4 +1,4 @@
-"""Delta and gamma against QuantLib, parity, complex-step derivatives and limits."""
+"""Gamma against QuantLib, a complex-step derivative of delta, and limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import QuantLib
 from scipy import stats
+from support.options import delta, slope_of_delta
 
 from sim.market import black_scholes
 
@@ -28,46 +29,34 @@ def test_quantlib(strike: float, years: float, iv: float, carry: float, is_call:
     payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if is_call else QuantLib.Option.Put, strike)
     growth = np.exp(carry * years)
     witnesses = [QuantLib.BlackCalculator(payoff, s * growth, iv * np.sqrt(years), 1.0) for s in SPOT]
-    delta, gamma = black_scholes.delta_and_gamma(SPOT, strike, years, iv, carry, is_call)
-    np.testing.assert_allclose(delta, [w.deltaForward() for w in witnesses], rtol=1e-9, atol=1e-14)
+    gamma = black_scholes.gamma(SPOT, strike, years, iv, carry)
     np.testing.assert_allclose(gamma, [w.gammaForward() * growth for w in witnesses], rtol=1e-9, atol=1e-16)
-
-
-@pytest.mark.parametrize("is_call", [True, False])
-@pytest.mark.parametrize(("strike", "years", "iv", "carry"), CASES)
-def test_gamma_is_the_slope_of_delta(
-    strike: float, years: float, iv: float, carry: float, is_call: bool
-) -> None:
-    """A complex step differentiates without cancellation."""
-    step = 1e-25
-    shifted, _ = black_scholes.delta_and_gamma(SPOT + 1j * step, strike, years, iv, carry, is_call)
-    _, gamma = black_scholes.delta_and_gamma(SPOT, strike, years, iv, carry, is_call)
-    np.testing.assert_allclose(gamma, shifted.imag / step, rtol=1e-10, atol=1e-300)
+    # and so the delta that tests differentiate is the right one
+    by_scipy = delta(SPOT, strike, years, iv, carry, is_call)
+    np.testing.assert_allclose(by_scipy, [w.deltaForward() for w in witnesses], rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize(("strike", "years", "iv", "carry"), CASES)
-def test_call_less_put_is_one_index_unit(strike: float, years: float, iv: float, carry: float) -> None:
-    call, call_gamma = black_scholes.delta_and_gamma(SPOT, strike, years, iv, carry, True)
-    put, put_gamma = black_scholes.delta_and_gamma(SPOT, strike, years, iv, carry, False)
-    assert np.all(call >= 0)
-    assert np.all(put <= 0)
-    np.testing.assert_allclose(call - put, 1.0, rtol=0, atol=1e-15)
-    np.testing.assert_array_equal(call_gamma, put_gamma)
+def test_gamma_is_the_slope_of_delta(strike: float, years: float, iv: float, carry: float) -> None:
+    gamma = black_scholes.gamma(SPOT, strike, years, iv, carry)
+    np.testing.assert_allclose(gamma, slope_of_delta(SPOT, strike, years, iv, carry), rtol=1e-10, atol=1e-300)
 
 
-@pytest.mark.parametrize(("is_call", "ends"), [(True, [0.0, 1.0]), (False, [-1.0, 0.0])])
-def test_far_from_the_strike(is_call: bool, ends: list[float]) -> None:
+def test_positions_side_by_side_are_positions_one_by_one() -> None:
+    columns = [np.array(column) for column in zip(*CASES, strict=True)]
+    together = black_scholes.gamma(7000.0, *columns)
+    np.testing.assert_array_equal(together, [float(black_scholes.gamma(7000.0, *case)) for case in CASES])
+
+
+def test_far_from_the_strike() -> None:
     spot = np.array([3000.0, 14000.0])
-    delta, gamma = black_scholes.delta_and_gamma(spot, 7000.0, 0.01, 0.1, 0.0, is_call)
-    np.testing.assert_array_equal(delta, ends)
-    np.testing.assert_array_equal(gamma, [0.0, 0.0])
+    np.testing.assert_array_equal(black_scholes.gamma(spot, 7000.0, 0.01, 0.1, 0.0), [0.0, 0.0])
 
 
 def test_at_the_strike() -> None:
     """d1 = v/2 there."""
     total = 0.2 * np.sqrt(0.25)
-    delta, gamma = black_scholes.delta_and_gamma(np.array([7000.0]), 7000.0, 0.25, 0.2, 0.0, True)
-    assert delta[0] == pytest.approx(stats.norm.cdf(total / 2), rel=1e-14)
+    gamma = black_scholes.gamma(np.array([7000.0]), 7000.0, 0.25, 0.2, 0.0)
     assert gamma[0] == pytest.approx(stats.norm.pdf(total / 2) / (7000.0 * total), rel=1e-14)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from support.places import ROOT
 from support.sample_outcomes import LEVELS, SESSIONS, SampleRun, sample_axes, sample_closes, sample_outcomes
 
 from sim.odds import tables as odds
 from sim.odds.estimates import paired_difference_estimate, proportion_estimate
+from sim.odds.tables import TABLES
 from sim.plan.outcomes import Outcomes, OutcomeShape
+from sim.run.simulation import Result
+from sim.scenario.file import load_scenario
 
 ODDS_COLUMNS = [
     "scenario",
@@ -134,6 +139,42 @@ def test_paired_interval_covers(only_with: float, only_without: float) -> None:
         assert coverage == pytest.approx(0.95, abs=0.01)
 
 
+# --- the list of tables
+
+
+def test_the_tables_of_a_run() -> None:
+    # their names are files and attributes that users rely on
+    assert list(TABLES) == ["odds", "first_passage", "distribution", "quantiles", "regimes"]
+    assert [table.file_name for table in TABLES.values()] == [f"{name}.csv" for name in TABLES]
+
+
+def test_every_table_begins_with_the_scenario_and_has_rows(run: SampleRun) -> None:
+    for table in TABLES.values():
+        frame = table.frame(run.outcomes, run.axes)
+        assert list(frame) == list(table.columns(run.outcomes, run.axes))
+        assert frame.columns[0] == "scenario"
+        assert len(frame) > 0
+        assert (frame["scenario"] == "sample").all()
+
+
+def test_every_table_is_declared_as_an_attribute_of_a_result(run: SampleRun) -> None:
+    declared = {name for name, value in vars(Result).items() if isinstance(value, cached_property)}
+    assert declared == set(TABLES)
+    assert declared <= set(dir(Result))
+    result = Result(load_scenario("siege-of-7000"), run.axes, run.outcomes, {}, {})
+    for name, table in TABLES.items():
+        found = getattr(result, name)
+        assert found is getattr(result, name), "made once"
+        pd.testing.assert_frame_equal(found, table.frame(run.outcomes, run.axes))
+        assert table.file_name in str(getattr(Result, name).__doc__)
+
+
+def test_the_readme_lists_the_tables() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for table in TABLES.values():
+        assert f"| `{table.file_name}` | {table.summary} |" in readme
+
+
 # --- odds
 
 
@@ -175,7 +216,7 @@ def test_joint_table_is_read_the_right_way_round() -> None:
     run = SampleRun()
     untouched = {"touch": run.outcomes.touch * 0, "touch_both": run.outcomes.touch_both * 0}
     joint = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]])
-    table = odds.odds_table(replace(run.outcomes, joint=joint, paths=450, **untouched), run.axes)
+    table = TABLES["odds"].frame(replace(run.outcomes, joint=joint, paths=450, **untouched), run.axes)
     assert row(table, event="first_upper", dealers="with")["probability"] == 150 / 450
     assert row(table, event="first_upper", dealers="without")["probability"] == 150 / 450
     assert row(table, event="first_lower", dealers="with")["probability"] == 240 / 450
@@ -199,17 +240,17 @@ def test_no_path_is_refused(run: SampleRun) -> None:
     none = Outcomes.zeros(
         OutcomeShape(axes.step_time.size, len(LEVELS), SESSIONS, 2, axes.close_edges.size - 1)
     )
-    for table in (odds.odds_table, odds.first_passage_table, odds.distribution_table, odds.quantile_table):
+    for table in TABLES.values():
         with pytest.raises(AssertionError, match="no path"):
-            table(none, axes)
+            table.columns(none, axes)
 
 
 def test_tables_of_merged_counts_are_those_of_one_run() -> None:
     axes = sample_axes()
     merged = sample_outcomes(300, seed=1) + sample_outcomes(700, seed=2)
-    probability = odds.odds_table(merged, axes)["probability"]
+    probability = TABLES["odds"].frame(merged, axes)["probability"]
     parts = [
-        odds.odds_table(sample_outcomes(n, seed=s), axes)["probability"] for n, s in ((300, 1), (700, 2))
+        TABLES["odds"].frame(sample_outcomes(n, seed=s), axes)["probability"] for n, s in ((300, 1), (700, 2))
     ]
     assert probability.to_numpy() == pytest.approx((0.3 * parts[0] + 0.7 * parts[1]).to_numpy())
 
@@ -279,7 +320,7 @@ def test_joined_bins_partition_any_histogram(width: float, bins: int, span: floa
     paths = int(closes[0].sum()) or 1
     closes[:, 1] += paths - closes.sum(axis=1)
     outcomes = replace(sample_outcomes(10), closes=closes, paths=paths, joint=np.diag([paths, 0, 0]))
-    table = odds.distribution_table(outcomes, axes, width=width)
+    table = pd.DataFrame(odds.distribution_columns(outcomes, axes, width=width))
     assert (table.groupby("session")["count"].sum() == paths).all()
     for _, day in table.groupby("session"):
         assert (day["price_high"].to_numpy()[:-1] <= day["price_low"].to_numpy()[1:]).all()
@@ -291,14 +332,14 @@ def test_closes_beyond_the_histogram_have_rows_and_no_quantile() -> None:
     outcomes = sample_outcomes(1000)
     outcomes.closes[:] = 0
     outcomes.closes[:, 0], outcomes.closes[:, 2000], outcomes.closes[:, -1] = 30, 950, 20
-    table = odds.distribution_table(outcomes, axes)
+    table = TABLES["distribution"].frame(outcomes, axes)
     first = table[table["session"] == 1]
     assert first["price_low"].tolist()[0] == 0.0
     assert first["price_high"].tolist()[0] == axes.close_edges[0]
     assert first["price_low"].tolist()[-1] == axes.close_edges[-1]
     assert first["price_high"].tolist()[-1] == math.inf
     assert first["count"].tolist() == [30, 950, 20]
-    prices = odds.quantile_table(outcomes, axes).set_index(["session", "quantile"])["price"]
+    prices = TABLES["quantiles"].frame(outcomes, axes).set_index(["session", "quantile"])["price"]
     assert math.isnan(prices[1, 0.01])
     assert math.isnan(prices[1, 0.99])
     low, high = axes.close_edges[1999], axes.close_edges[2000]
@@ -321,7 +362,7 @@ def test_quantiles_of_closes_spread_evenly_over_one_bin_are_linear_in_it() -> No
     axes = sample_axes(bins=10)
     outcomes = replace(sample_outcomes(100), closes=np.zeros((SESSIONS, 12), dtype=np.int64))
     outcomes.closes[:, 4] = 100
-    prices = odds.quantile_table(outcomes, axes).query("session == 2")["price"].to_numpy()
+    prices = TABLES["quantiles"].frame(outcomes, axes).query("session == 2")["price"].to_numpy()
     low, high = axes.close_edges[3], axes.close_edges[4]
     assert (prices - low) / (high - low) == pytest.approx(np.array(odds.QUANTILES))
 

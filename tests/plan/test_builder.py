@@ -228,10 +228,10 @@ def test_impact_and_its_fading() -> None:
     assert prepared_of({"dealers.impact_half_life": 0.0}).plan.fade == 0
 
 
-# Ladder and barriers.
+# Levels and barriers.
 
 
-def test_ladder_is_split_at_the_start_nearest_first(prepared: Prepared) -> None:
+def test_levels_are_split_at_the_start_nearest_first(prepared: Prepared) -> None:
     plan = prepared.plan
     assert prepared.axes.levels == (6300, 6800, 6945, 7000, 7020, 7100, 7150)
     assert plan.level_count.tolist() == [5, 2]
@@ -294,12 +294,12 @@ def test_books_are_rebased_where_they_change(regimes: bool) -> None:
     for start, end, panels, scale in zip(
         plan.table_start, ends, plan.table_panels, plan.table_scale.astype(np.float64), strict=True
     ):
-        # Each panel of each book leads from where it begins to as many cells as its slope tells, without a gap.
+        # Each panel of each book leads from where it begins to as many segments as its slope tells, without a gap.
         intercept, slope = plan.lines[start : start + panels * plan.books].astype(np.float64).T
-        zone_start = (np.arange(slope.size) % panels - scale[1]) / scale[0]
-        first, cells = np.rint(intercept + slope * zone_start), np.rint(slope / scale[0])
+        panel_start = (np.arange(slope.size) % panels - scale[1]) / scale[0]
+        first, segments = np.rint(intercept + slope * panel_start), np.rint(slope / scale[0])
         assert first[0] == slope.size
-        np.testing.assert_array_equal(first + cells, [*first[1:], end - start])
+        np.testing.assert_array_equal(first + segments, [*first[1:], end - start])
 
 
 def test_axes(prepared: Prepared) -> None:

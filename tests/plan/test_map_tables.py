@@ -64,12 +64,12 @@ def test_tables_that_outgrow_memory_are_refused(monkeypatch: pytest.MonkeyPatch)
     assert "so sharply that the tables" in problem.why
 
 
-def test_a_table_with_too_many_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_with_too_many_segments_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (map_tables, segment_table):
         monkeypatch.setattr(module, "MOST_SEGMENTS", 64)
     (problem,) = refusal(lambda: prepare(scenario_of(), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.m_floor")
-    assert "so sharply that one of its tables outgrows 64 cells" in problem.why
+    assert "so sharply that one of its tables outgrows 64 segments" in problem.why
     assert "larger dealers.m_floor" in problem.hint
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from support.sample_scenario import refusal
 from support.short_scenarios import CATALYST, scenario_of
 
-from sim.plan import builder as plan_builder
+from sim.plan import builder, variance
 from sim.plan.builder import prepare
 from sim.plan.shared_work import SharedWork
 from sim.scenario.model import Scenario
@@ -71,17 +72,17 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which tables have been built since the test began."""
     built: list[str] = []
 
-    def count(name: str) -> None:
-        sound = getattr(plan_builder, name)
+    def count(module: ModuleType, name: str) -> None:
+        sound = getattr(module, name)
 
         def counted(*arguments: Any) -> Any:
             built.append(name)
             return sound(*arguments)
 
-        monkeypatch.setattr(plan_builder, name, counted)
+        monkeypatch.setattr(module, name, counted)
 
-    for name in ("build_map_tables", "student_t_variance_atoms"):
-        count(name)
+    count(builder, "build_map_tables")
+    count(variance, "student_t_variance_atoms")
     return built
 
 

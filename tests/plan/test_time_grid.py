@@ -20,7 +20,6 @@ from support.sample_scenario import DELETE, sample
 from sim.errors import InputError
 from sim.market.calendar import settlement_minute, trading_calendar
 from sim.plan.time_grid import TimeGrid, build_time_grid
-from sim.scenario.dates import calendar_problems
 from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.intraday import u_shape_integral, variance_shares
 from sim.scenario.model import Scenario, UShape
@@ -298,9 +297,8 @@ def test_dates_that_are_no_sessions_are_refused() -> None:
         "catalyst[1].session": dt.date(2026, 4, 1),
         "dealers.position[2].expiry": dt.date(2026, 4, 3),
     }
-    scenario = Scenario.model_validate(sample(edits))
     with pytest.raises(InputError) as caught:
-        build_time_grid(scenario)
+        Scenario.model_validate(sample(edits))
     assert [problem.key for problem in caught.value.problems] == [
         "market.as_of",
         "market.until",
@@ -308,7 +306,6 @@ def test_dates_that_are_no_sessions_are_refused() -> None:
         "catalyst[1].session",
         "dealers.position[2].expiry",
     ]
-    assert list(caught.value.problems) == calendar_problems(scenario)
     assert caught.value.problems[4].hint == "Try 2026-04-02 or 2026-04-06."
 
 

@@ -12,26 +12,20 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from support.printed import printed
 from support.sample_batch import batch_of, single
 
 from sim.batch.family import Batch
 from sim.batch.file import load_batch
 from sim.batch.run import BatchRun
 from sim.batch.sensitivity import COLUMNS, bumps
-from sim.batch.tables import FAILED, FINISHED, FIRST_TARGETS
+from sim.batch.tables import FAILED, FINISHED
+from sim.odds.tables import FIRST_TARGETS
 from sim.report import batch as batch_report
 from sim.report.terminal import Terminal, print_view
 from sim.scenario.file import load_scenario
 
 WIDTH = 80
-
-
-def printed(show: Callable[[Console], None], width: int = WIDTH) -> str:
-    console = Console(
-        file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False, _environ={}
-    )
-    show(console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def row_of(name: str, upper: float, **others: Any) -> dict[str, Any]:
@@ -59,11 +53,6 @@ def shown(batch: Batch, run: BatchRun) -> str:
     text = printed(lambda console: batch_report.print_batch(batch, run, console))
     check_fits(text)
     return text
-
-
-def cells(text: str, start: str) -> list[str]:
-    (line,) = (line for line in text.splitlines() if line.startswith(start))
-    return re.split(r"  +| (?=[+-]\d)| (?=\d+\.\d%)", line.strip())
 
 
 def test_cases_bands_and_differences_of_a_small_batch() -> None:

@@ -23,10 +23,11 @@ from support.result_files import FILES, contents, everything_in
 from support.sample_outcomes import SampleRun
 
 from sim.errors import GammawallError
-from sim.files import json_text, output_folder
+from sim.files import output_folder
 from sim.files.json_text import manifest_json
 from sim.files.table_text import table_csv
-from sim.run.results import write_results
+from sim.odds.tables import TABLES
+from sim.run.results import RUN_FORM, write_results
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def run() -> SampleRun:
 # --- what is written
 
 
-def test_six_files_and_nothing_else(run: SampleRun, tmp_path: Path) -> None:
+def test_the_files_of_a_run_and_nothing_else(run: SampleRun, tmp_path: Path) -> None:
     assert write_results(run, tmp_path / "out") == tmp_path / "out"
     assert everything_in(tmp_path) == ["out", *(f"out/{name}" for name in FILES)]
 
@@ -47,7 +48,7 @@ def test_parent_folders_are_made(run: SampleRun, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "a" / "b" / "out")) == FILES
 
 
-@pytest.mark.parametrize("name", ["odds", "first_passage", "distribution", "quantiles", "regimes"])
+@pytest.mark.parametrize("name", TABLES)
 def test_tables_read_back_as_they_were(run: SampleRun, tmp_path: Path, name: str) -> None:
     write_results(run, tmp_path / "out")
     table = getattr(run, name)
@@ -83,17 +84,19 @@ def test_manifest_is_strict_sorted_json(run: SampleRun, tmp_path: Path) -> None:
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert list(document) == sorted(document)
     assert document["scenario_hash"] == run.manifest["scenario_hash"]
-    assert document["format"] == json_text.FORMAT
+    assert document["format"] == RUN_FORM
     assert text.endswith("}\n")
 
 
 def test_manifest_takes_dates_and_numpy_numbers_but_no_nan() -> None:
-    document = json.loads(manifest_json({"as_of": date(2026, 2, 10), "n": np.int64(3), "m": np.array([1.5])}))
-    assert (document["as_of"], document["n"], document["m"]) == ("2026-02-10", 3, [1.5])
+    document = json.loads(
+        manifest_json({"as_of": date(2026, 2, 10), "n": np.int64(3), "m": np.array([1.5])}, "a/1")
+    )
+    assert document == {"as_of": "2026-02-10", "n": 3, "m": [1.5], "format": "a/1"}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        manifest_json({"z": math.nan})
+        manifest_json({"z": math.nan}, "a/1")
     with pytest.raises(TypeError, match="SimpleNamespace"):
-        manifest_json({"z": SimpleNamespace()})
+        manifest_json({"z": SimpleNamespace()}, "a/1")
 
 
 def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -218,10 +221,11 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from support.sample_outcomes import SampleRun
-from sim import results
+from sim.odds.tables import TABLES
+from sim.run import results
 
 run, root, overwrite = SampleRun(), Path(sys.argv[2]), sys.argv[3] == "overwrite"
-for name in results.TABLES.values():
+for name in TABLES:
     setattr(SampleRun, name, getattr(run, name).head(3))  # the same tables every time, computed once
 
 def killed_before(call_number, folder):
@@ -291,7 +295,7 @@ def test_folder_appears_only_when_complete(
 
     monkeypatch.setattr(output_folder, "write_file", look_then_write)
     write_results(run, tmp_path / "out")
-    assert seen == [False] * 6
+    assert seen == [False] * len(FILES)
 
 
 def test_each_file_and_both_folders_are_flushed(
@@ -308,9 +312,9 @@ def test_each_file_and_both_folders_are_flushed(
         pytest.skip("needs /proc")
     monkeypatch.setattr(output_folder.os, "fsync", note)
     write_results(run, tmp_path / "out")
-    assert sorted(flushed[:6]) == FILES
-    assert flushed[6].startswith(".gammawall-partial-")
-    assert flushed[7:] == [tmp_path.name]
+    assert sorted(flushed[: len(FILES)]) == FILES
+    assert flushed[len(FILES)].startswith(".gammawall-partial-")
+    assert flushed[len(FILES) + 1 :] == [tmp_path.name]
 
 
 def test_interrupt_signal_during_writing_leaves_nothing(

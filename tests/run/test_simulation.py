@@ -12,6 +12,7 @@ from support.sample_scenario import sample
 import sim
 from sim.engines.choice import ENGINES, choose
 from sim.errors import InputError
+from sim.files import versions
 from sim.files.versions import installed_versions
 from sim.market.closed_forms import corridor, touch_probability
 from sim.plan.outcomes import LOWER, UPPER
@@ -73,15 +74,16 @@ def test_manifest_tells_how_to_repeat_the_run(small: Scenario, result: Result) -
 
 
 def test_versions_name_cupy_if_it_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sim.files.versions, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]}
-    )
+    monkeypatch.setattr(versions, "packages_distributions", lambda: {"cupy": ["numpy", "click", "click"]})
+    versions.installed_names.cache_clear()
     usual, of_cuda = installed_versions(), ENGINES["cuda"].libraries
     assert "click" not in usual
     assert installed_versions(of_cuda) == {**usual, "click": version("click")}
     assert installed_versions(ENGINES["native"].libraries) == usual
-    monkeypatch.setattr(sim.files.versions, "packages_distributions", dict)
+    monkeypatch.setattr(versions, "packages_distributions", dict)
+    versions.installed_names.cache_clear()
     assert installed_versions(of_cuda) == usual
+    versions.installed_names.cache_clear()
 
 
 def scenario_from_mapping_of(data: dict[str, Any]) -> Scenario:
@@ -105,8 +107,8 @@ def test_numpy_integers_are_whole_numbers_too(small: Scenario, engine: str) -> N
 
 def test_auto_says_why_a_native_engine_is_not_used(small: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim.run.simulation, "choose", lambda *_: choose("numpy", 1))
-    monkeypatch.setattr(sim.run.simulation, "library_file", lambda build: build)
-    monkeypatch.setattr(sim.run.simulation, "native_problem", lambda: "it is of another age.")
+    monkeypatch.setattr(sim.run.warnings, "library_file", lambda build: build)
+    monkeypatch.setattr(sim.run.warnings, "native_problem", lambda: "it is of another age.")
     warning = "the native engine was not used: it is of another age."
     assert warning in simulate(small, paths=100).warnings
     assert warning not in simulate(small, paths=100, engine="numpy").warnings

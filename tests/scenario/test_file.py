@@ -18,11 +18,11 @@ from sim.problems import UNKNOWN, known
 from sim.scenario.file import (
     builtin_scenarios,
     load_scenario,
-    readable_part,
     scenario_from_mapping,
     scenario_hash,
 )
 from sim.scenario.model import Scenario
+from sim.scenario.tables import readable_part
 
 
 def refusal(data: dict[str, Any]) -> str:
@@ -67,7 +67,7 @@ def test_reference_cases_load(case: str) -> None:
 
 def test_no_dealers_is_the_same_market() -> None:
     siege, alone = load_scenario("siege-of-7000"), load_scenario("no-dealers")
-    for part in ("market", "volatility", "drift", "jumps", "catalyst", "targets", "ladder"):
+    for part in ("market", "volatility", "drift", "jumps", "catalyst", "targets", "all_levels"):
         assert getattr(alone, part) == getattr(siege, part)
     assert (alone.dealers.position, alone.dealers.impact_bp_per_bn, alone.regime) == ((), 0.0, ())
 

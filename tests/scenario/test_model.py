@@ -1,4 +1,4 @@
-"""The validated scenario: strict types, frozen values, defaults, the ladder."""
+"""The validated scenario: strict types, frozen values, defaults, all levels."""
 
 from __future__ import annotations
 
@@ -96,14 +96,24 @@ def test_contradictions_are_refused_by_the_constructor() -> None:
     assert [problem.key for problem in caught.value.problems] == ["market.sessions", "targets.upper"]
 
 
-def test_ladder() -> None:
-    """Levels, both targets and every touch trigger once, ascending; close triggers are not on it."""
-    ladder = scenario({"levels": [7300, 7100, 6300], "regime[0].level": 7042}).all_levels
-    assert ladder == (6300.0, 6800.0, 7100.0, 7150.0, 7300.0)
+def test_a_copy_is_checked_as_a_whole() -> None:
+    loaded = scenario()
+    market = loaded.market.model_copy(update={"as_of": dt.date(2026, 2, 8), "spot": 7120.0})
+    with pytest.raises(InputError) as caught:
+        loaded.model_copy(update={"market": market})
+    assert [problem.key for problem in caught.value.problems] == ["targets.upper", "market.as_of"]
+    assert loaded.model_copy() == loaded
+    assert loaded.model_copy(update={"name": "other"}).name == "other"
+
+
+def test_all_levels() -> None:
+    """Levels, both targets and every touch trigger once, ascending; those of close triggers are not among them."""
+    found = scenario({"levels": [7300, 7100, 6300], "regime[0].level": 7042}).all_levels
+    assert found == (6300.0, 6800.0, 7100.0, 7150.0, 7300.0)
     assert Scenario.model_validate(MINIMAL).all_levels == (6800.0, 7100.0)
 
 
-def test_ladder_limit() -> None:
+def test_most_levels() -> None:
     """64 levels in all, targets and touches among them; those that coincide count once."""
     levels = [6800, 7100, 7150, *range(7201, 7262)]
     assert len(scenario({"levels": levels}).all_levels) == 64

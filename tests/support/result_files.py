@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FILES = sorted(
-    ["odds.csv", "first_passage.csv", "distribution.csv", "quantiles.csv", "regimes.csv", "manifest.json"]
-)
+from sim.odds.tables import TABLES
+
+FILES = sorted([*(table.file_name for table in TABLES.values()), "manifest.json"])
 
 
 def everything_in(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.odds import tables as odds
+from sim.odds.tables import TABLES
 from sim.plan.outcomes import NEITHER, OutcomeAxes, Outcomes, OutcomeShape
 
 SPOT = 6941.81
@@ -114,22 +114,8 @@ class SampleRun:
             "warnings": list(self.warnings),
         }
 
-    @property
-    def odds(self) -> pd.DataFrame:
-        return odds.odds_table(self.outcomes, self.axes)
-
-    @property
-    def first_passage(self) -> pd.DataFrame:
-        return odds.first_passage_table(self.outcomes, self.axes)
-
-    @property
-    def distribution(self) -> pd.DataFrame:
-        return odds.distribution_table(self.outcomes, self.axes)
-
-    @property
-    def quantiles(self) -> pd.DataFrame:
-        return odds.quantile_table(self.outcomes, self.axes)
-
-    @property
-    def regimes(self) -> pd.DataFrame:
-        return odds.regime_table(self.outcomes, self.axes)
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Return the table of that name, as an attribute of a result."""
+        if name not in TABLES:
+            raise AttributeError(name)
+        return TABLES[name].frame(self.outcomes, self.axes)

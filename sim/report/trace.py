@@ -1,0 +1,30 @@
+"""A traced path on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from sim.report.terminal import cell_text, new_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def trace_view(days: pd.DataFrame) -> Table:
+    """Table of one path's days."""
+    table = new_table(gap=0)
+    for name in days.columns:
+        if str(name).endswith("touches"):
+            prices = " ".join(cell_text(value) for value in days[name]).split()
+            width = max([7, *(len(price) for price in prices)])
+            table.add_column(str(name).replace("_", "\n"), width=width)
+        elif name == "regime":
+            table.add_column(name, overflow="fold")
+        else:
+            heading = "#" if name == "session" else str(name).replace("_", "\n")
+            table.add_column(heading, justify="right", no_wrap=True)
+    for row in days.itertuples(index=False):
+        table.add_row(*(cell_text(value) for value in row))
+    return table

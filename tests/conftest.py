@@ -1,0 +1,26 @@
+"""What every test relies on, however the tests were started, and the option that writes gold results."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+# A shell has Ctrl-C ignored in what it starts in the background, and so have the programs that it starts in turn:
+# tests of Ctrl-C would fail there, or wait for ever.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-gold",
+        action="store_true",
+        help="write the gold results in tests/gold anew instead of comparing with them",
+    )
+
+
+@pytest.fixture
+def update_gold(request: pytest.FixtureRequest) -> bool:
+    """Whether gold results are written rather than compared; say in the change why they moved."""
+    return bool(request.config.getoption("--update-gold"))
