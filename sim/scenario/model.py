@@ -323,6 +323,13 @@ class Scenario(ScenarioTable):
             raise InputError(problems)
         return self
 
+    def __repr__(self) -> str:
+        market, book = self.market, self.dealers.book
+        until = f"{market.sessions} sessions" if market.until is None else f"until {market.until}"
+        positions = len(self.dealers.position) + (0 if book is None else len(book))
+        size = f"{positions:,} positions, {len(self.regime)} regimes"
+        return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
 
@@ -330,13 +337,6 @@ class Scenario(ScenarioTable):
         """
         copied = super().model_copy(update=update, deep=deep)
         return copied._checked() if update else copied
-
-    def __repr__(self) -> str:
-        market, book = self.market, self.dealers.book
-        until = f"{market.sessions} sessions" if market.until is None else f"until {market.until}"
-        positions = len(self.dealers.position) + (0 if book is None else len(book))
-        size = f"{positions:,} positions, {len(self.regime)} regimes"
-        return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
 
     def with_changes(self, changes: Overrides) -> Scenario:
         """Scenario with some keys changed, validated like a file's.
