@@ -20,7 +20,7 @@ NO_TABLE = -1
 class EnginePlan:
     """Everything an engine needs to simulate any path of a scenario.
 
-    Legend: D sessions; K steps a session (the overnight gap first); N = D·K steps; B regime books; R regimes;
+    Legend: D sessions; K steps per session (the overnight gap first); N = D·K steps; B regime books; R regimes;
     W places of a row of barriers, the levels of one side (0 above, 1 below the start) nearest first, the rest out
     of reach; T segment tables. All logarithms are relative to the starting index S0.
 
@@ -47,7 +47,7 @@ class EnginePlan:
     lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
         σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
-    level : (2, W) σ·L, the twin's barriers.
+    level : (2, W) σ·L, the control path's barriers.
     level_count : (2,) number of levels on each side.
     target_rank : (2,) place of the upper target among the levels above and of the lower among those below.
     trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level,

@@ -44,7 +44,7 @@ def _table(name: str) -> cached_property[pd.DataFrame]:
     def made(result: Result) -> pd.DataFrame:
         return table.frame(result.outcomes, result.axes)
 
-    made.__doc__ = f"Table of {table.file_name}, a row for each {table.summary}."
+    made.__doc__ = f"Table of {table.file_name}, one row per {table.summary}."
     return cached_property(made)
 
 
@@ -100,7 +100,7 @@ class Result:
 
     @cached_property
     def headline_odds(self) -> pd.DataFrame:
-        """The odds as text, a row per event, narrow enough to be printed whole in 80 columns.
+        """The odds as text, one row per event, narrow enough to be printed whole in 80 columns.
 
         Columns: event, level, with, without (dealers; percent), difference (points); each ± half of the width of its
         95% interval. pandas prints up to 60 rows; `summary` prints any number.
