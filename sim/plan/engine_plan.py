@@ -20,7 +20,7 @@ NO_TABLE = -1
 class EnginePlan:
     """Everything an engine needs to simulate any path of a scenario.
 
-    Legend: D sessions; K steps a session (the overnight gap first); N = D·K steps; B regime books; R regimes;
+    Legend: D sessions; K steps per session (the overnight gap first); N = D·K steps; B regime books; R regimes;
     W places of a row of barriers, the levels of one side (0 above, 1 below the start) nearest first, the rest out
     of reach; T segment tables. All logarithms are relative to the starting index S0.
 
@@ -28,7 +28,7 @@ class EnginePlan:
     ----------
     sessions, steps_per_session : D and K.
     share, root_share : (K,) share of the session's variance in each step, and its square root.
-    session_drift : drift of the fundamental a session, before the −h/2.
+    session_drift : drift of the fundamental per session, before the −h/2.
     variance_start, omega, alpha, gamma, beta : GJR-GARCH recursion of h, per session.
     variance_atoms : (4096,) equally likely values of V, or (0,) when shocks are normal.
     outcome_start : (D + 1,) range of each session's gap outcomes in the three arrays below.
@@ -42,12 +42,12 @@ class EnginePlan:
     step_table : (N,) table of Φ⁻¹ at the end of each step; row = book.
     rebase_table : (N,) table of Φ just after each step, where books can change then; else −1.
     settles : (N,) whether options settle at the end of the step, so that every path is re-based.
-    table_start, table_panels : (T,) first line of each table and panels a row, see `sim.reaction.segment_table`.
+    table_start, table_panels : (T,) first line of each table and panels per row, see `sim.reaction.segment_table`.
     table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its panel.
     lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
         σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
-    level : (2, W) σ·L, the twin's barriers.
+    level : (2, W) σ·L, the control path's barriers.
     level_count : (2,) number of levels on each side.
     target_rank : (2,) place of the upper target among the levels above and of the lower among those below.
     trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level,

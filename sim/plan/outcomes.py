@@ -111,7 +111,7 @@ class OutcomeAxes:
     spot : index points at the start.
     as_of : date of the last known close.
     sessions : the D simulated trading days.
-    steps_per_session : trading steps a session; with the overnight gap there is one step more.
+    steps_per_session : trading steps per session; with the overnight gap there is one step more.
     step_time : (N,) time in sessions at the end of each step.
     levels : (L,) index points, ascending.
     upper, lower : the targets, members of `levels`.

@@ -71,12 +71,12 @@ class Timing:
     Attributes
     ----------
     engine, device, workers : name, what it ran on, and threads, worker processes or GPUs.
-    paths : number of paths a run.
+    paths : number of paths per run.
     seconds : median wall time of a run, compiling and preparing the scenario apart.
     compile_seconds : time to compile the kernels, for cuda; else 0.
     kernel_seconds : median time in the kernel by the clock of the busiest GPU; NaN for the others.
     path_steps_per_s : paths × steps / seconds, by the GPU's clock where there is one.
-    ns_per_path_step : nanoseconds a path-step.
+    ns_per_path_step : nanoseconds per path-step.
     speed : ratio to NumPy on one processor with as many paths in the same benchmark; NaN if that was not run.
     seconds_to_target : time to the standard error asked for, of both first-target odds.
     issue_share : share of the devices' instruction-issue limit; NaN where it is not known.
@@ -202,7 +202,7 @@ def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[
 
 
 def _issue_limit(worker: Engine) -> float | None:
-    """Path-steps a second at which the worker's devices would issue without a pause."""
+    """Path-steps per second at which the worker's devices would issue without a pause."""
     if not isinstance(worker, CudaEngine):
         return None
     limits = [issue_limit(*speed) for speed in device_speeds(worker.devices)]

@@ -33,8 +33,8 @@ def trace_path(
 
     Returns
     -------
-    A row a session: session (from 1), date; fundamental and price at the close, and the impact between them, in
-    index points; regime after the close; touches and twin_touches, the levels first touched that day with and
+    A row per session: session (from 1), date; fundamental and price at the close, and the impact between them, in
+    index points; regime after the close; touches and control_touches, the levels first touched that day with and
     without dealers, nearest first, joined by spaces.
 
     Raises
@@ -64,7 +64,7 @@ def trace_path(
                 "price": price,
                 "regime": prepared.axes.regimes[block.regime[0]],
                 "touches": _touched(prepared, known[WITH], ranks[WITH]),
-                "twin_touches": _touched(prepared, known[WITHOUT], ranks[WITHOUT]),
+                "control_touches": _touched(prepared, known[WITHOUT], ranks[WITHOUT]),
             }
         )
         known[:] = ranks

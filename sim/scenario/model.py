@@ -34,7 +34,7 @@ from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
 from sim.scenario.tables import changed_tables, scenario_data
-from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName
+from sim.scenario.triggers import TriggerName
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
@@ -278,11 +278,6 @@ class Regime(ScenarioTable):
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None
-
-    @property
-    def trigger(self) -> Trigger:
-        """What `when` names."""
-        return TRIGGERS[self.when]
 
 
 class Targets(ScenarioTable):

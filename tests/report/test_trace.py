@@ -18,7 +18,7 @@ def test_trace_view_shows_every_day_and_number() -> None:
             "price": [6946.667, 7101.5],
             "regime": ["initial", "institutional_hedging"],
             "touches": [(), (7000.0, 7020.0, 7100.0)],
-            "twin_touches": [(), (7100.0,)],
+            "control_touches": [(), (7100.0,)],
         }
     )
     text = printed_view(trace_view(days))

@@ -53,7 +53,7 @@ def test_traces_add_up_to_the_counts() -> None:
     for path in range(first, first + count):
         for row in trace_path(scenario, path, seed=9).itertuples():
             regimes[row.session - 1, result.axes.regimes.index(row.regime)] += 1
-            for world, names in enumerate((row.touches, row.twin_touches)):
+            for world, names in enumerate((row.touches, row.control_touches)):
                 for name in names.split():
                     touches[world, levels.index(name), row.session - 1] += 1
     steps = result.axes.steps_per_session + 1
