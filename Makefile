@@ -50,17 +50,17 @@ CORE := tests/test_rooms.py tests/test_problems.py tests/test_documents.py tests
 quick: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 $(CORE) $(ARGS)
 
-KERNELS := $(wildcard kernels/*)
+CPP := $(wildcard kernels/* tests/support/*.hpp benchmarks/*.cuh benchmarks/*.cpp benchmarks/*.cu)
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(KERNELS)
+	$(BIN)/clang-format -i $(CPP)
 
 bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/engines.py $(ARGS)

@@ -129,9 +129,8 @@ def machine_code() -> tuple[dict[str, tuple[float, float]], str | None]:
     if importlib.util.find_spec("pytest") is None:
         return {}, "pytest is not installed. Try pip install 'gammawall-sim[test]'"
     sys.path.append(str(HERE.parent / "tests"))
-    import cuda_toolchain
-    import sass_loops
-    from sass import parse
+    from support import cuda_toolchain, sass_loops
+    from support.sass import parse
 
     if reason := cuda_toolchain.why_missing():
         return {}, reason

@@ -1,4 +1,4 @@
-// What differs between a CUDA compiler and a C++ compiler, so that every other header reads the same to both.
+// The differences between a CUDA compiler and a C++ compiler, so that every other header reads the same to both.
 //
 // Arithmetic is float32 add, subtract, multiply, square root and compare, one rounding per operation, never fused:
 // compile CUDA with --fmad=false and C++ with -ffp-contract=off, and neither with fast-math.

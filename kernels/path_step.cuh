@@ -13,15 +13,15 @@
 #include "philox.cuh"
 #include "reaction.cuh"
 
-// What the session's catalyst or jump adds to the gap.
+// Mean and variance that the session's catalyst or jump adds to the gap, if there is one.
 struct GapOutcome {
     bool present;
     float mean;
     float variance;
 };
 
-// Where a path stands at the end of a step, before touches are decided: the fundamental, y and the price, the
-// distance to the next barrier of each world_side, the nearer world's, and whether one may have been touched.
+// A path at the end of a step, before touches are decided: the fundamental, y and the price, the distance to the next
+// barrier on each world_side, the nearer world's on each side, and whether one may have been touched.
 struct ProposedState {
     float x;
     float y;
@@ -100,7 +100,7 @@ DEVICE void take_step(const Plan& plan, const Draws& draws, const StepCursor& cu
     for (int side = UP; side <= DOWN; ++side) path.closest[side] = proposed.closest[side];
 }
 
-// What every path does in a step, without a branch.
+// The part of a step that every path goes through, without a branch.
 template <bool GAP>
 DEVICE ProposedState advance(const StepCursor& cursor, const PathState& path, float z, int known,
                              const GapOutcome& outcome) {

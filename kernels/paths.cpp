@@ -110,7 +110,7 @@ struct Block {
     }
 };
 
-// Everything one call works with: the plan, the block, and the arrays whose length depends on the plan.
+// State of one call: the plan, the block, and the arrays whose length depends on the plan.
 struct Run {
     const Plan plan;
     const Draws draws;

@@ -1,4 +1,4 @@
-// What happens once a session: random words and variance before the open, variance and regime after the close.
+// Work done once per session: random words and variance before the open, variance and regime after the close.
 //
 // Random words per session: V's, the gap outcome's, then two for each pair of normals, four words per call.
 #pragma once

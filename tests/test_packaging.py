@@ -100,7 +100,7 @@ def test_every_module_scenario_and_kernel_is_in_the_wheel(wheel: Path) -> None:
         if path.suffix in (".py", ".toml", ".typed") and "__pycache__" not in path.parts
     }
     kernels = {f"sim/_kernels/{file.name}" for file in kernel_files()}
-    assert {Path(name).suffix for name in kernels} == {".cuh", ".cu", ".cpp"}
+    assert {Path(name).suffix for name in kernels} == {".cuh", ".cu", ".hpp", ".cpp"}
     assert wanted | kernels <= names_in(wheel)
 
 
@@ -108,7 +108,7 @@ def test_nothing_else_is_in_the_wheel(wheel: Path) -> None:
     names = names_in(wheel)
     assert {name.split("/")[0] for name in names} == {"sim", DIST_INFO}
     suffixes = {Path(name).suffix for name in names if name.startswith("sim/")}
-    assert suffixes - {".so"} == {".py", ".toml", ".typed", ".cuh", ".cu", ".cpp"}
+    assert suffixes - {".so"} == {".py", ".toml", ".typed", ".cuh", ".cu", ".hpp", ".cpp"}
     assert not [name for name in names if "_kernels" in name and name.endswith(".py")]
 
 

@@ -34,14 +34,14 @@ class Case:
     point: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        stated = ", ".join(f"{name} = {value}" for name, value in self.parameters.items() if value)
+        return short_repr(self, f"{self.name}: {stated}" if stated else self.name)
+
     @property
     def key(self) -> tuple[str, str]:
         """Name and hash, which tell cases apart."""
         return self.name, self.hash
-
-    def __repr__(self) -> str:
-        stated = ", ".join(f"{name} = {value}" for name, value in self.parameters.items() if value)
-        return short_repr(self, f"{self.name}: {stated}" if stated else self.name)
 
 
 @dataclass(frozen=True)

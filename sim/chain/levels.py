@@ -119,7 +119,7 @@ class GammaLevels:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a level: level, price, gex_bn, note."""
+        """One row per level: level, price, gex_bn, note."""
         rows: list[tuple[str, float | None, float | None, str]] = [
             ("spot", self.spot, self.net_gex_bn, "net gamma exposure"),
             ("gross", self.spot, self.gross_gex_bn, "gross gamma exposure"),

@@ -68,7 +68,7 @@ def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarr
 
     Parameters
     ----------
-    options : columns years, root, type ("call", "put"), strike, bid, ask; one row an option.
+    options : columns years, root, type ("call", "put"), strike, bid, ask; one row per option.
     spot : index points.
     """
     lives = options["years"].unique().tolist()

@@ -84,5 +84,5 @@ RECORD_RANK_BITS = 7
 # Tables wanted of an instant of the clearing map, Φ⁻¹ and Φ; both are their sum.
 INVERSE, FORWARD = 1, 2
 
-# What enters a regime.
+# Triggers: how a regime is entered.
 NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)

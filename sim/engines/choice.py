@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What turns (plan, seed, range of paths) into counts, and where asked for into a record of each path.
+    """Simulator: it turns (plan, seed, range of paths) into counts and, where asked for, into a record of each path.
 
     Its class is called with the number of processors to use, or with the numbers of the GPUs if it runs on them, and
     with `block_paths`; see `choose`.
@@ -40,7 +40,7 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """What computes: processor or GPUs."""
+        """Name of the processor or of the GPUs."""
 
     def run(
         self,

@@ -1,4 +1,4 @@
-"""The CUDA engine: the kernels compiled for each device by CuPy, a grid of threads, one path a thread at a time.
+"""The CUDA engine: the kernels compiled for each device by CuPy, a grid of threads, one path per thread at a time.
 
 The only module that imports cupy.
 """
@@ -79,7 +79,7 @@ class CudaEngine:
 
     @property
     def threads(self) -> int:
-        """Number of host threads, one a device."""
+        """Number of host threads, one per device."""
         return len(self.devices)
 
     @property

@@ -1,6 +1,6 @@
 """The NumPy engine: blocks of paths in turn, or on a pool of worker processes.
 
-Workers are processes, not threads: a block makes some 300 short NumPy calls a step, and threads that share one
+Workers are processes, not threads: a block makes some 300 short NumPy calls per step, and threads that share one
 interpreter wait for one another between them. On a two-core machine two threads gained 1.3×, two processes 1.9×.
 """
 

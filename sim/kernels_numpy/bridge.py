@@ -2,7 +2,7 @@
 
     P(touch | y0, y1) = exp(−2·d0·d1 / v),   decided by   v·E/2 > d0·d1,   E = −ln U
 
-d0, d1 are the distances to the barrier at the two ends, v the variance of the step. One U a side serves every
+d0, d1 are the distances to the barrier at the two ends, v the variance of the step. One U per side serves every
 level on it, so that touching a farther level implies touching the nearer one. U below is 1 − U above.
 
 Source: Brownian-bridge extremum law, Andersen & Brotherton-Ratcliffe (1996); Glasserman (2003) section 6.4.

@@ -57,7 +57,7 @@ class PathWords:
 
     Parameters
     ----------
-    capacity : most paths a draw may cover.
+    capacity : most paths that a draw may cover.
     seed : 64 bits.
     """
 

@@ -1,4 +1,4 @@
-"""What happens once a session: random words and variance before the open, variance and regime after the close."""
+"""Work done once per session: random words and variance before the open, variance and regime after the close."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -13,9 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sim.odds.headline import price_text
-
-if TYPE_CHECKING:
-    pass
 
 NARROWEST = 80
 NARROWEST_FOLDED = 12

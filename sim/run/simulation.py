@@ -44,7 +44,7 @@ def _table(name: str) -> cached_property[pd.DataFrame]:
     def made(result: Result) -> pd.DataFrame:
         return table.frame(result.outcomes, result.axes)
 
-    made.__doc__ = f"Table of {table.file_name}, a row for each {table.summary}."
+    made.__doc__ = f"Table of {table.file_name}, one row per {table.summary}."
     return cached_property(made)
 
 

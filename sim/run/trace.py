@@ -33,7 +33,7 @@ def trace_path(
 
     Returns
     -------
-    A row per session: session (from 1), date; fundamental and price at the close, and the impact between them, in
+    One row per session: session (from 1), date; fundamental and price at the close, and the impact between them, in
     index points; regime after the close; touches and control_touches, the levels first touched that day with and
     without dealers, nearest first, joined by spaces.
 

@@ -262,7 +262,8 @@ class Dealers(ScenarioTable):
 class Regime(ScenarioTable):
     """A state of the market entered at a close, at most once per path.
 
-    when, level, closes : its trigger, see `sim.scenario.triggers`.
+    when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about; closes in
+        a row beyond the level, if it counts them.
     from_ : regimes it may be entered from; None: any other.
     weights : multiplier of each position group (1 where not given).
     flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
@@ -318,6 +319,13 @@ class Scenario(ScenarioTable):
             raise InputError(problems)
         return self
 
+    def __repr__(self) -> str:
+        market, book = self.market, self.dealers.book
+        until = f"{market.sessions} sessions" if market.until is None else f"until {market.until}"
+        positions = len(self.dealers.position) + (0 if book is None else len(book))
+        size = f"{positions:,} positions, {len(self.regime)} regimes"
+        return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
 
@@ -325,13 +333,6 @@ class Scenario(ScenarioTable):
         """
         copied = super().model_copy(update=update, deep=deep)
         return copied._checked() if update else copied
-
-    def __repr__(self) -> str:
-        market, book = self.market, self.dealers.book
-        until = f"{market.sessions} sessions" if market.until is None else f"until {market.until}"
-        positions = len(self.dealers.position) + (0 if book is None else len(book))
-        size = f"{positions:,} positions, {len(self.regime)} regimes"
-        return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
 
     def with_changes(self, changes: Overrides) -> Scenario:
         """Scenario with some keys changed, validated like a file's.

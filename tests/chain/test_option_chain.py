@@ -98,7 +98,7 @@ def test_a_good_option() -> None:
     [
         ({"flaw": "row cut short"}, "row cut short"),
         ({"symbol": "SPXW"}, "symbol not understood"),
-        ({"row_expiry": np.datetime64("NaT")}, "expiry missing or unreadable"),
+        ({"row_expiry": np.datetime64("NaT", "ns")}, "expiry missing or unreadable"),
         ({"row_strike": np.nan}, "strike missing or unreadable"),
         ({"row_strike": 2600.1}, "symbol contradicts its row's expiry, strike or side"),
         ({"row_expiry": np.datetime64("2025-09-04")}, "symbol contradicts its row's expiry, strike or side"),

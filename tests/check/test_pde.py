@@ -319,9 +319,9 @@ def test_reflection_swaps_the_targets():
 
 def wall(s: float | np.ndarray) -> np.ndarray:
     """Feedback factor of a long strike above and a short one below, deep enough to be floored."""
-    expiry_group = 3.0 * np.exp(-0.5 * ((np.asarray(s) - 0.008) / 0.002) ** 2)
+    bump = 3.0 * np.exp(-0.5 * ((np.asarray(s) - 0.008) / 0.002) ** 2)
     hollow = 1.5 * np.exp(-0.5 * ((np.asarray(s) + 0.010) / 0.003) ** 2)
-    return np.maximum(1.0 + expiry_group - hollow, 0.2)
+    return np.maximum(1.0 + bump - hollow, 0.2)
 
 
 def test_a_static_map_gives_the_scale_function_odds():

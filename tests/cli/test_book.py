@@ -227,7 +227,7 @@ def test_a_chain_is_run_with_what_the_command_line_says(chain: Path, monkeypatch
     assert scenario.volatility.annual == 0.19
     assert scenario.dealers.impact_bp_per_bn == 2.0
     assert (scenario.dealers.book.contracts > 0).all()
-    (note,) = call["notes"]
+    (note,) = scenario.notes
     assert "all-long sign" in note
 
 

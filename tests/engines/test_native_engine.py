@@ -188,7 +188,7 @@ CORNERS = {
         "market.sessions": 60,
         "regime": [],
     },
-    "390 steps a session": {"volatility.steps_per_session": 390, "market.sessions": 2},
+    "390 steps per session": {"volatility.steps_per_session": 390, "market.sessions": 2},
     "a variance that falls to its floor": {
         **{"volatility.alpha": 0.0, "volatility.gamma": 0.0, "volatility.beta": 0.0},
         "volatility.long_run_annual": 0.001,

@@ -113,7 +113,7 @@ def below(name: str, level: float, **others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 3), (13, 4)])
 @pytest.mark.parametrize("edits", [{}, {"volatility.tail_dof": 5.0, "catalyst": opens_at(7000)}])
 def test_words_of_a_session(steps: int, calls: int, edits: dict[str, Any]) -> None:
-    """One for V, one for the outcome and two a pair of normals, used or not: 4 calls for 14 steps."""
+    """One for V, one for the outcome and two per pair of normals, used or not: 4 calls for 14 steps."""
     prepared = prepared_of({"volatility.steps_per_session": steps, **edits})
     block = PathBlock(prepared.plan, 1, 3)
     block.start(0, 3)
@@ -137,7 +137,7 @@ def test_words_of_a_session(steps: int, calls: int, edits: dict[str, Any]) -> No
 
 
 def test_words_of_the_bridges() -> None:
-    """One call a step for the paths near a level, of its own purpose; none in a gap, none where no level is near."""
+    """One call per step for the paths near a level, of its own purpose; none in a gap or where no level is near."""
     near_and_far = {"targets": {"upper": SPOT * 1.002, "lower": 3000}, "volatility.annual": 0.1}
     block = PathBlock(prepared_of(near_and_far).plan, 1, 1000)
     block.start(0, 1000)

@@ -128,12 +128,12 @@ def quantlib_odds(spot: float, upper: float, lower: float, volatility: float, da
     QuantLib.Settings.instance().evaluationDate = today
     counter = QuantLib.Actual365Fixed()
     rate = QuantLib.YieldTermStructureHandle(QuantLib.FlatForward(today, 0.0, counter))
-    expiry_group = QuantLib.BlackConstantVol(today, QuantLib.NullCalendar(), volatility, counter)
+    smile = QuantLib.BlackConstantVol(today, QuantLib.NullCalendar(), volatility, counter)
     process = QuantLib.BlackScholesMertonProcess(
         QuantLib.QuoteHandle(QuantLib.SimpleQuote(spot)),
         rate,
         rate,
-        QuantLib.BlackVolTermStructureHandle(expiry_group),
+        QuantLib.BlackVolTermStructureHandle(smile),
     )
     engine = QuantLib.AnalyticDoubleBarrierBinaryEngine(process)
     at_hit, at_expiry = (

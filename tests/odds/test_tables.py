@@ -159,7 +159,7 @@ def test_every_table_begins_with_the_scenario_and_has_rows(run: SampleRun) -> No
 
 def test_every_table_is_declared_as_an_attribute_of_a_result(run: SampleRun) -> None:
     declared = {name for name, value in vars(Result).items() if isinstance(value, cached_property)}
-    assert declared == set(TABLES)
+    assert declared - {"headline_odds"} == set(TABLES)
     assert declared <= set(dir(Result))
     result = Result(load_scenario("siege-of-7000"), run.axes, run.outcomes, {}, {})
     for name, table in TABLES.items():

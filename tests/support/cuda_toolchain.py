@@ -37,7 +37,7 @@ class CompileError(Exception):
 
 @dataclass(frozen=True)
 class Resources:
-    """What one kernel takes: registers a thread; bytes a thread, or for shared and constant memory a block.
+    """What one kernel takes: registers per thread; bytes per thread, or for shared and constant memory per block.
 
     Routines that a kernel calls are part of it. Shared memory is the static part, without what a launch adds and
     the driver reserves; constant memory is the kernel's own banks (parameters, literals), without the module's

@@ -46,7 +46,7 @@ def local_memory(instructions: Iterable[Instruction]) -> list[Instruction]:
 
 
 def philox_multiplies(routine: Routine) -> list[Instruction]:
-    """High or wide products with a multiplier of Philox4x32: two a round, fewer where the compiler saw constants.
+    """High or wide products with a multiplier of Philox4x32: two per round, fewer where the compiler saw constants.
 
     Source: Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3".
     """

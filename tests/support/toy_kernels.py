@@ -141,7 +141,7 @@ __device__ __forceinline__ void step(Word word, const float2* table, Word* count
     }
 }
 
-// Paths, sessions, calls of the random generator, four steps a call.
+// Paths, sessions, calls of the random generator, four steps per call.
 template <int SUMS>
 __device__ __forceinline__ void walk(float* out, const float2* table, Word* counts, Word key, int paths, int sessions,
                                      int last) {
