@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from sim.batch.run import BatchProgress, BatchRun
     from sim.batch.simulation import simulate_batch
     from sim.book.rows import BookRows
-    from sim.chain.book import BookRules, ChainBook, NetGex, StrikeGroup, book_of_chain
+    from sim.chain.book import ChainBook, NetGex, book_of_chain
+    from sim.chain.book_rules import BookRules, StrikeGroup
     from sim.chain.files import read_chain
     from sim.chain.levels import Crossing, GammaLevels, Wall, find_gamma_levels
     from sim.chain.option_chain import OptionChain
@@ -83,7 +84,6 @@ if TYPE_CHECKING:
         Volatility,
     )
     from sim.scenario.toml import scenario_to_toml
-    from sim.scenario.triggers import Trigger
 
     __version__: str
 
@@ -128,7 +128,6 @@ __all__ = [
     "Scenario",
     "StrikeGroup",
     "Targets",
-    "Trigger",
     "UShape",
     "Volatility",
     "VolatilityFit",
@@ -163,7 +162,7 @@ _HOMES = {
     "BatchProgress": "sim.batch.run",
     "BatchRun": "sim.batch.run",
     "BookRows": "sim.book.rows",
-    "BookRules": "sim.chain.book",
+    "BookRules": "sim.chain.book_rules",
     "Case": "sim.batch.family",
     "Catalyst": "sim.scenario.model",
     "CatalystOutcome": "sim.scenario.model",
@@ -197,9 +196,8 @@ _HOMES = {
     "Regime": "sim.scenario.model",
     "Result": "sim.run.simulation",
     "Scenario": "sim.scenario.model",
-    "StrikeGroup": "sim.chain.book",
+    "StrikeGroup": "sim.chain.book_rules",
     "Targets": "sim.scenario.model",
-    "Trigger": "sim.scenario.triggers",
     "UShape": "sim.scenario.model",
     "Volatility": "sim.scenario.model",
     "VolatilityFit": "sim.fit.volatility",

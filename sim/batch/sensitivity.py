@@ -22,6 +22,7 @@ from sim.scenario.dates import count_sessions
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
 from sim.scenario.tables import scenario_data, validated_tables
+from sim.scenario.triggers import TRIGGERS
 
 DEFAULT_BUMP = 0.1
 # Bump of a drift of zero, which cannot be scaled: log return per year.
@@ -132,7 +133,7 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
         if len(catalyst.outcomes) > 1:
             yield _probability(data, index, bump)
     for regime in scenario.regime:
-        if regime.trigger.counts_closes:
+        if TRIGGERS[regime.when].counts_closes:
             yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data)
         if regime.lasts is not None:
             yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data)

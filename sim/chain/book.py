@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.book.rows import BookRows
+from sim.chain.book_rules import NAIVE, BookRules, refuse_bad_rules
 from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
@@ -29,7 +29,7 @@ from sim.market.black_scholes import FloatArray, years_to_settlement
 from sim.market.calendar import TradingCalendar, settlement_minutes, trading_calendar
 from sim.market.contracts import GexColumns, dollar_gex, own_gamma_gex
 from sim.market.elementary import log, sum_in_order
-from sim.problems import check_type, short_repr, shown
+from sim.problems import check_type, short_repr
 
 # When options of a root settle: at the open of their expiry day, or at its close.
 SETTLEMENT_OF_ROOT: Final = {
@@ -38,14 +38,7 @@ SETTLEMENT_OF_ROOT: Final = {
 }
 SMALLEST_IV: Final = 0.01
 LARGEST_IV: Final = 5.0
-# Shares of calls and of puts.
-SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
-NAIVE: Final = SIGNS["naive"]
-CUSTOM: Final = "custom"
-_GROUP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 LARGEST_CONTRACTS: Final = 1e9
-# Groups besides calls and puts; a scenario has 64 at most.
-MOST_GROUPS: Final = 62
 # |ln| of a forward over spot, and that much more a year: what is not remarked on, and what is believed.
 UNREMARKED: Final = (0.003, 0.1)
 CREDIBLE: Final = (0.03, 0.1)
@@ -59,104 +52,6 @@ NO_IV: Final = "no implied volatility"
 ABSURD_IV: Final = "implied volatility outside 1% to 500%"
 MATCHED: Final = "matched call and put interest"
 NO_SHARE: Final = "dealers' share is zero"
-
-
-@dataclass(frozen=True)
-class StrikeGroup:
-    """Options between two strikes, both included, that make a group of their own.
-
-    Attributes
-    ----------
-    name : a letter, then letters, digits, _ and -, 64 in all at most; regimes weigh the group by it.
-    low, high : strikes, index points, low ≤ high.
-
-    Errors: `InputError`.
-    """
-
-    name: str
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        """Refuse values of another type, and strikes that are none."""
-        hint = 'Try StrikeGroup("wall", 6990, 7010).'
-        check_type("name", self.name, str, "the name of a group", hint)
-        for name, strike in (("low", self.low), ("high", self.high)):
-            check_type(name, strike, (int, float), "a strike", hint)
-        if not _GROUP_NAME.fullmatch(self.name):
-            why = "must begin with a letter and have only letters, digits, _ and -, 64 at most"
-            raise InputError([Problem("", "name", shown(self.name), why, hint)])
-        if not 0 <= self.low <= self.high < math.inf:
-            why = "strikes ascend: low to high"
-            raise InputError([Problem("", "low, high", f"{self.low:g}, {self.high:g}", why, hint)])
-
-    def __repr__(self) -> str:
-        return short_repr(self, f"{self.name}: strikes {self.low:,.10g} to {self.high:,.10g}")
-
-
-@dataclass(frozen=True)
-class BookRules:
-    """How a chain becomes a book.
-
-    Attributes
-    ----------
-    sign : "naive" (dealers are long calls and short puts), "all-long", "all-short", or "custom" with shares.
-    calls, puts : dealers' share of the open interest, −1 to 1; None: the sign's. Only "custom" states them.
-    net_matched : take away what calls and puts of a strike and an expiry have in common: a box spread's two halves,
-        which have no gamma together.
-    scale_to_gex : net gamma exposure at spot, $bn per 1% move, that all contracts are scaled to; None: as they are.
-    carry : annual carry of every expiry; None: each one's own, from put–call parity.
-    groups : groups of strikes; the others are "calls" and "puts".
-
-    Errors: `InputError` for values of another type, an unknown sign, or shares that contradict it.
-    """
-
-    sign: str = "naive"
-    calls: float | None = None
-    puts: float | None = None
-    net_matched: bool = False
-    scale_to_gex: float | None = None
-    carry: float | None = None
-    groups: tuple[StrikeGroup, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse values of another type, and put the sign's shares in the place of None."""
-        _check_types_of_rules(self)
-        calls, puts = SIGNS.get(self.sign, (self.calls, self.puts))
-        problems = []
-        for name, stated, share in (("calls", self.calls, calls), ("puts", self.puts, puts)):
-            if share is None:
-                why = "the custom sign needs dealers' shares of both"
-                problems.append(Problem("", name, "", why, 'Try BookRules("custom", calls=0.7, puts=-0.4).'))
-            elif stated is not None and stated != share:
-                why = f"the {self.sign} sign has a share of {share:+g}"
-                problems.append(Problem("", name, f"{stated:g}", why, 'Try sign="custom".'))
-        if problems:
-            raise InputError(problems)
-        object.__setattr__(self, "calls", calls)
-        object.__setattr__(self, "puts", puts)
-        object.__setattr__(self, "groups", tuple(self.groups))
-
-    def __repr__(self) -> str:
-        return short_repr(self, self.text)
-
-    @property
-    def shares(self) -> tuple[float, float]:
-        """Dealers' shares of calls and of puts."""
-        assert self.calls is not None
-        assert self.puts is not None
-        return self.calls, self.puts
-
-    @property
-    def text(self) -> str:
-        """The rules in words."""
-        calls, puts = self.shares
-        parts = [f"{self.sign} sign: dealers hold {calls:+g} of the calls and {puts:+g} of the puts"]
-        if self.net_matched:
-            parts.append("calls and puts of equal open interest at a strike taken away")
-        if self.scale_to_gex is not None:
-            parts.append(f"scaled to a net gamma exposure of {self.scale_to_gex:g} $bn")
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +135,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     check_type("chain", chain, OptionChain, "an OptionChain", 'Try read_chain("chain.csv").')
     rules = BookRules() if rules is None else rules
     check_type("rules", rules, BookRules, "BookRules", 'Try BookRules(sign="naive").')
-    _refuse_bad_rules(rules)
+    refuse_bad_rules(rules)
     options = _with_settlement(chain, trading_calendar())
     reason = _reasons(options)
     alive = options["minutes"].to_numpy() > 0
@@ -306,71 +201,6 @@ def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -
         options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
     )
     return dollar_gex(spot if price is None else price, GexColumns(contracts, log(strike), iv, years, carry))
-
-
-def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
-    """Groups of strikes as a user states them, "wall=7000:7020" each.
-
-    Errors: `InputError`.
-    """
-    groups: list[StrikeGroup] = []
-    problems = []
-    for text in texts:
-        match = re.fullmatch(rf"({_GROUP_NAME.pattern})=([0-9.]+)(?::([0-9.]+))?", text.strip())
-        try:
-            low, high = (float(match[2]), float(match[3] or match[2])) if match else (1.0, 0.0)
-        except ValueError:
-            low, high = 1.0, 0.0
-        if match is None or low > high:
-            problems.append(Problem("--group", "", text, "is no NAME=LOW:HIGH", "Try wall=7000:7020."))
-        elif match[1] in [group.name for group in groups]:
-            problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))
-        else:
-            groups.append(StrikeGroup(match[1], low, high))
-    if len(groups) > MOST_GROUPS:
-        why = f"there are {len(groups)} groups besides calls and puts, at most {MOST_GROUPS} are possible"
-        problems.append(Problem("--group", "", "", why, "Try wider ones."))
-    if problems:
-        raise InputError(problems)
-    return tuple(groups)
-
-
-def _check_types_of_rules(rules: BookRules) -> None:
-    check_type("sign", rules.sign, str, "a sign", 'Try BookRules(sign="naive").')
-    if rules.sign not in (*SIGNS, CUSTOM):
-        hint = f"Try one of {', '.join((*SIGNS, CUSTOM))}."
-        raise InputError([Problem("", "sign", shown(rules.sign), "there is no such sign", hint)])
-    numbers = (("calls", -1.0, "a share"), ("puts", -1.0, "a share"))
-    for name, example, expected in (
-        *numbers,
-        ("scale_to_gex", 6.7, "$bn per 1% move"),
-        ("carry", 0.04, "a rate"),
-    ):
-        value = getattr(rules, name)
-        if value is not None:
-            check_type(name, value, (int, float), f"{expected}, a number", f"Try {name}={example}.")
-    check_type("net_matched", rules.net_matched, bool, "True or False", "Try net_matched=True.")
-    hint = 'Try groups=(StrikeGroup("wall", 6990, 7010),).'
-    check_type("groups", rules.groups, (tuple, list), "a tuple of groups of strikes", hint)
-    for index, group in enumerate(rules.groups):
-        check_type(f"groups[{index}]", group, StrikeGroup, "a StrikeGroup", hint)
-
-
-def _refuse_bad_rules(rules: BookRules) -> None:
-    problems = [
-        Problem("--shares", name, f"{share:g}", "a share lies between -1 and 1", "Try calls=1,puts=-0.5.")
-        for name, share in zip(("calls", "puts"), rules.shares, strict=True)
-        if not -1 <= share <= 1
-    ]
-    if rules.carry is not None and not -1 <= rules.carry <= 1:
-        problems.append(
-            Problem("--carry", "", f"{rules.carry:g}", "a carry lies between -1 and 1", "Try 0.04.")
-        )
-    if rules.scale_to_gex is not None and not (math.isfinite(rules.scale_to_gex) and rules.scale_to_gex != 0):
-        why = "a gamma exposure other than zero is expected, in $bn per 1% move"
-        problems.append(Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try 6.7."))
-    if problems:
-        raise InputError(problems)
 
 
 def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFrame:

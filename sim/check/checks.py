@@ -80,7 +80,7 @@ def checkable_form(scenario: Scenario) -> Scenario:
 
 
 def flat_form(scenario: Scenario) -> Scenario:
-    """Checkable form without dealers, gaps, catalysts and jumps, its ladder kept: closed forms exist."""
+    """Checkable form without dealers, gaps, catalysts and jumps, all levels kept: closed forms exist."""
     plain = checkable_form(scenario)
     volatility = plain.volatility.model_copy(update={"overnight_share": 0.0, "quoted": "fundamental"})
     return plain.model_copy(

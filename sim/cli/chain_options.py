@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sim.chain.book_rules import CUSTOM, SIGNS, BookRules, read_groups
+
 if TYPE_CHECKING:
     from sim.chain.book import ChainBook
 
 Command = Callable[..., Any]
-# Shares by sign; kept equal to `sim.chain.book.SIGNS`, which would cost the loading of pandas to look up.
-SIGN_NAMES = ("naive", "all-long", "all-short", "custom")
+SIGN_NAMES = (*SIGNS, CUSTOM)
 # Names of `sim.chain.files.FORMATS`, kept equal for the same reason.
 CHAIN_FORMATS = "Cboe's quotedata CSV or Cboe's delayed-quotes JSON"
 CHAIN_NAMES = ("as_of", "spot", "sign", "shares", "net_matched", "scale_to_gex", "carry", "groups")
@@ -103,9 +104,9 @@ def chain_options(command: Command) -> Command:
 
 def refuse_contradictory_signs(given: Mapping[str, Any]) -> None:
     """Refuse shares without the sign that they are for, and the sign without shares."""
-    if given["shares"] is not None and given["sign"] not in (None, "custom"):
+    if given["shares"] is not None and given["sign"] not in (None, CUSTOM):
         raise click.UsageError(f"--shares is for --sign custom, not for --sign {given['sign']}.")
-    if given["sign"] == "custom" and given["shares"] is None:
+    if given["sign"] == CUSTOM and given["shares"] is None:
         raise click.UsageError("--sign custom needs --shares calls=A,puts=B.")
 
 
@@ -116,13 +117,13 @@ def read_book(chain: Path, given: Mapping[str, Any]) -> ChainBook:
     """
     refuse_contradictory_signs(given)
 
-    from sim.chain.book import SIGNS, BookRules, book_of_chain, read_groups
+    from sim.chain.book import book_of_chain
     from sim.chain.files import read_chain
     from sim.chain.quote_time import read_as_of
 
     shares = given["shares"]
-    sign = "custom" if shares is not None else given["sign"] or "naive"
-    calls, puts = shares if shares is not None else SIGNS[sign]
+    sign = CUSTOM if shares is not None else given["sign"] or "naive"
+    calls, puts = shares if shares is not None else (None, None)
     groups = read_groups(given["groups"])
     as_of: dt.datetime | None = None if given["as_of"] is None else read_as_of(given["as_of"])
     rules = BookRules(sign, calls, puts, given["net_matched"], given["scale_to_gex"], given["carry"], groups)

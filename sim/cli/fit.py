@@ -211,13 +211,13 @@ def _prepare(out: Path | None, overwrite: bool) -> None:
         if overwrite:
             raise click.UsageError("--overwrite is about --out, which is not given.")
         return
-    from sim.scenario.fragment_files import refuse_fragment_file
+    from sim.scenario.fragments import refuse_fragment_file
 
     refuse_fragment_file(out, overwrite=overwrite)
 
 
 def _fragment(comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    from sim.scenario.fragment_files import fragment_text
+    from sim.scenario.fragments import fragment_text
 
     return fragment_text(comments, keys, metadata)
 
@@ -233,7 +233,7 @@ def _answer(
     """Write the fragment, print what was found and, where it is not written, the fragment."""
     failure = None
     if out is not None:
-        from sim.scenario.fragment_files import write_fragment
+        from sim.scenario.fragments import write_fragment
 
         try:
             write_fragment(out, text)

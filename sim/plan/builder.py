@@ -91,7 +91,7 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
 
 
 def _refuse_long_outcomes(grid: TimeGrid, levels: int, where: str) -> None:
-    """Refuse a run whose counts alone would fill the memory: touches by level and step, closes by session."""
+    """Raise InputError if counts alone would fill the memory: touches by level and step, closes by session."""
     counts = 2 * grid.n_steps * (levels + 2) + grid.n_sessions * MOST_CLOSE_BINS
     if 8 * counts > MOST_OUTCOME_BYTES:
         size = f"{grid.n_steps:,} steps and {levels} levels"

@@ -28,7 +28,7 @@ class EnginePlan:
     ----------
     sessions, steps_per_session : D and K.
     share, root_share : (K,) share of the session's variance in each step, and its square root.
-    session_drift : drift of the fundamental a session, before the −h/2.
+    session_drift : drift of the fundamental per session, before the −h/2.
     variance_start, omega, alpha, gamma, beta : GJR-GARCH recursion of h, per session.
     variance_atoms : (4096,) equally likely values of V, or (0,) when shocks are normal.
     outcome_start : (D + 1,) range of each session's gap outcomes in the three arrays below.
@@ -42,7 +42,7 @@ class EnginePlan:
     step_table : (N,) table of Φ⁻¹ at the end of each step; row = book.
     rebase_table : (N,) table of Φ just after each step, where books can change then; else −1.
     settles : (N,) whether options settle at the end of the step, so that every path is re-based.
-    table_start, table_panels : (T,) first line of each table and panels a row, see `sim.reaction.segment_table`.
+    table_start, table_panels : (T,) first line of each table and panels per row, see `sim.reaction.segment_table`.
     table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its panel.
     lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;

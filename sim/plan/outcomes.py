@@ -58,9 +58,9 @@ class Outcomes:
     closes: IntArray
 
     def __repr__(self) -> str:
-        first = self.joint.sum(axis=1)
+        first = [a + b + c for a, b, c in self.joint.tolist()]
         events = ((UPPER, "upper first"), (LOWER, "lower first"), (NEITHER, "neither"))
-        told = ", ".join(f"{int(first[i]):,} {what}" for i, what in events)
+        told = ", ".join(f"{first[i]:,} {what}" for i, what in events)
         return short_repr(self, f"{self.paths:,} paths with dealers: {told}")
 
     @classmethod

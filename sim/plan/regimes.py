@@ -14,6 +14,7 @@ from sim.plan.engine_plan import Float32Array, Int32Array
 from sim.plan.time_grid import TimeGrid
 from sim.scenario.levels import rank_of_level
 from sim.scenario.model import Regime, Scenario
+from sim.scenario.triggers import TRIGGERS
 
 NO_RANK = -1
 
@@ -47,24 +48,25 @@ def regime_fields(scenario: Scenario, grid: TimeGrid, levels: Sequence[float]) -
         return log(regime.level / spot) if regime.level is not None else 0.0
 
     def rank(regime: Regime) -> int:
-        touched = regime.level is not None and regime.trigger.counts_touches
+        touched = regime.level is not None and TRIGGERS[regime.when].counts_touches
         return rank_of_level(levels, spot, regime.level or 0.0) if touched else NO_RANK
 
     def run_start(regime: Regime) -> int:
-        counted = regime.level is not None and regime.trigger.counts_closes
-        return int(counted and regime.trigger.is_beyond(spot, regime.level or 0.0))
+        trigger = TRIGGERS[regime.when]
+        counted = regime.level is not None and trigger.counts_closes
+        return int(counted and trigger.is_beyond(spot, regime.level or 0.0))
 
     def allowed(regime: Regime) -> list[bool]:
         return [(n in regime.from_) if regime.from_ is not None else n != regime.name for n in names]
 
     per_step = impact_per_bn(scenario) / steps
     fade = 1.0 - power(2.0, -1.0 / (half_life * steps)) if half_life > 0 else 0.0
-    closes = [r.closes if r.trigger.counts_closes else 0 for r in regimes]
+    closes = [r.closes if TRIGGERS[r.when].counts_closes else 0 for r in regimes]
     return {
         "fade": np.float32(fade),
         "regime_flow": _float32(0.0, *(r.flow_bn_per_session * per_step for r in regimes)),
         "book_of_regime": book_of_regime,
-        "trigger": _int32(NEVER, *(r.trigger.code for r in regimes)),
+        "trigger": _int32(NEVER, *(TRIGGERS[r.when].code for r in regimes)),
         "trigger_level": _float32(0.0, *map(log_level, regimes)),
         "trigger_rank": _int32(NO_RANK, *map(rank, regimes)),
         "trigger_closes": _int32(0, *closes),

@@ -17,7 +17,7 @@ def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
     Returns
     -------
     flat_first_upper, flat_first_lower, flat_neither : corridor odds of a flat-volatility market.
-    flat_touch : {level: probability} of touching each level of the ladder by the horizon.
+    flat_touch : {level: probability} of touching each level by the horizon.
     two_delta : {level: probability} by the 2×delta rule.
     """
     scenario, sessions = prepared.scenario, prepared.grid.n_sessions
@@ -26,7 +26,7 @@ def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
     flat = flat_volatility_odds(spot, targets.upper, targets.lower, annual, sessions, scenario.drift.annual)
     variance = sessions * annual**2 / SESSIONS_PER_YEAR
     mean = sessions * scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
-    levels = [float(level) for level in scenario.all_levels]
+    levels = [float(level) for level in prepared.axes.levels]
     years = sessions / SESSIONS_PER_YEAR
     return {
         "flat_first_upper": flat.first_upper,

@@ -29,12 +29,19 @@ class PlanFacts(NamedTuple):
 
 
 def plan_facts(prepared: Prepared) -> PlanFacts:
-    """What a manifest tells of a plan."""
+    """Digest and warnings of a plan that has been prepared."""
     return PlanFacts(prepared.plan.digest, (*book_warnings(prepared.scenario), *floor_warnings(prepared)))
 
 
 def run_timings(path_steps: int, started: datetime, prepare_s: float, simulate_s: float) -> dict[str, Any]:
-    """When a run began and how long it took, for its manifest."""
+    """When a run began and how long it took, ready for JSON.
+
+    Parameters
+    ----------
+    path_steps : paths times steps of a path.
+    started : with its time zone, UTC.
+    prepare_s, simulate_s : seconds.
+    """
     return {
         "started_utc": started.isoformat(timespec="seconds"),
         "prepare_s": round(prepare_s, 4),

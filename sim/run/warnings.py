@@ -17,13 +17,29 @@ MOST_STRIKES_NAMED = 12
 
 
 def engine_warnings(asked: str, ran: str) -> list[str]:
-    """Why a native engine that was compiled here is not the one that auto took."""
+    """Why a native engine that was compiled here is not the one that auto took.
+
+    Parameters
+    ----------
+    asked : engine that was asked for, "auto" or a name.
+    ran : name of the engine that ran.
+
+    Returns
+    -------
+    At most one sentence, as of the other warnings.
+    """
     problem = native_problem() if asked == "auto" and ran == "numpy" and library_file("baseline") else None
     return [] if problem is None else [f"the native engine was not used: {problem}"]
 
 
 def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
-    """Closes outside the histogram, and a target standard error that was not reached."""
+    """Closes outside the histogram, and a target standard error that was not reached.
+
+    Parameters
+    ----------
+    outcomes : counts of a whole run.
+    target_se : standard error asked for, a probability; None if none was.
+    """
     warnings = []
     if target_se is not None and paths_wanting(outcomes, target_se, None) > 0:
         warnings.append(
@@ -39,7 +55,7 @@ def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
 
 
 def book_warnings(scenario: Scenario) -> list[str]:
-    """How many rows of a book file had left the book before the start."""
+    """How many rows of the scenario's book file have left the book by the start; none without a file or such rows."""
     book, as_of = scenario.dealers.book, scenario.market.as_of
     gone = 0 if book is None else len(book) - len(book.after(as_of))
     if book is None or not gone:
@@ -50,7 +66,10 @@ def book_warnings(scenario: Scenario) -> list[str]:
 
 
 def floor_warnings(prepared: Prepared) -> list[str]:
-    """Where the feedback factor's floor binds: which strikes, when, and how far, over all regimes."""
+    """Where the feedback factor's floor binds: which strikes, when, and how far, over all regimes.
+
+    Strikes and prices are in index points, times New York's; no sentence if the floor never binds.
+    """
     events = prepared.floor_events
     if not events:
         return []

@@ -34,7 +34,7 @@ from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
 from sim.scenario.tables import changed_tables, scenario_data
-from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName
+from sim.scenario.triggers import TriggerName
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
@@ -262,7 +262,8 @@ class Dealers(ScenarioTable):
 class Regime(ScenarioTable):
     """A state of the market entered at a close, at most once per path.
 
-    when, level, closes : its trigger, see `sim.scenario.triggers`.
+    when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about;
+        closes in a row beyond the level, if it counts them.
     from_ : regimes it may be entered from; None: any other.
     weights : multiplier of each position group (1 where not given).
     flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
@@ -278,11 +279,6 @@ class Regime(ScenarioTable):
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None
-
-    @property
-    def trigger(self) -> Trigger:
-        """What `when` names."""
-        return TRIGGERS[self.when]
 
 
 class Targets(ScenarioTable):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sim.book.rows import BookRows
 from sim.problems import check_type
 from sim.scenario.model import Regime, Scenario, UShape
+from sim.scenario.triggers import TRIGGERS
 
 _NO_VALUE: Final = {
     "until": "sessions is given",
@@ -80,9 +81,10 @@ def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
 def _lacks(table: BaseModel, key: str) -> str:
     """Why a table has no such key, in words; empty if it has."""
     if isinstance(table, Regime):
-        if key == "level" and not table.trigger.has_level:
+        trigger = TRIGGERS[table.when]
+        if key == "level" and not trigger.has_level:
             return f'when = "{table.when}" has no level'
-        if key == "closes" and not table.trigger.counts_closes:
+        if key == "closes" and not trigger.counts_closes:
             return f'when = "{table.when}" counts no closes'
     return ""
 

@@ -22,13 +22,11 @@ from sim.chain.book import (
     NO_SESSION,
     NO_SHARE,
     UNKNOWN_ROOT,
-    BookRules,
     ChainBook,
-    StrikeGroup,
     book_of_chain,
     option_gex,
-    read_groups,
 )
+from sim.chain.book_rules import BookRules, StrikeGroup, read_groups
 from sim.chain.files import read_chain
 from sim.chain.option_chain import OptionChain
 from sim.errors import InputError

@@ -13,7 +13,8 @@ from support.places import MARKET_DATA
 from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 from support.sample_options import chain_of, option
 
-from sim.chain.book import BookRules, ChainBook, book_of_chain
+from sim.chain.book import ChainBook, book_of_chain
+from sim.chain.book_rules import BookRules
 from sim.chain.files import read_chain
 from sim.chain.levels import GammaLevels, find_gamma_levels, net_gex
 from sim.report.book import headline

@@ -11,7 +11,8 @@ from support.places import MARKET_DATA
 from support.sample_chain import NEW_YORK, QUOTED, SPOT, Listing, many_listings, quotedata_csv
 
 from sim.book import expiry_curves
-from sim.chain.book import BookRules, ChainBook, book_of_chain
+from sim.chain.book import ChainBook, book_of_chain
+from sim.chain.book_rules import BookRules
 from sim.chain.files import read_chain
 from sim.chain.levels import find_gamma_levels
 from sim.chain.scenario import (

@@ -11,9 +11,8 @@ from support.places import MARKET_DATA
 from support.sample_chain import QUOTED, SPOT, delayed_quotes_json, many_listings, quotedata_csv
 
 from sim.book.file import read_book
-from sim.chain.book import SIGNS
 from sim.chain.files import FORMATS
-from sim.cli.chain_options import CHAIN_FORMATS, SIGN_NAMES
+from sim.cli.chain_options import CHAIN_FORMATS
 from sim.scenario.file import load_scenario, scenario_hash
 
 FILES = {
@@ -320,10 +319,6 @@ def test_the_real_chain_prints_all_three_figures(tmp_path: Path, monkeypatch: py
     for figure in ("+22.57", "+12.17", "+20.92"):
         assert figure in done.stdout
     assert "24,112 options: 17,644 used + 5,850 no open interest + 408 expired" in done.stdout
-
-
-def test_the_signs_offered_are_those_there_are() -> None:
-    assert set(SIGN_NAMES) == {*SIGNS, "custom"}
 
 
 @pytest.mark.parametrize("command", ["book", "run"])

@@ -153,7 +153,7 @@ def test_a_fragment_that_cannot_be_written_is_printed(folder: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sim.scenario.fragment_files.replace_file", full)
+    monkeypatch.setattr("sim.scenario.fragments.replace_file", full)
     done = gammawall(*VOLATILITY, "--out", "vol.toml")
     assert done.exit_code == 1
     assert "No space left" in done.output

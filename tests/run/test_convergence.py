@@ -1,4 +1,4 @@
-"""Limits the simulation must reach: steps a session do not matter, and a still book has the scale function's odds."""
+"""Limits of the simulation: steps per session do not matter, and a still book has the scale function's odds."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from sim.book import expiry_curves
-from sim.chain.book import BookRules, book_of_chain
+from sim.chain.book import book_of_chain
+from sim.chain.book_rules import BookRules
 from sim.chain.files import read_chain
 from sim.chain.levels import find_gamma_levels
 from sim.chain.scenario import scenario_of_chain
