@@ -242,6 +242,7 @@ ALLOWED = {
     ("_sharpest", ".reduceat"): "the largest of each group",
     ("_fit", "sum"): "two columns: one addition",
     ("rank_of_level", "sum"): WHOLE,
+    ("Outcomes.__repr__", ".sum"): WHOLE,
     ("SharedWork._keep", "sum"): WHOLE,
     ("SharedWork._drop_oldest", "sum"): WHOLE,
     ("NativeMaps._built", "sum"): WHOLE,
