@@ -242,7 +242,6 @@ ALLOWED = {
     ("_sharpest", ".reduceat"): "the largest of each group",
     ("_fit", "sum"): "two columns: one addition",
     ("rank_of_level", "sum"): WHOLE,
-    ("Outcomes.__repr__", ".sum"): WHOLE,
     ("SharedWork._keep", "sum"): WHOLE,
     ("SharedWork._drop_oldest", "sum"): WHOLE,
     ("NativeMaps._built", "sum"): WHOLE,
