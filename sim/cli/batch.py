@@ -144,9 +144,7 @@ def batch(
             click.echo(f"{name:<{width}}  {description}")
         return
     if file is None:
-        raise click.UsageError(
-            "Which batch? Name a file or a built-in batch; gammawall batch --list shows those."
-        )
+        raise click.UsageError("Which batch? Name a file or a built-in one; see gammawall batch --list.")
     if show:
         click.echo(BATCH_FILE.text(file), nl=False)
         return
@@ -192,10 +190,9 @@ def run_family(
     def opened(folder: BatchFolder) -> None:
         ctx.meta[KEPT] = lambda: _kept_cases(folder)
 
+    how |= {"cases": cases, "opened": opened, "finish": finish}
     with batch_progress(shown=not quiet) as progress:
-        run = simulate_into_folder(
-            loaded, out, cases=cases, progress=progress, opened=opened, finish=finish, **how
-        )
+        run = simulate_into_folder(loaded, out, progress=progress, **how)
     ctx.meta[KEPT] = f"the results are in {run.folder}"
     if as_json:
         made = _document(loaded, run) if document is None else document(run)
