@@ -262,8 +262,8 @@ class Dealers(ScenarioTable):
 class Regime(ScenarioTable):
     """A state of the market entered at a close, at most once per path.
 
-    when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about; closes
-        in a row beyond the level, if it counts them.
+    when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about;
+        closes in a row beyond the level, if it counts them.
     from_ : regimes it may be entered from; None: any other.
     weights : multiplier of each position group (1 where not given).
     flow_bn_per_session : $bn bought (negative: sold) per session besides hedging.
