@@ -13,12 +13,14 @@ A scenario, built in or of a file, to odds:
 
 An option chain to odds, its volatility and the dealers' impact fitted to files or DataFrames:
 
+    from datetime import date
+
     from sim import BookRules, Horizon, book_of_chain, find_gamma_levels, read_chain, scenario_of_chain
-    from sim import fit_impact, fit_volatility
+    from sim import fit_impact, fit_volatility, simulate
 
     chain = read_chain("chain.csv")
     book = book_of_chain(chain, BookRules(sign="naive", scale_to_gex=6.7))
-    print(find_gamma_levels(book).table)
+    print(find_gamma_levels(book))  # .table has the walls and where gamma turns
     fits = [fit_volatility("spx.csv").fragment(), fit_impact("dix.csv", "spx.csv", "vix.csv").fragment()]
     scenario = scenario_of_chain(book, Horizon(until=date(2025, 10, 10)), fragments=fits)
     result = simulate(scenario, fragments=fits)
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
         Volatility,
     )
     from sim.scenario.toml import scenario_to_toml
+    from sim.scenario.triggers import Trigger
 
     __version__: str
 
@@ -125,6 +128,7 @@ __all__ = [
     "Scenario",
     "StrikeGroup",
     "Targets",
+    "Trigger",
     "UShape",
     "Volatility",
     "VolatilityFit",
@@ -195,6 +199,7 @@ _HOMES = {
     "Scenario": "sim.scenario.model",
     "StrikeGroup": "sim.chain.book",
     "Targets": "sim.scenario.model",
+    "Trigger": "sim.scenario.triggers",
     "UShape": "sim.scenario.model",
     "Volatility": "sim.scenario.model",
     "VolatilityFit": "sim.fit.volatility",

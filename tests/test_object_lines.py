@@ -52,7 +52,7 @@ def example_objects(folder: Path) -> dict[str, list[object]]:
         *siege.regime, *siege.dealers.position, *(o for c in eventful.catalyst for o in c.outcomes), sim.UShape(),
         sim.UShape(base=1.0, open=2.0), sim.Check(long, 0.1, 0.2, 0.001), problem, InputError([problem] * 3),
         sim.GammawallError(long * 3), sim.BatchRun(folder / long, ["a"] * 20_000, ["b"], [], [], []),
-        sim.OutcomeShape(100_000, 64, 2520, 32, 100_000),
+        *(regime.trigger for regime in siege.regime), sim.OutcomeShape(100_000, 64, 2520, 32, 100_000),
     ]  # fmt: skip
     by_name: dict[str, list[object]] = {}
     for each in found:

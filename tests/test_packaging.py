@@ -131,6 +131,7 @@ def test_metadata(wheel: Path) -> None:
         "cuda12",
         "cuda13",
         "fit",
+        "lint",
         "parquet",
         "test",
     }

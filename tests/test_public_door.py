@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import inspect
 import json
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import types
 import typing
@@ -179,7 +181,7 @@ def test_the_walk_over_signatures_sees_what_is_there() -> None:
     # the test above proves nothing if the walk overlooks annotations
     seen = {where: list(parts_of(hint)) for where, hint in hints_of(sim.Result)}
     assert seen["scenario"] == [sim.Scenario]
-    assert seen["odds: return"] == [pd.DataFrame]
+    assert seen["headline_odds: return"] == [pd.DataFrame]
     assert sim.Wall in {kind for _, hint in hints_of(sim.GammaLevels) for kind in parts_of(hint)}
     assert sim.Fragment in {kind for _, hint in hints_of(sim.simulate) for kind in parts_of(hint)}
     assert sim.Case in {kind for _, hint in hints_of(sim.Batch) for kind in parts_of(hint)}
@@ -357,3 +359,31 @@ def test_signature_of_simulate_is_documented() -> None:
     text = inspect.getdoc(sim.simulate) or ""
     for name in inspect.signature(sim.simulate).parameters:
         assert re.search(rf"^\s*([\w, ]+, )?{name}(, [\w, ]+)? :", text, re.MULTILINE), name
+
+
+def test_the_ways_that_the_package_tells_of_are_sound() -> None:
+    """Every block of the package's own text is Python, and its names are public or the block's own."""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", sim.__doc__ or "", re.MULTILINE)
+    programs = [textwrap.dedent(block) for block in blocks if block.strip()]
+    assert len(programs) == 3
+    for program in programs:
+        tree = ast.parse(program)
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "sim"
+            for alias in node.names
+        }
+        assert imported
+        assert imported <= set(NAMES)
+        used = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        made = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert used <= {*imported, *made, "print", "date"}

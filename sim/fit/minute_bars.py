@@ -131,7 +131,7 @@ def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
 
 
 def _table(source: Source) -> MarketTable:
-    """Cells of the columns, one row per bar, without rows of nothing."""
+    """Cells of the columns, one row per bar, without empty rows."""
     table = read_table(source, _KIND, "bars", "datetime")
     missing = [column for column in COLUMNS if column not in table.cells]
     if missing and table.row == "line":

@@ -74,7 +74,7 @@ class VolatilityFit:
     spanning : returns over more than one session, left out.
     estimates : omega (percent² per session), alpha, gamma, beta, tail_dof and mean (percent per session).
     log_likelihood : of the fit.
-    annual : volatility of the next session, √(252·h), a year.
+    annual : volatility of the next session, √(252·h), per year.
     long_run_annual : where the variance reverts to.
     warnings : what a reader should know.
     """
@@ -223,7 +223,7 @@ def _estimated(returns: pd.Series, source: str) -> tuple[Any, list[str]]:
         raise GammawallError(f"{source}: {why} ({facts}). Try the right file, or another --since.")
     mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
     if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
-        why = f"the mean found, {mean:.3g}% a session, is far from the returns' own, {returns.mean():.3g}%"
+        why = f"the mean found, {mean:.3g}% per session, is far from the returns' own, {returns.mean():.3g}%"
         raise GammawallError(
             f"{source}: {why}: they follow no such law. Try the right file, or another --since."
         )

@@ -21,7 +21,7 @@ def decimals(std_errors: Iterable[float]) -> int:
 
 
 def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
-    """Table of text, one row per event, that 80 columns hold.
+    """Table of text, a row per event, that 80 columns hold.
 
     odds : columns of `sim.odds.tables.odds_columns`.
 

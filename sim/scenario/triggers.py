@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from sim.compiled import kernel_constants as codes
+from sim.problems import short_repr
 
 ABOVE: Final = 1
 BELOW: Final = -1
@@ -29,6 +30,9 @@ class Trigger:
     side: int = 0
     counts_closes: bool = False
     counts_touches: bool = False
+
+    def __repr__(self) -> str:
+        return short_repr(self, self.name)
 
     @property
     def has_level(self) -> bool:

@@ -48,7 +48,6 @@ def test_defaults(asked: list[dict[str, Any]]) -> None:
         "max_paths": None,
         "progress": None,
         "where": "siege-of-7000",
-        "notes": (),
         "fragments": (),
     }
 
