@@ -56,19 +56,23 @@ class SharedWork:
                 self._kept.move_to_end(key)
                 value: _Value = self._kept[key][0]
                 return value
-        value = build()
-        self._keep(key, value, parts(value))
-        return value
+        built = build()
+        return self._keep(key, built, parts(built))
 
-    def _keep(self, key: Hashable, value: object, parts: Mapping[int, int]) -> None:
+    def _keep(self, key: Hashable, value: _Value, parts: Mapping[int, int]) -> _Value:
+        """The value, or what another thread has built of the same key meanwhile, so that there is one of it."""
         with self._lock:
-            if key in self._kept or ENTRY_BYTES + sum(parts.values()) > self.most_bytes:
-                return
+            if key in self._kept:
+                first: _Value = self._kept[key][0]
+                return first
+            if ENTRY_BYTES + sum(parts.values()) > self.most_bytes:
+                return value
             self._kept[key] = value, parts
             self.bytes += ENTRY_BYTES + sum(size for part, size in parts.items() if not self._holders[part])
             self._holders.update(parts.keys())
             while self.bytes > self.most_bytes:
                 self._drop_oldest()
+            return value
 
     def _drop_oldest(self) -> None:
         _, (_, parts) = self._kept.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -85,3 +86,17 @@ def test_what_several_values_hold_counts_once_and_stays_counted() -> None:
     # the plan has gone, and with it the table
     shared.get("other", lambda: "other", lambda _: {4: 5})
     assert shared.bytes == 20 + 5 + 2 * ENTRY_BYTES
+
+
+def test_threads_that_build_side_by_side_are_given_the_same() -> None:
+    shared = SharedWork()
+    both_build = Barrier(2)
+
+    def build() -> list[int]:
+        both_build.wait(timeout=10)
+        return []
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: shared.get("a", build, lambda value: {id(value): 10}), range(2))
+    assert first is second
+    assert shared.bytes == 10 + ENTRY_BYTES
