@@ -266,6 +266,30 @@ def test_a_name_or_a_file_stands_for_its_scenario(tmp_path: Path) -> None:
         sim.simulate(tmp_path / "not" / "mine.toml", **HOW)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda source, **named: sim.simulate(source, **named, **HOW),
+        lambda source, **named: sim.trace_path(source, 3, **named),
+        lambda source, **named: sim.run_checks(source, paths=200, engine="numpy", threads=1, **named),
+    ],
+    ids=["simulate", "trace_path", "run_checks"],
+)
+def test_errors_name_the_file_that_was_given(tmp_path: Path, call: Callable[..., Any]) -> None:
+    """A map that folds is found while the plan is made, after the file has been read."""
+    folded = sim.load_scenario("siege-of-7000", {"dealers.m_floor": 0})
+    file = tmp_path / "folded.toml"
+    file.write_text(sim.scenario_to_toml(folded), encoding="utf-8")
+    for source, named, place in (
+        (file, {}, str(file)),
+        (file, {"where": "the wall"}, "the wall"),
+        (folded, {}, "siege-of-7000"),
+    ):
+        with pytest.raises(InputError) as caught:
+            call(source, **named)
+        assert {problem.where for problem in caught.value.problems} == {place}
+
+
 def odds_of(run: sim.BatchRun) -> list[tuple[Any, ...]]:
     return [(row["scenario"], row["first_upper"], row["first_lower_without"]) for row in run.rows]
 

@@ -1,11 +1,9 @@
-"""Dealers' book of an option chain: which options count, on whose side the dealers are, and how large it is.
+"""Dealers' book of an option chain: the options used, with the contracts that dealers hold of each.
 
     contracts = open interest × share        share: 1 dealers long every option, −1 short every option
 
-Nobody outside the dealers knows the shares. "naive" is the convention of published gamma exposure: customers sell
-calls and buy puts, so that dealers are long calls (1) and short puts (−1).
-
-Each option of the chain is used or dropped for one reason, and all are counted.
+The shares are those of `sim.chain.book_rules`. Each option of the chain is used or dropped for one reason, and all
+are counted.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.book.rows import BookRows
-from sim.chain.book_rules import NAIVE, BookRules, refuse_bad_rules
+from sim.chain.book_rules import NAIVE, BookRules
 from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
@@ -39,7 +37,8 @@ SETTLEMENT_OF_ROOT: Final = {
 SMALLEST_IV: Final = 0.01
 LARGEST_IV: Final = 5.0
 LARGEST_CONTRACTS: Final = 1e9
-# |ln| of a forward over spot, and that much more a year: what is not remarked on, and what is believed.
+# |ln| of a forward over spot, and its growth per year of the expiry's life: up to UNREMARKED no note is made of it,
+# beyond CREDIBLE it is refused.
 UNREMARKED: Final = (0.003, 0.1)
 CREDIBLE: Final = (0.03, 0.1)
 WHAT_IF: Final = "To ask what if the index moved, try run with --set market.spot=PRICE."
@@ -56,10 +55,13 @@ NO_SHARE: Final = "dealers' share is zero"
 
 @dataclass(frozen=True, eq=False)
 class NetGex:
-    """Net gamma exposure of a book at spot by three ways of working it out, $bn per 1% move.
+    """Net gamma exposure of a book at spot, worked out in three ways, $bn per 1% move.
 
-    own_gamma : from the file's own gammas, all unexpired options; zero_carry : from implied volatilities, as if every
-    forward stood at spot; carry : with each expiry's carry.
+    Attributes
+    ----------
+    own_gamma : from the file's own gammas, all unexpired options.
+    zero_carry : from implied volatilities, as if every forward stood at spot.
+    carry : from implied volatilities, with each expiry's carry.
     """
 
     own_gamma: float
@@ -75,12 +77,12 @@ class NetGex:
 
 @dataclass(frozen=True, eq=False)
 class ChainBook:
-    """Book of a chain.
+    """Dealers' book of an option chain.
 
     Attributes
     ----------
-    chain : what it was made of.
-    rules : how.
+    chain : the chain.
+    rules : the rules by which it became a book.
     rows : the positions, contracts signed from the dealers' side.
     options : the options used, in the order of `rows`: line, root, expiry, type, strike, iv, open_interest (less what
         is matched, where `net_matched`), years, carry, contracts, gex_bn (gamma exposure at spot, $bn per 1% move).
@@ -92,7 +94,7 @@ class ChainBook:
     naive, signed : net gamma exposure under the naive sign with all open interest, and of this book before it is
         scaled.
     scale : factor that contracts were scaled by.
-    notes : what a reader should know of the chain itself.
+    notes : warnings about the chain itself, a sentence each.
     """
 
     chain: OptionChain
@@ -135,7 +137,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     check_type("chain", chain, OptionChain, "an OptionChain", 'Try read_chain("chain.csv").')
     rules = BookRules() if rules is None else rules
     check_type("rules", rules, BookRules, "BookRules", 'Try BookRules(sign="naive").')
-    refuse_bad_rules(rules)
+
     options = _with_settlement(chain, trading_calendar())
     reason = _reasons(options)
     alive = options["minutes"].to_numpy() > 0
@@ -188,23 +190,30 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     )
 
 
-def option_gex(options: pd.DataFrame, spot: float, price: float | None = None) -> FloatArray:
-    """Gamma exposure of each option, $bn of hedge trading per 1% move, G·S²·0.01/1e9 with n = 100 × contracts.
+def gex_columns(options: pd.DataFrame) -> GexColumns:
+    """Columns of options that `dollar_gex` takes, each (n,) float64.
+
+    options : n rows with columns contracts, strike, iv, years, carry.
+    """
+    contracts, strike, iv, years, carry = (
+        options[name].to_numpy(dtype=np.float64) for name in ("contracts", "strike", "iv", "years", "carry")
+    )
+    return GexColumns(contracts, log(strike), iv, years, carry)
+
+
+def option_gex(options: pd.DataFrame, price: float) -> FloatArray:
+    """Gamma exposure of each option (n,), $bn of hedge trading per 1% move, G·S²·0.01/1e9 with n = 100 × contracts.
 
     Parameters
     ----------
-    options : columns strike, iv, years, carry, contracts.
-    spot : index points.
-    price : where the index stands, index points; at spot if None.
+    options : as in `gex_columns`.
+    price : S, where the index stands, index points.
     """
-    strike, iv, years, carry, contracts = (
-        options[name].to_numpy(dtype=np.float64) for name in ("strike", "iv", "years", "carry", "contracts")
-    )
-    return dollar_gex(spot if price is None else price, GexColumns(contracts, log(strike), iv, years, carry))
+    return dollar_gex(price, gex_columns(options))
 
 
 def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFrame:
-    """Options with their settlement ("AM", "PM" or ""), whether it is on a session, minutes and years to it."""
+    """Options with further columns: settlement ("AM", "PM" or ""), is_session, minutes and years to settlement."""
     options = chain.options.copy()
     settlement = options["root"].map(SETTLEMENT_OF_ROOT).fillna("")
     at_open = (settlement == "AM").to_numpy()
@@ -216,7 +225,7 @@ def _with_settlement(chain: OptionChain, calendar: TradingCalendar) -> pd.DataFr
 
 
 def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
-    """Why each option is dropped; "" if it is not. The first reason that holds is the one that counts."""
+    """Reason for dropping each option, (n,) texts; "" if it is kept. The first reason that holds counts."""
     reason = np.full(len(options), "", dtype=object)
     iv = options["iv"].to_numpy()
     tests = (
@@ -233,10 +242,12 @@ def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
-    """What is to be said of a spot that is not where put–call parity puts the index; far from it, it is refused.
+    """Warnings about a spot away from where put–call parity puts the index, at most one.
 
-    The nearest expiry decides what is said. One expiry may be quoted absurdly: only where all the near ones disagree
-    with spot is it refused.
+    The nearest expiry decides. One expiry may be quoted absurdly: spot is refused only where it is far from all the
+    near ones.
+
+    Errors: `InputError`.
     """
     forwards = near_forwards(options)
     if not forwards:
@@ -265,7 +276,7 @@ def _carries(options: pd.DataFrame, spot: float, carry: float | None) -> dict[fl
 
 
 def _without_matched(options: pd.DataFrame, interest: FloatArray, usable: NDArray[np.bool_]) -> FloatArray:
-    """Open interest less what the other side has at the same strike, expiry and root."""
+    """Open interest (n,) less what the other side has at the same strike, expiry and root."""
     keyed = options.loc[usable, ["root", "expiry", "strike", "type"]].assign(interest=interest[usable])
     sides = keyed.pivot_table(
         index=["root", "expiry", "strike"], columns="type", values="interest", aggfunc="sum"

@@ -1,4 +1,4 @@
-"""Rules by which a chain becomes a dealers' book: whose side they are on, how large it is, which strikes are a group.
+"""Rules that turn a chain's open interest into a dealers' book: the dealers' side, the size, the groups of strikes.
 
 Nobody outside the dealers knows the shares. "naive" is the convention of published gamma exposure: customers sell
 calls and buy puts, so that dealers are long calls (1) and short puts (−1).
@@ -26,7 +26,7 @@ MOST_GROUPS: Final = 62
 
 @dataclass(frozen=True)
 class StrikeGroup:
-    """Options between two strikes, both included, that make a group of their own.
+    """Group of the options between two strikes, both included.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class StrikeGroup:
 
 @dataclass(frozen=True)
 class BookRules:
-    """How a chain becomes a book.
+    """Rules that turn open interest into a book.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class BookRules:
     carry : annual carry of every expiry; None: each one's own, from put–call parity.
     groups : groups of strikes; the others are "calls" and "puts".
 
-    Errors: `InputError` for values of another type, an unknown sign, or shares that contradict it.
+    Errors: `InputError` for values of another type or out of range, an unknown sign, or shares that contradict it.
     """
 
     sign: str = "naive"
@@ -83,14 +83,17 @@ class BookRules:
     groups: tuple[StrikeGroup, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse values of another type, and put the sign's shares in the place of None."""
+        """Refuse values of another type or out of range, and put the sign's shares in the place of None."""
         _check_types_of_rules(self)
         calls, puts = SIGNS.get(self.sign, (self.calls, self.puts))
-        problems = []
+        problems = _problems_of_ranges(self)
         for name, stated, share in (("calls", self.calls, calls), ("puts", self.puts, puts)):
             if share is None:
                 why = "the custom sign needs dealers' shares of both"
                 problems.append(Problem("", name, "", why, 'Try BookRules("custom", calls=0.7, puts=-0.4).'))
+            elif not -1 <= share <= 1:
+                hint = 'Try BookRules("custom", calls=1, puts=-0.5).'
+                problems.append(Problem("", name, f"{share:g}", "a share lies between -1 and 1", hint))
             elif stated is not None and stated != share:
                 why = f"the {self.sign} sign has a share of {share:+g}"
                 problems.append(Problem("", name, f"{stated:g}", why, 'Try sign="custom".'))
@@ -170,22 +173,13 @@ def _check_types_of_rules(rules: BookRules) -> None:
         check_type(f"groups[{index}]", group, StrikeGroup, "a StrikeGroup", hint)
 
 
-def refuse_bad_rules(rules: BookRules) -> None:
-    """Refuse shares, a carry or a scale out of range.
-
-    Errors: `InputError`.
-    """
-    problems = [
-        Problem("--shares", name, f"{share:g}", "a share lies between -1 and 1", "Try calls=1,puts=-0.5.")
-        for name, share in zip(("calls", "puts"), rules.shares, strict=True)
-        if not -1 <= share <= 1
-    ]
+def _problems_of_ranges(rules: BookRules) -> list[Problem]:
+    """Problems of a carry and of a scale out of range."""
+    problems = []
     if rules.carry is not None and not -1 <= rules.carry <= 1:
-        problems.append(
-            Problem("--carry", "", f"{rules.carry:g}", "a carry lies between -1 and 1", "Try 0.04.")
-        )
+        why = "a carry lies between -1 and 1"
+        problems.append(Problem("", "carry", f"{rules.carry:g}", why, "Try 0.04."))
     if rules.scale_to_gex is not None and not (math.isfinite(rules.scale_to_gex) and rules.scale_to_gex != 0):
         why = "a gamma exposure other than zero is expected, in $bn per 1% move"
-        problems.append(Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try 6.7."))
-    if problems:
-        raise InputError(problems)
+        problems.append(Problem("", "scale_to_gex", f"{rules.scale_to_gex:g}", why, "Try 6.7."))
+    return problems

@@ -18,7 +18,7 @@ import pandas as pd
 
 from sim.book.expiry_curves import ExpiryCurves
 from sim.book.hedge import DealerBook
-from sim.chain.book import ChainBook, option_gex
+from sim.chain.book import ChainBook, gex_columns
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray
 from sim.market.contracts import UNITS_PER_CONTRACT, GexColumns, dollar_gex
@@ -36,7 +36,7 @@ MOST_CROSSING_STEPS: Final = 100
 
 @dataclass(frozen=True)
 class Wall:
-    """A strike with the largest gamma exposure of its side.
+    """Strike with the largest gamma exposure of its side.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Wall:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A price at which the net gamma exposure changes its sign.
+    """Price at which the net gamma exposure changes its sign.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Crossing:
 
 @dataclass(frozen=True, eq=False)
 class GammaLevels:
-    """Levels of a book.
+    """Levels of a dealers' book: walls, zero-gamma crossings, and gamma exposure in tables.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class GammaLevels:
 
     @property
     def zero_gamma(self) -> float | None:
-        """The crossing nearest to spot."""
+        """Price of the crossing nearest to spot, index points; None if there is no crossing."""
         return next((crossing.price for crossing in self.crossings if crossing.nearest), None)
 
     @property
@@ -136,13 +136,13 @@ class GammaLevels:
 
 
 def wall_note(wall: Wall) -> str:
-    """Where a wall lies, and how much of its side it holds."""
+    """Note on a wall: its share of its side's gamma, and whether it lies on the wrong side of spot."""
     expected = "" if wall.as_expected else f"on the wrong side of spot for a {wall.side} wall; "
     return f"{expected}{wall.share:.1%} of all {wall.side} gamma"
 
 
 def crossing_note(crossing: Crossing) -> str:
-    """What changes at a crossing."""
+    """Note on a crossing: the sign of gamma below and above it, and whether it is the nearest to spot."""
     sides = "short gamma below, long above" if crossing.rising else "long gamma below, short above"
     return f"{sides}{', nearest to spot' if crossing.nearest else ''}"
 
@@ -180,11 +180,6 @@ def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaL
         _by_expiry(book),
         profile,
     )
-
-
-def net_gex(options: pd.DataFrame, price: float, spot: float) -> float:
-    """Net gamma exposure if the index stood at a price: the sum over all options, $bn per 1% move."""
-    return sum_in_order(option_gex(options, spot, price))
 
 
 def _by_strike(options: pd.DataFrame) -> pd.DataFrame:
@@ -253,7 +248,7 @@ def _wall(by_strike: pd.DataFrame, side: str, spot: float) -> Wall | None:
 def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFrame:
     prices = spot * np.linspace(1 - spot_range, 1 + spot_range, 2 * round(spot_range / PROFILE_STEP) + 1)
     is_call = (options["type"] == "call").to_numpy()
-    columns = _gex_columns(options)
+    columns = gex_columns(options)
     sides = []
     # No plan depends on the profile: NumPy's exponential will do, and there are many to take.
     for own in (is_call, ~is_call):
@@ -269,7 +264,7 @@ def _profile(options: pd.DataFrame, spot: float, spot_range: float) -> pd.DataFr
 def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
     """Zero-gamma prices: bracketed on the curves of the expiries, found in the sum over all options."""
     spot = book.chain.spot
-    columns = _gex_columns(book.options)
+    columns = gex_columns(book.options)
 
     def net(price: float) -> float:
         return sum_in_order(dollar_gex(price, columns))
@@ -288,16 +283,8 @@ def _crossings(book: ChainBook, spot_range: float) -> tuple[Crossing, ...]:
     return tuple(Crossing(price, rising, bool(price == nearest)) for price, rising in found)
 
 
-def _gex_columns(options: pd.DataFrame) -> GexColumns:
-    """Columns that `dollar_gex` takes."""
-    contracts, strike, iv, years, carry = (
-        options[name].to_numpy(dtype=np.float64) for name in ("contracts", "strike", "iv", "years", "carry")
-    )
-    return GexColumns(contracts, log(strike), iv, years, carry)
-
-
 def _root(function: Callable[[float], float], low: tuple[float, float], high: tuple[float, float]) -> float:
-    """Where a continuous function is zero between two places (x, value) of unlike signs, by the Illinois method.
+    """Zero of a continuous function between two places (x, value) of unlike signs, by the Illinois method.
 
     Source: Dowell & Jarratt (1971).
     """
@@ -316,7 +303,10 @@ def _root(function: Callable[[float], float], low: tuple[float, float], high: tu
 
 
 def _signs(book: ChainBook, spot_range: float) -> tuple[FloatArray, FloatArray]:
-    """Prices close enough together that no gamma fits between two of them, and the sign of the net gamma there."""
+    """Prices (n,), in index points, and the sign of the net gamma at each, (n,): −1, 0 or 1.
+
+    Neighbouring prices are so close together that no option's gamma fits between them.
+    """
     rows, options = book.rows, book.options
     settles = np.rint(book.quoted_minute + options["years"].to_numpy() * MINUTES_PER_YEAR)
     together = replace(rows, groups=("all",), group=np.zeros(len(rows), dtype=np.int32))

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.check.integrated_map import IntegratedMap
-from sim.check.pde import CorridorProblem, first_hit_odds
-from sim.engines.choice import choose
+from sim.check.pde import CorridorProblem, first_target_odds
+from sim.engines.choice import Engine, choose
 from sim.market.black_scholes import SESSIONS_PER_YEAR
 from sim.market.closed_forms import corridor, touch_probability
-from sim.plan.builder import prepare
+from sim.plan.builder import Prepared, prepare
 from sim.plan.gaps import gap_outcomes
 from sim.plan.outcomes import LOWER, NEITHER, UPPER, Outcomes
-from sim.plan.time_grid import build_time_grid
 from sim.problems import short_repr
 from sim.run.simulation import check_arguments
 from sim.scenario.file import resolve_scenario
@@ -33,12 +32,12 @@ PDE_POINTS = 1601
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison.
+    """Comparison of one simulated probability with an answer found another way.
 
     Attributes
     ----------
-    name : what is compared.
-    expected : probability by the oracle.
+    name : the event, the market and the method of the other answer.
+    expected : probability by that method.
     simulated : share of simulated paths.
     std_error : sqrt(p·(1−p)/n) at the expected probability, at least one path's worth.
     """
@@ -65,7 +64,7 @@ class Check:
 
 
 def checkable_form(scenario: Scenario) -> Scenario:
-    """Scenario with permanent impact, constant variance and no regimes; all else as given."""
+    """Scenario with permanent impact, constant variance, no regimes and no levels but its targets; else as given."""
     volatility = scenario.volatility.model_copy(
         update={"alpha": 0.0, "gamma": 0.0, "beta": 1.0, "tail_dof": None, "long_run_annual": None}
     )
@@ -114,23 +113,28 @@ def run_checks(
     threads : processors to use; all if None.
     devices : GPUs to use; device 0 if None.
     engine : "auto" or an engine's name.
-    where : what to call the scenario in an error; its name if None.
+    where : what to call the scenario in an error; its file or its name if None.
 
     Raises
     ------
-    InputError : the clearing map is not increasing and has no floor.
+    InputError : an argument is out of range, or the clearing map is not increasing and has no floor.
+    GammawallError : the engine is not available, ran out of memory, or lost its device or a worker.
     """
-    scenario = resolve_scenario(scenario)
+    scenario, where = resolve_scenario(scenario, where)
     check_arguments(paths, 0, seed, threads, None, None, None)
-    worker = choose(engine, threads, devices=devices)
-    hedged, flat = checkable_form(scenario), flat_form(scenario)
-    with_dealers = worker.run(prepare(hedged, where).plan, seed, 0, paths)
-    closed = worker.run(prepare(flat, where).plan, seed, 0, paths)
+    return checks_on(choose(engine, threads, devices=devices), scenario, paths, seed, where)
+
+
+def checks_on(worker: Engine, scenario: Scenario, paths: int, seed: int, where: str | None) -> list[Check]:
+    """Comparisons by an engine that has been made; see `run_checks`."""
+    hedged, flat = (prepare(form(scenario), where) for form in (checkable_form, flat_form))
+    with_dealers = worker.run(hedged.plan, seed, 0, paths)
+    closed = worker.run(flat.plan, seed, 0, paths)
     return [*_pde_checks(hedged, with_dealers), *_flat_checks(flat, closed)]
 
 
-def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
-    grid = build_time_grid(scenario)
+def _pde_checks(prepared: Prepared, outcomes: Outcomes) -> list[Check]:
+    scenario, grid = prepared.scenario, prepared.grid
     clearing_map = IntegratedMap(scenario, grid)
     start = float(grid.start_minute)
     variance = scenario.volatility.annual**2 / SESSIONS_PER_YEAR
@@ -141,7 +145,7 @@ def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
     drift = scenario.drift.annual / SESSIONS_PER_YEAR - variance / 2
 
     def problem(phi: object) -> tuple[float, float, float]:
-        return first_hit_odds(
+        return first_target_odds(
             CorridorProblem(
                 step_minute=np.concatenate(([start], grid.step_end_minute)),
                 is_gap=np.arange(grid.n_steps) % (grid.steps_per_session + 1) == 0,
@@ -168,9 +172,9 @@ def _pde_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
     return checks
 
 
-def _flat_checks(scenario: Scenario, outcomes: Outcomes) -> list[Check]:
-    grid = build_time_grid(scenario)
-    spot, sessions = scenario.market.spot, grid.n_sessions
+def _flat_checks(prepared: Prepared, outcomes: Outcomes) -> list[Check]:
+    scenario, sessions = prepared.scenario, prepared.grid.n_sessions
+    spot = scenario.market.spot
     variance = scenario.volatility.annual**2 / SESSIONS_PER_YEAR * sessions
     mean = scenario.drift.annual / SESSIONS_PER_YEAR * sessions - variance / 2
     upper, lower = np.log(scenario.targets.upper / spot), np.log(scenario.targets.lower / spot)

@@ -147,7 +147,7 @@ class CorridorProblem:
         ]
 
 
-def first_hit_odds(
+def first_target_odds(
     problem: CorridorProblem, *, points: int = 1601, steps_per_step: int = 24, map_samples: int = 2
 ) -> tuple[float, float, float]:
     """Probabilities (first upper, first lower, neither by the horizon) of a corridor problem.

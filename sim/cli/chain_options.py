@@ -5,19 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sim.chain.book_rules import CUSTOM, SIGNS, BookRules, read_groups
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.chain.book import ChainBook
 
 Command = Callable[..., Any]
 SIGN_NAMES = (*SIGNS, CUSTOM)
-# Names of `sim.chain.files.FORMATS`, kept equal for the same reason.
+# Names of `sim.chain.files.FORMATS`, written out so that the command line need not load pandas; a test compares them.
 CHAIN_FORMATS = "Cboe's quotedata CSV or Cboe's delayed-quotes JSON"
 CHAIN_NAMES = ("as_of", "spot", "sign", "shares", "net_matched", "scale_to_gex", "carry", "groups")
 _SHARES = re.compile(r"calls=([^,=]+),puts=([^,=]+)|puts=([^,=]+),calls=([^,=]+)")
@@ -126,5 +128,12 @@ def read_book(chain: Path, given: Mapping[str, Any]) -> ChainBook:
     calls, puts = shares if shares is not None else (None, None)
     groups = read_groups(given["groups"])
     as_of: dt.datetime | None = None if given["as_of"] is None else read_as_of(given["as_of"])
-    rules = BookRules(sign, calls, puts, given["net_matched"], given["scale_to_gex"], given["carry"], groups)
+    try:
+        rules = BookRules(
+            sign, calls, puts, given["net_matched"], given["scale_to_gex"], given["carry"], groups
+        )
+    except InputError as error:
+        raise InputError(
+            [replace(each, where=f"--{each.key}".replace("_", "-"), key="") for each in error.problems]
+        ) from error
     return book_of_chain(read_chain(chain, as_of=as_of, spot=given["spot"]), rules)

@@ -205,16 +205,14 @@ def check(
     SCENARIO is simplified to a form that has such answers: permanent impact, constant variance, no regimes. Exits
     with 1 if a z-score is beyond 4.5.
     """
-    from sim.check.checks import run_checks
+    from sim.check.checks import checks_on
     from sim.engines.choice import choose
     from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
 
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     worker = choose(engine, threads, devices=devices)
-    checks = run_checks(
-        loaded, paths=paths, seed=seed, engine=worker.name, threads=threads, devices=devices, where=scenario
-    )
+    checks = checks_on(worker, loaded, paths, seed, scenario)
     ran = {"engine": worker.name, "device": worker.device, "threads": worker.threads}
     failed = [c.name for c in checks if not c.ok]
     if as_json:

@@ -1,4 +1,4 @@
-"""How fast the engines are here, and whether they count the same."""
+"""Benchmark of the engines on this machine: their speed, and a comparison of their counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sim.compiled.kernel_sources import NATIVE_BUILDS
@@ -20,7 +19,8 @@ from sim.engines.instruction_counts import issue_limit
 from sim.errors import InputError, Problem
 from sim.plan.builder import prepare
 from sim.plan.engine_plan import EnginePlan
-from sim.plan.outcomes import LOWER, UPPER, Outcomes
+from sim.plan.outcomes import Outcomes
+from sim.run.stopping import paths_for
 from sim.scenario.model import Scenario
 
 BASE = "numpy"
@@ -29,15 +29,15 @@ SEED = 1
 
 @dataclass(frozen=True)
 class EngineState:
-    """Whether an engine can be used here.
+    """Availability of an engine on this machine.
 
     Attributes
     ----------
     engine : its name.
-    available : whether it can.
-    device : what it computes on, every GPU for cuda; empty if it cannot.
-    problem : why it cannot, and how to get it; empty if it can.
-    builds, usable_builds : of native, those compiled here and those of them that this processor can run.
+    available : whether it can be used.
+    device : the processor, or for cuda every GPU; empty if the engine is unavailable.
+    problem : reason why the engine is unavailable, with a remedy; empty if it is available.
+    builds, usable_builds : native only: the builds compiled here, and those of them that this processor can run.
     """
 
     engine: str
@@ -49,7 +49,7 @@ class EngineState:
 
 
 def engine_states() -> list[EngineState]:
-    """Every engine, in the order in which "auto" looks for them."""
+    """Availability of every engine, in the order in which "auto" looks for them."""
     return [_state(name) for name in ENGINES]
 
 
@@ -66,11 +66,11 @@ def _state(name: str) -> EngineState:
 
 @dataclass(frozen=True)
 class Timing:
-    """One configuration of a benchmark, a row of its table.
+    """Timing of one configuration: a row of a benchmark's table.
 
     Attributes
     ----------
-    engine, device, workers : name, what it ran on, and threads, worker processes or GPUs.
+    engine, device, workers : its name, the processor or GPUs, and the number of threads, worker processes or GPUs.
     paths : number of paths per run.
     seconds : median wall time of a run, compiling and preparing the scenario apart.
     compile_seconds : time to compile the kernels, for cuda; else 0.
@@ -99,7 +99,7 @@ class Timing:
 
 
 def benchmark(scenario: Scenario, **options: Any) -> pd.DataFrame:
-    """The rows of `timings` as a frame, with its options and errors."""
+    """Table of the rows of `timings`, one per configuration; options and errors are those of `timings`."""
     return pd.DataFrame(list(timings(scenario, **options)))
 
 
@@ -118,13 +118,13 @@ def timings(
 
     Parameters
     ----------
-    scenario : what to simulate.
+    scenario : the scenario to simulate.
     engines : names; those available here if None. NumPy goes first, since the others are compared with it.
     paths, threads : numbers to try; cuda takes no threads.
     devices : GPUs for cuda, used together; device 0 if None.
     repeats : runs of which the median is taken.
     target_se : standard error for `seconds_to_target`.
-    where : what to call the scenario in an error.
+    where : name of the scenario in errors; its own if None.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def _workers(name: str, threads: Sequence[int], devices: Sequence[int] | None) -
 
 
 def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[Outcomes, float, float]:
-    """Counts, median seconds, and median seconds in the kernel, NaN for engines without a clock."""
+    """Counts of a run, median seconds, and median seconds in the kernel, NaN for engines without a clock."""
     outcomes = worker.run(plan, SEED, 0, max(1, paths // 10))
     seconds, kernel_seconds = [], []
     for _ in range(repeats):
@@ -202,17 +202,8 @@ def _timed(worker: Engine, plan: EnginePlan, paths: int, repeats: int) -> tuple[
 
 
 def _issue_limit(worker: Engine) -> float | None:
-    """Path-steps per second at which the worker's devices would issue without a pause."""
+    """Path-steps per second of devices that issue without a pause; None for a processor and for unknown devices."""
     if not isinstance(worker, CudaEngine):
         return None
     limits = [issue_limit(*speed) for speed in device_speeds(worker.devices)]
     return None if None in limits else sum(limit for limit in limits if limit is not None)
-
-
-def paths_for(outcomes: Outcomes, target_se: float) -> float:
-    """Paths at which both first-target odds with dealers have a standard error: p·(1 − p)/se².
-
-    p = (count + 1)/(n + 2), as in `sim.run.stopping.paths_wanting`: an event not yet seen takes paths too.
-    """
-    shares = (outcomes.joint.sum(axis=1)[[UPPER, LOWER]] + 1) / (outcomes.paths + 2)
-    return float(np.max(shares * (1 - shares))) / target_se**2

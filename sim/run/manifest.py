@@ -1,4 +1,4 @@
-"""Manifest of a run: what was simulated, on what, and how it came about."""
+"""Manifest of a run: its scenario, plan, seed, paths, engine, versions, timings and warnings, ready for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim.scenario.model import Scenario
 
 
 class EngineFacts(NamedTuple):
-    """What a manifest tells of the engine: its name, the processor or GPUs, threads or worker processes."""
+    """Facts about the engine for a manifest: its name, the processor or GPUs, and threads or worker processes."""
 
     name: str
     device: str
@@ -22,24 +22,24 @@ class EngineFacts(NamedTuple):
 
 
 class PlanFacts(NamedTuple):
-    """What a manifest tells of a plan: its digest, and what a reader of the numbers should know of it."""
+    """Facts about a plan for a manifest: its digest and its warnings."""
 
     digest: str
     warnings: tuple[str, ...]
 
 
 def plan_facts(prepared: Prepared) -> PlanFacts:
-    """Digest and warnings of a plan that has been prepared."""
+    """Digest of a prepared plan, and the warnings about its book and its clearing map."""
     return PlanFacts(prepared.plan.digest, (*book_warnings(prepared.scenario), *floor_warnings(prepared)))
 
 
 def run_timings(path_steps: int, started: datetime, prepare_s: float, simulate_s: float) -> dict[str, Any]:
-    """When a run began and how long it took, ready for JSON.
+    """Timings of a run for its manifest: start in UTC, seconds of preparation and simulation, path-steps per second.
 
     Parameters
     ----------
-    path_steps : paths times steps of a path.
-    started : with its time zone, UTC.
+    path_steps : paths times steps per path.
+    started : instant with its time zone, UTC.
     prepare_s, simulate_s : seconds.
     """
     return {
@@ -63,7 +63,16 @@ def run_manifest(
     versions: Mapping[str, str],
     timings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """How a run came about, ready for JSON; `asked` is the engine that was asked for."""
+    """Manifest of a run, ready for JSON.
+
+    Parameters
+    ----------
+    scenario, plan, outcomes, engine : the scenario, facts about its plan, the counts, and facts about the engine.
+    asked : engine that was asked for, "auto" or a name.
+    seed, first_path, target_se : as in `sim.run.simulation.simulate`.
+    versions : of Python and of the packages that the numbers pass through, by name.
+    timings : from `run_timings`.
+    """
     return {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
         "scenario_hash": scenario_hash(scenario),

@@ -1,4 +1,7 @@
-"""Results as text and as HTML: the room of reports, which stands above this one, is put here by `sim/__init__.py`."""
+"""Renderer of results, as text and as HTML, which `sim/__init__.py` sets when the package is imported.
+
+It belongs to the room of reports, which stands above this one and may not be imported here.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import Any, Protocol
 
 
 class Renderer(Protocol):
-    """Text and HTML of a `sim.run.simulation.Result`."""
+    """Maker of text and HTML from a `sim.run.simulation.Result`."""
 
     def text(self, result: Any, width: int | None) -> str:
-        """Report of a run, plain, in so many columns; in those of the terminal if None."""
+        """Report of a run as plain text, `width` columns wide; as wide as the terminal if None."""
 
     def html(self, result: Any) -> str:
         """Small table of a run's odds."""
@@ -19,10 +22,10 @@ _chosen: list[Renderer] = []
 
 
 def use_renderer(renderer: Renderer) -> None:
-    """Let results be rendered so from now on."""
+    """Set the renderer of all results from now on."""
     _chosen[:] = [renderer]
 
 
 def renderer() -> Renderer:
-    """The renderer in use; the package chooses one when it is imported."""
+    """Renderer in use."""
     return _chosen[0]

@@ -49,7 +49,7 @@ def write_results(result: Result, folder: str | os.PathLike[str], *, overwrite: 
 
 
 def write_run(result: Result, place: OutputFolder) -> Path:
-    """Write the six files of a run to what `prepare_output` returned; see `write_results`."""
+    """Write the tables and the manifest of a run to a folder; see `write_results`."""
     return write_folder(place, lambda: _contents(result))
 
 
@@ -65,9 +65,9 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
-    """Run as one JSON document: odds, sessions to each target, benchmarks, manifest, place of the files.
+    """JSON document of a run: odds, sessions to each target, benchmarks, manifest, and the folder of its files.
 
-    folder : where its files are; None if they are not kept.
+    folder : folder of its files; None if they are not kept.
     """
     benchmarks = {
         name: [{"level": level, "probability": p} for level, p in value.items()]

@@ -1,4 +1,4 @@
-"""The one place that wires the stages: scenario → plan → engine → outcomes → tables."""
+"""Simulation of one scenario, from end to end: scenario → plan → engine → outcomes → tables."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy as np
 
 from sim.engines.choice import ENGINES, Engine, choose
 from sim.errors import InputError, Problem
-from sim.files.input_files import place_name
 from sim.files.versions import installed_versions
 from sim.odds.headline import headline_table
 from sim.odds.tables import TABLES
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
 from sim.problems import check_type, short_repr, shown, type_problem
-from sim.run.benchmarks import flat_benchmarks
 from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, run_timings
 from sim.run.rendering import renderer
+from sim.run.rules_of_thumb import flat_benchmarks
 from sim.run.stopping import SMALLEST_TARGET_SE, paths_wanting
+from sim.run.warnings import date_notes
 from sim.scenario.file import resolve_scenario
-from sim.scenario.fragments import Fragment, check_fragments, date_notes, fragment_record
+from sim.scenario.fragments import Fragment, check_fragments, fragment_record
 from sim.scenario.model import Scenario
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 def _table(name: str) -> cached_property[pd.DataFrame]:
-    """Attribute of a result: one of the tables of `TABLES`, made when it is first asked for."""
+    """Attribute of a result for one of the tables of `TABLES`, made on first use."""
     table = TABLES[name]
 
     def made(result: Result) -> pd.DataFrame:
@@ -50,14 +50,14 @@ def _table(name: str) -> cached_property[pd.DataFrame]:
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of a run.
+    """Result of a run: its counts, and the tables of odds made from them.
 
     Attributes
     ----------
-    scenario : what was simulated.
+    scenario : the scenario simulated.
     axes : labels of the counts.
     outcomes : the integer counts.
-    manifest : how the run came about, ready for JSON.
+    manifest : scenario, seed, engine, versions, timings and warnings of the run, ready for JSON.
     benchmarks : flat-volatility closed forms and the 2×delta rule for the same market.
     """
 
@@ -81,6 +81,8 @@ class Result:
         """Report of the run as `gammawall run` prints it, without colours.
 
         width : columns, at least 80; those of the terminal if None.
+
+        Errors: `InputError` if the width is no whole number.
         """
         if width is not None:
             check_type("width", width, int, "a number of columns", "Try width=100.")
@@ -88,7 +90,7 @@ class Result:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know."""
+        """Warnings of the run, a sentence each."""
         return tuple(self.manifest["warnings"])
 
     # One line for each table of `TABLES`, so that type checkers and completion know the attribute.
@@ -131,7 +133,7 @@ def simulate(
 
     Parameters
     ----------
-    scenario : what to simulate, or its built-in name or its file.
+    scenario : the scenario to simulate, or its built-in name or its file.
     paths : number of paths, or the first lot of them with `target_se`.
     first_path : number of the first path; runs over adjoining ranges add up to one run over both.
     seed : 0 … 2^64 − 1; scenarios that share it share their draws.
@@ -142,9 +144,9 @@ def simulate(
     target_se : go on until the standard errors of both first-target odds with dealers are this small, ≥ 1e-6.
     max_paths : most paths `target_se` may take; as many as there are if None.
     progress : called now and then with (paths done, paths planned).
-    where : what to call the scenario in an error; its file or its name if None.
-    notes : what a reader of the numbers should know besides; they become warnings of the result.
-    fragments : those that the scenario's keys are from, for the manifest; one fitted to other days is a warning.
+    where : name of the scenario in errors; its file or its own name if None.
+    notes : sentences that a reader of the numbers should know; they become warnings of the result.
+    fragments : the fragments in the scenario, for the manifest; one fitted to other days becomes a warning.
 
     Raises
     ------
@@ -155,9 +157,7 @@ def simulate(
     check_fragments(fragments)
     if isinstance(notes, str):
         raise InputError([type_problem("notes", notes, "a list of texts", f"Try [{shown(notes)}].")])
-    source, scenario = scenario, resolve_scenario(scenario)
-    if where is None and not isinstance(source, Scenario):
-        where = place_name(source)
+    scenario, where = resolve_scenario(scenario, where)
     notes = (*scenario.notes, *notes)
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
     # NumPy's integers are taken too, but overflow.
@@ -200,7 +200,7 @@ def _run_to_target(
     max_paths: int,
     progress: Progress | None,
 ) -> Outcomes:
-    """Outcomes of the paths, and of as many more as the target standard error asks for."""
+    """Outcomes of the first paths, and of as many more as the target standard error takes."""
     planned, done = paths, 0
 
     def count(finished: int) -> None:
@@ -225,7 +225,10 @@ def check_arguments(
     target_se: float | None,
     max_paths: int | None,
 ) -> None:
-    """Refuse arguments that are no whole numbers or out of range, all of them together."""
+    """Refuse arguments that are no whole numbers or out of range, all of them together.
+
+    Errors: `InputError`.
+    """
     counts = {"paths": paths, "first_path": first_path, "seed": seed}
     optional = {"threads": threads, "block_paths": block_paths, "max_paths": max_paths}
     counts |= {key: value for key, value in optional.items() if value is not None}

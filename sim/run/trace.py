@@ -1,4 +1,4 @@
-"""One path alone, day by day: the very path that a run of the same scenario and seed contains."""
+"""Trace of one path, session by session: the same path that a run of the scenario and seed contains."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sim.scenario.model import Scenario
 def trace_path(
     scenario: Scenario | str | os.PathLike[str], path: int, *, seed: int = 1, where: str | None = None
 ) -> pd.DataFrame:
-    """Days of one path.
+    """Table of one path's sessions.
 
     Parameters
     ----------
-    scenario : what to simulate, or its built-in name or its file.
+    scenario : the scenario to simulate, or its built-in name or its file.
     path : its number, 0 … 2^64 − 1.
     seed : 0 … 2^64 − 1.
-    where : what to call the scenario in an error; its name if None.
+    where : name of the scenario in errors; its file or its own name if None.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def trace_path(
     ------
     InputError : the path or the seed is out of range, or the clearing map has no inverse.
     """
-    scenario = resolve_scenario(scenario)
+    scenario, where = resolve_scenario(scenario, where)
     for key, value in (("path", path), ("seed", seed)):
         check_type(key, value, (int, np.integer), "a whole number", f"Try {key}=1.")
         if not 0 <= value <= LARGEST_SEED:

@@ -1,14 +1,19 @@
-"""Warnings of a run, in words."""
+"""Warnings of a run: sentences about its engine, counts, book, fits and map that a reader of the odds should know.
+
+What is to be known of an option chain comes as notes of its scenario (`sim.chain.scenario`).
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import datetime as dt
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from sim.compiled.native_library import library_file, native_problem
 from sim.plan.builder import Prepared
 from sim.plan.outcomes import Outcomes
 from sim.run.stopping import paths_wanting
+from sim.scenario.fragments import Fragment
 from sim.scenario.model import Scenario
 
 # Share of a session's closes beyond the histogram from which a warning is due; the outermost quantile is 1%.
@@ -17,7 +22,7 @@ MOST_STRIKES_NAMED = 12
 
 
 def engine_warnings(asked: str, ran: str) -> list[str]:
-    """Why a native engine that was compiled here is not the one that auto took.
+    """Reason why "auto" passed over a native engine that was compiled here.
 
     Parameters
     ----------
@@ -26,14 +31,14 @@ def engine_warnings(asked: str, ran: str) -> list[str]:
 
     Returns
     -------
-    At most one sentence, as of the other warnings.
+    At most one sentence.
     """
     problem = native_problem() if asked == "auto" and ran == "numpy" and library_file("baseline") else None
     return [] if problem is None else [f"the native engine was not used: {problem}"]
 
 
 def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
-    """Closes outside the histogram, and a target standard error that was not reached.
+    """Warnings about closes outside the histogram and a target standard error that was not reached.
 
     Parameters
     ----------
@@ -55,7 +60,7 @@ def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:
 
 
 def book_warnings(scenario: Scenario) -> list[str]:
-    """How many rows of the scenario's book file have left the book by the start; none without a file or such rows."""
+    """Warning about rows of the scenario's book file that have expired by the start; none without such rows."""
     book, as_of = scenario.dealers.book, scenario.market.as_of
     gone = 0 if book is None else len(book) - len(book.after(as_of))
     if book is None or not gone:
@@ -65,10 +70,31 @@ def book_warnings(scenario: Scenario) -> list[str]:
     ]
 
 
-def floor_warnings(prepared: Prepared) -> list[str]:
-    """Where the feedback factor's floor binds: which strikes, when, and how far, over all regimes.
+def date_notes(fragments: Sequence[Fragment], as_of: dt.date) -> list[str]:
+    """Warnings about fits whose last day is not the day on which paths start, at most one for each.
 
-    Strikes and prices are in index points, times New York's; no sentence if the floor never binds.
+    A fit to later days knows what came after the start; a volatility fitted to earlier days is of another session.
+    """
+    notes = []
+    for fragment in fragments:
+        last = fragment.fit.get("last")
+        if not isinstance(last, dt.date) or isinstance(last, dt.datetime):
+            continue
+        if last > as_of:
+            known = f"and so knows what came after the start, {as_of}"
+            notes.append(f"{fragment.where} was fitted to data up to {last}, {known}")
+        elif last < as_of and fragment.fit.get("kind") == "volatility":
+            notes.append(
+                f"{fragment.where}: annual is the volatility of the session after {last}, and paths start at the "
+                f"close of {as_of}: try gammawall fit volatility --as-of {as_of}"
+            )
+    return notes
+
+
+def floor_warnings(prepared: Prepared) -> list[str]:
+    """Warning about the feedback factor's floor: near which strikes, when and how far it binds, over all regimes.
+
+    Strikes and prices are in index points, times are New York's. No warning if the floor never binds.
     """
     events = prepared.floor_events
     if not events:
@@ -98,12 +124,12 @@ def floor_warnings(prepared: Prepared) -> list[str]:
 
 
 def _strikes_listed(strikes: set[float]) -> str:
-    """Strikes in words: a few by name, many by their range."""
+    """List of strikes in words: a few by name, many by their range."""
     if len(strikes) > MOST_STRIKES_NAMED:
         return f"between {min(strikes):,.0f} and {max(strikes):,.0f}"
     return ", ".join(f"{strike:,.0f}" for strike in sorted(strikes)) or "of the book"
 
 
 def _new_york(minute: float) -> str:
-    instant = datetime.fromtimestamp(minute * 60, tz=ZoneInfo("America/New_York"))
+    instant = dt.datetime.fromtimestamp(minute * 60, tz=ZoneInfo("America/New_York"))
     return f"{instant:%Y-%m-%d %H:%M}"

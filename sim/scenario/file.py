@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sim.errors import InputError, Problem
+from sim.files.input_files import place_name
 from sim.files.toml_file import FileKind, is_path
 from sim.problems import check_type
 from sim.scenario.fragments import Fragment, check_fragments
@@ -63,12 +64,24 @@ def load_scenario(
     return changed_tables(Scenario, data, where, overrides, fragments, folder=folder)
 
 
-def resolve_scenario(source: Scenario | str | os.PathLike[str]) -> Scenario:
-    """The scenario itself, or the one that a name or a path stands for; see `load_scenario`.
+def resolve_scenario(
+    source: Scenario | str | os.PathLike[str], where: str | None = None
+) -> tuple[Scenario, str | None]:
+    """Scenario that an argument is or stands for, and what problems name as its place.
 
-    Errors: `InputError`.
+    Parameters
+    ----------
+    source : a scenario, or its built-in name or its file; see `load_scenario`.
+    where : place that the caller names; if None the file or the built-in name, and None again for a scenario, whose
+        own name does then.
+
+    Raises
+    ------
+    InputError : the source is of another type, or what it names is no valid scenario.
     """
-    return source if isinstance(source, Scenario) else load_scenario(source)
+    if isinstance(source, Scenario):
+        return source, where
+    return load_scenario(source), place_name(source) if where is None else where
 
 
 def scenario_from_mapping(

@@ -5,7 +5,6 @@ The table [fit] of a fragment tells what it is from; it is no part of the scenar
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,24 +106,6 @@ def merged(data: Mapping[str, Any], fragments: Sequence[Fragment]) -> tuple[dict
         result = _over(result, fragment.keys)
         places |= dict.fromkeys(_dotted(fragment.keys), fragment.where)
     return result, places
-
-
-def date_notes(fragments: Sequence[Fragment], as_of: dt.date) -> list[str]:
-    """What is to be said of fits whose last day is not the day on which paths start."""
-    notes = []
-    for fragment in fragments:
-        last = fragment.fit.get("last")
-        if not isinstance(last, dt.date) or isinstance(last, dt.datetime):
-            continue
-        if last > as_of:
-            known = f"and so knows what came after the start, {as_of}"
-            notes.append(f"{fragment.where} was fitted to data up to {last}, {known}")
-        elif last < as_of and fragment.fit.get("kind") == "volatility":
-            notes.append(
-                f"{fragment.where}: annual is the volatility of the session after {last}, and paths start at the "
-                f"close of {as_of}: try gammawall fit volatility --as-of {as_of}"
-            )
-    return notes
 
 
 def fragment_record(fragment: Fragment) -> dict[str, Any]:

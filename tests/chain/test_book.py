@@ -173,18 +173,30 @@ def test_scaling_makes_the_net_exposure_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "why"),
+    ("values", "problems"),
     [
-        (BookRules("custom", 1.5, 0), "a share lies between"),
-        (BookRules(carry=2.0), "a carry lies between"),
-        (BookRules(scale_to_gex=0.0), "other than zero"),
-        (BookRules(scale_to_gex=math.nan), "other than zero"),
-        (BookRules(scale_to_gex=1e12), "more than 1e"),
+        ({"sign": "custom", "calls": 5, "puts": 0}, ["calls = 5 (a share lies between -1 and 1)"]),
+        (
+            {"sign": "custom", "calls": -1.5, "puts": math.nan, "carry": 2.0},
+            ["carry = 2 (a carry lies", "calls = -1.5 (a share lies", "puts = nan (a share lies"],
+        ),
+        ({"scale_to_gex": 0.0}, ["scale_to_gex = 0 (a gamma exposure other than zero"]),
+        ({"scale_to_gex": math.nan}, ["scale_to_gex = nan (a gamma exposure other than zero"]),
     ],
 )
-def test_rules_that_make_no_book(rules: BookRules, why: str) -> None:
-    with pytest.raises(InputError, match=why):
-        book_of_chain(chain_of(option()), rules)
+def test_rules_out_of_range_are_refused_where_they_are_made(
+    values: dict[str, Any], problems: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        BookRules(**values)
+    assert len(caught.value.problems) == len(problems)
+    for problem, start in zip(caught.value.problems, problems, strict=True):
+        assert str(problem).startswith(start)
+
+
+def test_a_scale_that_makes_absurd_positions() -> None:
+    with pytest.raises(InputError, match="more than 1e"):
+        book_of_chain(chain_of(option()), BookRules(scale_to_gex=1e12))
 
 
 def test_exposure_of_an_option_is_the_textbooks() -> None:
@@ -196,7 +208,7 @@ def test_exposure_of_an_option_is_the_textbooks() -> None:
     assert book.options["gex_bn"].iloc[0] == pytest.approx(
         gamma * 1000 * 100 * SPOT**2 * 0.01 / 1e9, rel=1e-12
     )
-    up, down = (float(option_gex(book.options, SPOT, price)[0]) for price in (SPOT + 50, SPOT - 50))
+    up, down = (float(option_gex(book.options, price)[0]) for price in (SPOT + 50, SPOT - 50))
     assert up > book.options["gex_bn"].iloc[0] > down
 
 

@@ -13,10 +13,11 @@ from support.places import MARKET_DATA
 from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 from support.sample_options import chain_of, option
 
-from sim.chain.book import ChainBook, book_of_chain
+from sim.chain.book import ChainBook, book_of_chain, option_gex
 from sim.chain.book_rules import BookRules
 from sim.chain.files import read_chain
-from sim.chain.levels import GammaLevels, find_gamma_levels, net_gex
+from sim.chain.levels import GammaLevels, find_gamma_levels
+from sim.market.elementary import sum_in_order
 from sim.report.book import headline
 
 REAL = MARKET_DATA / "chain"
@@ -141,7 +142,7 @@ def test_levels_agree_with_a_sum_over_all_options(chain_book: ChainBook) -> None
     edges = [SPOT * 0.76, *(crossing.price for crossing in found.crossings), SPOT * 1.24]
     for low, high in itertools.pairwise(edges):
         signs = {
-            np.sign(net_gex(chain_book.options, price, SPOT))
+            np.sign(sum_in_order(option_gex(chain_book.options, price)))
             for price in np.linspace(low + 0.01, high - 0.01, 400)
         }
         assert len(signs - {0.0}) == 1

@@ -15,7 +15,7 @@ import pytest
 from scipy.special import ndtr
 from support.places import CASES
 
-from sim.check.pde import CorridorProblem, first_hit_odds
+from sim.check.pde import CorridorProblem, first_target_odds
 from sim.errors import InputError
 from sim.market.closed_forms import corridor, scale_function_odds
 
@@ -138,18 +138,18 @@ def permanent(permanent_case) -> CorridorProblem:
 def test_reference_answer_of_the_permanent_case(permanent):
     reference = json.loads((CASES / "permanent.pde.json").read_text())
     expected = [reference[name] for name in ("first_upper", "first_lower", "neither")]
-    np.testing.assert_allclose(first_hit_odds(permanent), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(first_target_odds(permanent), expected, rtol=0, atol=1e-6)
 
 
 def test_second_order_in_prices(permanent):
-    coarse, middle, fine = (np.array(first_hit_odds(permanent, points=n)) for n in (101, 201, 401))
+    coarse, middle, fine = (np.array(first_target_odds(permanent, points=n)) for n in (101, 201, 401))
     assert np.all(np.abs(middle - fine) < 1e-5)
     ratio = (coarse[0] - middle[0]) / (middle[0] - fine[0])
     assert 3.5 < ratio < 4.5
 
 
 def test_second_order_in_time(permanent):
-    odds = [np.array(first_hit_odds(permanent, points=401, steps_per_step=n)) for n in (8, 16, 32)]
+    odds = [np.array(first_target_odds(permanent, points=401, steps_per_step=n)) for n in (8, 16, 32)]
     ratio = (odds[0][0] - odds[1][0]) / (odds[1][0] - odds[2][0])
     assert np.all(np.abs(odds[1] - odds[2]) < 1e-6)
     assert 3.0 < ratio < 5.5
@@ -158,7 +158,7 @@ def test_second_order_in_time(permanent):
 def test_straight_barriers_in_a_step_cost_nothing_that_matters(permanent_case):
     # A strike at the target, leaving the book on the eighth session, bends the target's path in y the most.
     permanent_case.book.append((1.5e6, 7100.0, 0.12, permanent_case.closes[8], False))
-    straight, bent = (first_hit_odds(permanent_case.problem, points=401, map_samples=n) for n in (1, 8))
+    straight, bent = (first_target_odds(permanent_case.problem, points=401, map_samples=n) for n in (1, 8))
     np.testing.assert_allclose(straight, bent, rtol=0, atol=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_number_of_times_the_map_is_read(permanent):
         reads.append((minute, after_settlement))
         return permanent.phi(s, minute, after_settlement)
 
-    first_hit_odds(replace(permanent, phi=counted), points=51, steps_per_step=2)
+    first_target_odds(replace(permanent, phi=counted), points=51, steps_per_step=2)
     gaps = int(permanent.is_gap.sum())
     assert len(reads) == 2 * gaps + 3 * (permanent.is_gap.size - gaps)
     # Each instant between steps is seen from both sides of a settlement there.
@@ -182,12 +182,14 @@ def test_without_dealers_or_gaps_the_corridor(drift):
     daily = 0.14**2 / 252
     problem = sessions_problem(21, variance=daily, overnight_share=0.0, mean=drift * daily)
     expected = corridor(UPPER, LOWER, 21 * drift * daily, 21 * daily)
-    np.testing.assert_allclose(first_hit_odds(problem), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(first_target_odds(problem), expected, rtol=0, atol=1e-6)
 
 
 def test_trading_steps_alone_are_the_corridor():
     problem = trading_problem(40, variance=1e-5, mean=2e-5)
-    np.testing.assert_allclose(first_hit_odds(problem), corridor(UPPER, LOWER, 8e-4, 4e-4), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        first_target_odds(problem), corridor(UPPER, LOWER, 8e-4, 4e-4), rtol=0, atol=1e-6
+    )
 
 
 def kernel_chain(problem: CorridorProblem, nodes: int = 160) -> np.ndarray:
@@ -231,14 +233,14 @@ def test_gaps_without_dealers_are_a_chain_of_kernels(overnight_share):
     catalyst = ((0.55, 0.006, 9e-6), (0.45, -0.007, 1.6e-5))
     rare_jump = ((0.98, 0.0, 0.0), (0.02, -0.02, 9e-4))
     problem = replace(problem, gap_mixture=(quiet, catalyst, quiet, rare_jump, rare_jump, catalyst))
-    np.testing.assert_allclose(first_hit_odds(problem)[:2], kernel_chain(problem), rtol=0, atol=5e-7)
+    np.testing.assert_allclose(first_target_odds(problem)[:2], kernel_chain(problem), rtol=0, atol=5e-7)
 
 
 def test_odds_are_damped_after_every_gap():
     problem = sessions_problem(4, variance=7e-5, overnight_share=0.3, mean=3e-5)
     problem = replace(problem, gap_mixture=(((0.55, 0.006, 9e-6), (0.45, -0.007, 1.6e-5)),) * 4)
     # Undamped at the gaps, the jump at the targets leaves 7e-6 at this number of substeps.
-    odds = first_hit_odds(problem, steps_per_step=12)
+    odds = first_target_odds(problem, steps_per_step=12)
     np.testing.assert_allclose(odds[:2], kernel_chain(problem), rtol=0, atol=1e-6)
 
 
@@ -262,7 +264,7 @@ def test_a_single_gap_through_a_changing_map():
         gap_mixture=(((0.7, 0.0, 0.0), (0.3, -0.05, 1e-2)),),
     )
     expected = above(UPPER), 1.0 - above(LOWER)
-    np.testing.assert_allclose(first_hit_odds(gap)[:2], expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(first_target_odds(gap)[:2], expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("jump", "expected"), [(0.03, (1, 0, 0)), (-0.03, (0, 1, 0)), (0.001, None)])
@@ -271,14 +273,14 @@ def test_a_gap_without_variance_only_shifts(jump, expected):
     problem = replace(problem, gap_mixture=(((1.0, jump, 0.0),),))
     if expected is None:
         expected = corridor(UPPER - jump, LOWER - jump, 0.0, 1e-4)
-    np.testing.assert_allclose(first_hit_odds(problem), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(first_target_odds(problem), expected, rtol=0, atol=1e-6)
 
 
 def test_a_constant_feedback_factor_only_widens_the_corridor():
     plain = sessions_problem(4, variance=7e-5, overnight_share=0.4, mean=1e-5)
     stretched = replace(plain, phi=lambda s, minute, after: 1.7 * s)
     wider = replace(plain, upper=1.7 * UPPER, lower=1.7 * LOWER)
-    odds = [first_hit_odds(problem, points=201) for problem in (stretched, wider)]
+    odds = [first_target_odds(problem, points=201) for problem in (stretched, wider)]
     np.testing.assert_allclose(odds[0], odds[1], rtol=0, atol=1e-12)
 
 
@@ -290,7 +292,7 @@ def test_a_settlement_moves_no_price():
         settled = sum(minute > t or (minute == t and after_settlement) for t in (opening, midday, close))
         return s + 0.05 * settled
 
-    odds = [first_hit_odds(problem, points=201) for problem in (plain, replace(plain, phi=stepped))]
+    odds = [first_target_odds(problem, points=201) for problem in (plain, replace(plain, phi=stepped))]
     np.testing.assert_allclose(odds[0], odds[1], rtol=0, atol=1e-12)
 
 
@@ -299,8 +301,8 @@ def test_a_map_that_decays_is_a_drift_of_the_price():
     plain = sessions_problem(5, variance=7e-5, overnight_share=0.4)
     decaying = replace(plain, phi=lambda s, minute, after: s + rate * minute)
     drifting = replace(plain, mean=-rate * np.diff(plain.step_minute))
-    odds = [first_hit_odds(problem, points=401) for problem in (decaying, drifting)]
-    assert abs(odds[1][0] - first_hit_odds(plain, points=401)[0]) > 0.01
+    odds = [first_target_odds(problem, points=401) for problem in (decaying, drifting)]
+    assert abs(odds[1][0] - first_target_odds(plain, points=401)[0]) > 0.01
     np.testing.assert_allclose(odds[0], odds[1], rtol=0, atol=1e-12)
 
 
@@ -313,7 +315,7 @@ def test_reflection_swaps_the_targets():
 
     problem = sessions_problem(3, variance=7e-5, overnight_share=0.4, mean=1e-5, phi=phi)
     mirror = replace(problem, phi=mirrored, upper=-LOWER, lower=-UPPER, mean=-problem.mean)
-    odds, swapped = first_hit_odds(problem, points=201), first_hit_odds(mirror, points=201)
+    odds, swapped = first_target_odds(problem, points=201), first_target_odds(mirror, points=201)
     np.testing.assert_allclose((odds[1], odds[0]), swapped[:2], rtol=0, atol=1e-12)
 
 
@@ -332,7 +334,7 @@ def test_a_static_map_gives_the_scale_function_odds():
     problem = trading_problem(60, variance=4e-4, phi=lambda at, minute, after: np.interp(at, s, table))
     kinks = s[1:][np.diff(factor == 0.2)]
     expected = scale_function_odds(lambda at: float(wall(at)), UPPER, LOWER, breakpoints=(0.008, *kinks))
-    first_upper, first_lower, neither = first_hit_odds(problem)
+    first_upper, first_lower, neither = first_target_odds(problem)
     assert abs(neither) < 1e-7
     assert (first_upper, first_lower) == pytest.approx(expected, abs=1e-6)
     # The wall must matter, or the agreement would say little: without it the odds are the distances'.
@@ -340,7 +342,7 @@ def test_a_static_map_gives_the_scale_function_odds():
 
 
 def test_four_substeps_carry_a_step_as_long_as_the_corridor():
-    odds = first_hit_odds(trading_problem(3, variance=2e-3), points=801, steps_per_step=4)
+    odds = first_target_odds(trading_problem(3, variance=2e-3), points=801, steps_per_step=4)
     np.testing.assert_allclose(odds, corridor(UPPER, LOWER, 0.0, 6e-3), rtol=0, atol=1e-5)
 
 
@@ -371,10 +373,10 @@ def test_a_problem_that_makes_no_sense_is_refused(change, key):
 @pytest.mark.parametrize("size", [{"points": 4}, {"steps_per_step": 0}, {"map_samples": 0}])
 def test_a_resolution_too_small_is_refused(size):
     with pytest.raises(InputError, match=next(iter(size))):
-        first_hit_odds(trading_problem(1, variance=1e-4), **size)
+        first_target_odds(trading_problem(1, variance=1e-4), **size)
 
 
 def test_a_map_that_folds_is_refused():
     folded = trading_problem(1, variance=1e-4, phi=lambda s, minute, after: np.sin(200 * s))
     with pytest.raises(InputError, match="must increase with the price"):
-        first_hit_odds(folded, points=51)
+        first_target_odds(folded, points=51)

@@ -118,9 +118,7 @@ def test_a_run_says_which_engine_ran() -> None:
 
 
 def test_a_check_says_which_engine_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "sim.check.checks.run_checks", lambda *_, **__: [Check("first upper", 0.4, 0.401, 0.001)]
-    )
+    monkeypatch.setattr("sim.check.checks.checks_on", lambda *_: [Check("first upper", 0.4, 0.401, 0.001)])
     done = gammawall("check", "no-dealers", "--engine", "numpy", "--threads", "2")
     assert done.exit_code == 0, done.output
     assert one_line(done.stdout).endswith("2 threads")

@@ -273,7 +273,7 @@ def test_trace_prints_every_day() -> None:
 
 
 def fake_checks(*, ok: bool) -> Callable[..., list[Any]]:
-    def run_checks(*_: Any, **__: Any) -> list[Any]:
+    def checks_on(*_: Any) -> list[Any]:
         good = SimpleNamespace(
             name="first upper", expected=0.4, simulated=0.401, std_error=0.001, z=1.0, ok=True
         )
@@ -282,7 +282,7 @@ def fake_checks(*, ok: bool) -> Callable[..., list[Any]]:
         )
         return [good, bad]
 
-    return run_checks
+    return checks_on
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -290,7 +290,7 @@ def fake_checks(*, ok: bool) -> Callable[..., list[Any]]:
 def test_check_exits_1_when_a_z_score_is_too_large(
     monkeypatch: pytest.MonkeyPatch, ok: bool, as_json: bool
 ) -> None:
-    monkeypatch.setattr("sim.check.checks.run_checks", fake_checks(ok=ok))
+    monkeypatch.setattr("sim.check.checks.checks_on", fake_checks(ok=ok))
     done = gammawall("check", *(["--json"] if as_json else []))
     assert done.exit_code == (0 if ok else 1)
     assert done.stderr == ("" if ok else "error: 1 of 2 checks failed: first lower.\n")
@@ -304,26 +304,16 @@ def test_check_exits_1_when_a_z_score_is_too_large(
 
 
 def test_check_options_reach_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
+    calls: list[tuple[Any, ...]] = []
 
-    def run_checks(scenario: Any, **options: Any) -> list[Any]:
-        calls.append({"name": scenario.name, **options})
+    def checks_on(worker: Any, scenario: Any, *rest: Any) -> list[Any]:
+        calls.append((worker.name, worker.threads, scenario.name, *rest))
         return fake_checks(ok=True)()
 
-    monkeypatch.setattr("sim.check.checks.run_checks", run_checks)
+    monkeypatch.setattr("sim.check.checks.checks_on", checks_on)
     options = "--paths 10k --seed 9 --engine numpy --threads 1"
     assert gammawall("check", "no-dealers", *options.split()).exit_code == 0
-    assert calls == [
-        {
-            "name": "no-dealers",
-            "paths": 10_000,
-            "seed": 9,
-            "engine": "numpy",
-            "threads": 1,
-            "devices": None,
-            "where": "no-dealers",
-        }
-    ]
+    assert calls == [("numpy", 1, "no-dealers", 10_000, 9, "no-dealers")]
 
 
 def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from sim.errors import GammawallError, InputError
 from sim.plan.builder import prepare
 from sim.plan.outcomes import LOWER, UPPER, Outcomes
 from sim.run import bench
+from sim.run.stopping import paths_for
 from sim.scenario.model import Scenario
 
 COLUMNS = [
@@ -133,7 +134,7 @@ def test_numbers_of_a_row(short: Scenario, clock: list[float], monkeypatch: pyte
         [4e9 / 500 / plan.steps, 5e8 / 500 / plan.steps]
     )
     assert list(rows["speed"]) == [1.0, 8.0]
-    paths = bench.paths_for(NumpyEngine(1).run(plan, bench.SEED, 0, 500), 0.01)
+    paths = paths_for(NumpyEngine(1).run(plan, bench.SEED, 0, 500), 0.01)
     assert rows["seconds_to_target"].to_list() == pytest.approx([4.0 * paths / 500, 0.5 * paths / 500])
     assert list(rows["counts"]) == ["first", "identical"]
     assert list(rows["compile_seconds"]) == [0.0, 0.0]
@@ -247,14 +248,14 @@ def test_paths_for_a_standard_error(short: Scenario) -> None:
     outcomes = NumpyEngine(1).run(prepare(short).plan, 1, 0, 2000)
     share = outcomes.joint.sum(axis=1)[[UPPER, LOWER]] / 2000
     # (count + 1)/(n + 2) instead of count/n moves it by less than one in a hundred
-    assert bench.paths_for(outcomes, 0.01) == pytest.approx(max(share * (1 - share)) / 1e-4, rel=0.01)
-    assert bench.paths_for(outcomes, 0.005) == pytest.approx(4 * bench.paths_for(outcomes, 0.01))
+    assert paths_for(outcomes, 0.01) == pytest.approx(max(share * (1 - share)) / 1e-4, rel=0.01)
+    assert paths_for(outcomes, 0.005) == pytest.approx(4 * paths_for(outcomes, 0.01))
 
 
 def test_an_event_not_yet_seen_takes_paths_too(short: Scenario) -> None:
     outcomes = NumpyEngine(1).run(prepare(short).plan, 1, 0, 98)
     outcomes.joint[:] = np.diag([98, 0, 0])
-    assert bench.paths_for(outcomes, 0.01) == pytest.approx(0.01 * 0.99 / 1e-4)
+    assert paths_for(outcomes, 0.01) == pytest.approx(0.01 * 0.99 / 1e-4)
 
 
 def test_a_table_of_timings_reads_back(short: Scenario, tmp_path: Any) -> None:

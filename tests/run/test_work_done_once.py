@@ -9,6 +9,7 @@ from support.cli_runner import gammawall
 from support.counted_calls import count_calls
 from support.sample_scenario import sample
 
+from sim.engines.choice import choose
 from sim.files import versions
 from sim.plan.builder import prepare
 from sim.plan.time_grid import build_time_grid
@@ -39,6 +40,19 @@ def test_from_the_command_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     how = ("--paths", "10", "--engine", "numpy", "--threads", "1", "--out", str(tmp_path / "out"))
     assert gammawall("run", "siege-of-7000", *overrides, *how).exit_code == 0
     assert (len(checks), len(grids), len(plans)) == (1, 1, 1)
+
+
+def test_a_check_makes_one_engine_and_a_grid_for_each_of_its_two_forms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sim.check.checks
+
+    assert sim.check.checks
+    engines, grids, plans = (count_calls(monkeypatch, f) for f in (choose, build_time_grid, prepare))
+    overrides = [part for one in SHORT for part in ("--set", one)]
+    how = ("--paths", "1000", "--engine", "numpy", "--threads", "1")
+    assert gammawall("check", "siege-of-7000", *overrides, *how).exit_code == 0
+    assert (len(engines), len(grids), len(plans)) == (1, 2, 2)
 
 
 def test_the_constructor_checks_dates_once(monkeypatch: pytest.MonkeyPatch) -> None:

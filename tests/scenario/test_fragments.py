@@ -10,7 +10,7 @@ from support.cli_runner import gammawall
 from sim.batch.file import load_batch
 from sim.errors import InputError
 from sim.scenario.file import load_scenario
-from sim.scenario.fragments import Fragment, date_notes, merged, read_fragment, read_fragments
+from sim.scenario.fragments import Fragment, merged, read_fragment, read_fragments
 
 VOL = """[fit]
 kind = "volatility"
@@ -123,22 +123,6 @@ def test_a_batch_varies_the_base_with_its_fragments(tmp_path: Path) -> None:
     cases = load_batch("story", fragments=[fragment]).cases
     assert len(cases) > 1
     assert {case.scenario.volatility.tail_dof for case in cases if case.scenario} == {5.0}
-
-
-def fitted(kind: str, last: dt.date) -> Fragment:
-    return Fragment(f"{kind}.toml", {"volatility": {"annual": 0.2}}, {"kind": kind, "last": last})
-
-
-def test_fits_to_other_days_are_remarked() -> None:
-    start = dt.date(2026, 2, 10)
-    assert date_notes([fitted("volatility", start), fitted("impact", dt.date(2026, 1, 5))], start) == []
-    assert date_notes([Fragment("own.toml", {}, {}), Fragment("own.toml", {}, {"last": "soon"})], start) == []
-    (late,) = date_notes([fitted("impact", dt.date(2026, 2, 11))], start)
-    assert "impact.toml was fitted to data up to 2026-02-11, and so knows what came after the start" in late
-    (early,) = date_notes([fitted("volatility", dt.date(2020, 3, 16))], start)
-    assert (
-        "the volatility of the session after 2020-03-16, and paths start at the close of 2026-02-10" in early
-    )
 
 
 def test_a_manifest_tells_the_fragments(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rules of thumb and closed forms beside the simulated odds."""
+"""Odds without a simulation, shown beside the simulated ones: flat-volatility closed forms and the 2×delta rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sim.plan.builder import Prepared
 
 
 def flat_benchmarks(prepared: Prepared) -> dict[str, Any]:
-    """What a trader would compute today at the quoted volatility: closed forms and the 2×delta rule.
+    """Odds by closed forms at the quoted volatility, held flat, and by the traders' 2×delta rule.
 
     Returns
     -------
