@@ -31,9 +31,11 @@ A family of scenarios on the same draws:
 
     run = simulate_batch(load_batch("story"), "results/story")
 
-Whatever is wrong with a file or an argument is an `InputError`, with every problem and what to try; any other failure
-that its message explains is a `GammawallError`. Everything is imported on first use, so that importing the package
-costs next to nothing.
+Whatever is wrong with a file or an argument of a function is an `InputError`, with every problem and what to try; any
+other failure that its message explains is a `GammawallError`. Only a class of the scenario's model that is called
+directly, such as `Market` or `Scenario`, raises `pydantic.ValidationError` for a single key that is missing, unknown,
+of a wrong type or out of range. Everything is imported on first use, so that importing the package costs next to
+nothing.
 """
 
 from __future__ import annotations
@@ -249,7 +251,7 @@ def __dir__() -> list[str]:
 
 
 class _Reports:
-    """Results in words, by the room of reports; it stands above the room of runs, which does not know it."""
+    """Renderer of results by the room of reports, which stands above the room of runs and is not imported there."""
 
     def text(self, result: Result, width: int | None) -> str:
         from sim.report.result import result_text

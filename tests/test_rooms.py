@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,22 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
     assert loaded_after(code).isdisjoint({*HEAVY, "click"})
 
 
+def test_what_setup_imports_needs_the_standard_library_alone() -> None:
+    """It runs before any dependency is there; -S leaves out what is installed beside Python."""
+    code = "import sim, sim.run, sim.run.rendering, sim.compiled.kernel_sources"
+    program = f"import sys\nsys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "sim" in loaded
+    assert loaded - sys.stdlib_module_names == {"sim", "__main__"}
+    setup = (PACKAGE.parent / "setup.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:from|import) (sim\S*)", setup, re.MULTILINE)) == {
+        "sim.compiled.kernel_sources"
+    }
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -186,6 +203,18 @@ def test_bad_usage_is_found_before_anything_heavy_is_loaded() -> None:
     )
     assert done.stdout.strip() == "False"
     assert "many" in done.stderr
+
+
+def test_modules_and_functions_keep_within_their_sizes() -> None:
+    """As CONTRIBUTING.md has it; of a function its statements count, signature and docstring apart."""
+    for module, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 450, module
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                assert lines <= 70, f"{module}: {node.name} has {lines} lines"
 
 
 def test_public_names_resolve_and_are_listed() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pydantic
 import pytest
+from support.places import ROOT
 from support.sample_batch import batch_of
 from support.sample_chain import quotedata_csv
 
@@ -19,6 +22,7 @@ from sim.errors import InputError
 door: Any = sim
 
 SIEGE = "siege-of-7000"
+START = dt.date(2026, 2, 10)
 FRAME = pd.DataFrame({"close": [1.0]})
 # what was called, and the one message
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
@@ -307,6 +311,27 @@ def test_wrong_arguments_of_a_chains_scenario(tmp_path: Path) -> None:
         with pytest.raises(InputError) as refused:
             attempt()
         assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"as_of": START},
+        {"as_of": START, "spot": -1.0},
+        {"as_of": "x", "spot": 1.0},
+        {"as_of": START, "spot": 1.0, "x": 1},
+    ],
+    ids=["missing", "range", "type", "unknown"],
+)
+def test_a_class_of_the_model_called_directly_raises_pydantics_error(values: dict[str, Any]) -> None:
+    """The one exception, and the package's text and the README say so; through a mapping it is an InputError."""
+    with pytest.raises(pydantic.ValidationError):
+        door.Market(**values)
+    data = tomllib.loads(door.scenario_to_toml(door.load_scenario(SIEGE)))
+    with pytest.raises(InputError):
+        door.scenario_from_mapping(data | {"market": values}, "mine.toml")
+    for text in (door.__doc__ or "", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert "`pydantic.ValidationError`" in text
 
 
 def test_shares_of_a_sign() -> None:

@@ -1,1 +1,1 @@
-"""Option chain to book, levels and scenario."""
+"""Dealers' book, gamma levels and scenario of an option chain."""

@@ -31,8 +31,8 @@ def read_delayed_quotes(text: str, where: str, as_of: dt.datetime | None, spot: 
     Without a timestamp the time of the last trade, in New York time, is the quote time; without a current
     price the close is the spot.
 
-    where : what to call the file in messages.
-    as_of, spot : what is known already; the file is then not asked for it.
+    where : name of the file in messages.
+    as_of, spot : quote time and spot if they are known; they are then not looked for in the text.
 
     Errors: `InputError`.
     """
@@ -125,7 +125,7 @@ def _flaw(entry: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    """A JSON value as a finite number, NaN for anything else."""
+    """Finite number of a JSON value; NaN for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     try:

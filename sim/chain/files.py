@@ -42,7 +42,7 @@ _KIND: Final = InputKind(
 def read_chain(
     path: str | os.PathLike[str], *, as_of: dt.datetime | None = None, spot: float | None = None
 ) -> OptionChain:
-    """Option chain of a file; its content tells which of `FORMATS` it has.
+    """Option chain read from a file in one of `FORMATS`, which its content tells.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def read_chain(
 
     Raises
     ------
-    InputError : the file is none of these, or an argument is of another type. A single option that cannot be read is
-        no error: `OptionChain.refused` counts it.
+    InputError : the file has none of these formats, or an argument is of another type. A single option that cannot
+        be read is no error: `OptionChain.refused` counts it.
     """
     check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
@@ -110,7 +110,7 @@ def _check_spot(spot: float, options: pd.DataFrame, where: str) -> None:
 
 
 def _middle_strike(options: pd.DataFrame) -> float:
-    """Median strike, weighted by open interest."""
+    """Median strike weighted by open interest, index points."""
     by_strike = options.groupby("strike")["open_interest"].sum() + 1e-9
     return float(by_strike.index[int((by_strike.cumsum() >= 0.5 * by_strike.sum()).to_numpy().argmax())])
 

@@ -29,9 +29,9 @@ BOOK_FOLDER: Final = FolderKind("book", (BOOK, PARQUET, *TABLES, PICTURE, SCENAR
 def book_contents(
     book: ChainBook, levels: GammaLevels, scenario: Scenario, picture: bytes | None, *, parquet: bool
 ) -> Iterator[tuple[str, str | bytes]]:
-    """Files of a book's folder.
+    """Files of a book's folder, by name and content.
 
-    picture : PNG; None without.
+    picture : PNG; None if there is to be no picture.
     parquet : whether the book file is Parquet rather than CSV.
     """
     yield (PARQUET, parquet_bytes(book_table(book.rows))) if parquet else (BOOK, book_csv(book.rows))
@@ -45,7 +45,7 @@ def book_contents(
 
 
 def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:
-    """Book and levels as one document: source, rules, options used and dropped, levels found."""
+    """JSON document of a book and its levels: source, rules, options used and dropped, levels found."""
     chain, rules = book.chain, book.rules
     return {
         "chain": {

@@ -55,7 +55,7 @@ class OptionChain:
     Attributes
     ----------
     source : name of the file, without folders.
-    title : what the file calls its index, such as "S&P 500 INDEX"; "" where it does not.
+    title : name of the index in the file, such as "S&P 500 INDEX"; "" where there is none.
     spot : index points.
     quoted : instant of the quotes, in New York time.
     options : one row for each option that could be read, in the order of the file, with the columns
@@ -68,7 +68,7 @@ class OptionChain:
         iv : float64, annual implied volatility, in (0, 100]; NaN where the file states none or 0.
         open_interest : float64, contracts, from 0 to 100 million.
         gamma : float64, the file's own, change of delta per index point; NaN where it states none in [0, 100].
-    refused : number of options that could not be read, for each reason.
+    refused : number of options that could not be read, by reason.
     """
 
     source: str
@@ -108,15 +108,15 @@ class StatedChain:
 
 @dataclass(frozen=True)
 class ChainFormat:
-    """A format of files with an option chain; each has a module of its own, and a row in `sim.chain.files.FORMATS`.
+    """Format of files with an option chain; each has a module of its own, and a row in `sim.chain.files.FORMATS`.
 
     Attributes
     ----------
-    name : what messages call it, "Cboe's quotedata CSV" for instance.
-    lacks : what a text that is not of this format is told, after "it".
+    name : name of the format in messages, "Cboe's quotedata CSV" for instance.
+    lacks : what a text of another format lacks, worded to follow "it" in a message.
     recognises : whether a text is of this format; the first format that says so reads it.
-    read : content of such a text. Called with the text; what to call the file in messages; the quote time and the
-        spot where they are known already, else None, which the format then finds in the text or refuses with
+    read : reader of the content of such a text. Called with the text, the name of the file in messages, and the quote
+        time and the spot if they are known, else None; the reader then finds them in the text, or refuses it with
         `InputError`, all problems together.
     """
 

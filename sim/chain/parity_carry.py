@@ -27,13 +27,14 @@ FEWEST_PAIRS = 5
 # Strikes used lie within this share of spot, or are the nearest few.
 NEAR = 0.1
 NARROWEST_SPREAD = 0.05
-# What a market may say: |ln F/S| up to a jump after the close and this carry; rates between these.
+# Limits of what a market may say: |ln F/S| up to LARGEST_GAP, a jump after the close, and LARGEST_CARRY per year of
+# life; |r| up to LARGEST_RATE per year.
 LARGEST_GAP = 0.02
 LARGEST_CARRY = 0.25
 LARGEST_RATE = 0.25
 LARGEST_ANNUAL = 1.0
 LARGEST_CONDITION = 1e14
-# Expiries that say where the index stands, and strikes of each.
+# Expiries that the index is inferred from, and strikes of each.
 NEAREST_EXPIRIES = 3
 NEAREST_STRIKES = 5
 
@@ -45,11 +46,12 @@ class ExpiryCarry:
     Attributes
     ----------
     forward : F, index points.
-    std_error : of the forward, from the fit, index points; NaN where there was none.
-    carry : b = ln(F/S)/τ, a year.
-    rate : discount rate r, a year; NaN where there was no fit.
-    pairs : strikes with a call and a put that the fit used.
-    source : "parity"; "limited", where parity says more than 100% a year; "neighbours"; "none" (carry zero); "given".
+    std_error : standard error of the forward, from the fit, index points; NaN where there was no fit.
+    carry : b = ln(F/S)/τ, per year.
+    rate : discount rate r, per year; NaN where there was no fit.
+    pairs : number of strikes with a call and a put that the fit used.
+    source : "parity"; "limited", where parity says more than 100% per year; "neighbours"; "none" (carry zero);
+        "given".
     """
 
     forward: float
@@ -60,11 +62,13 @@ class ExpiryCarry:
     source: str
 
     def __repr__(self) -> str:
-        return short_repr(self, f"forward {self.forward:,.2f}, carry {self.carry:+.4f} a year, {self.source}")
+        return short_repr(
+            self, f"forward {self.forward:,.2f}, carry {self.carry:+.4f} per year, {self.source}"
+        )
 
 
 def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarry]:
-    """Carry of each expiry, by years to settlement.
+    """Carry of each expiry by put–call parity, keyed by its years to settlement.
 
     Parameters
     ----------
@@ -81,7 +85,7 @@ def parity_carries(options: pd.DataFrame, spot: float) -> dict[float, ExpiryCarr
 
 
 def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
-    """Life in years and forward, index points, of the three nearest expiries with five pairs, whatever spot is.
+    """Life in years and forward in index points of the three nearest expiries with five pairs, without use of spot.
 
     A forward is the median of K + C − P over the five strikes with the least |C − P|.
 
@@ -100,7 +104,14 @@ def near_forwards(options: pd.DataFrame) -> list[tuple[float, float]]:
 
 
 def given_carries(years: FloatArray, spot: float, carry: float) -> dict[float, ExpiryCarry]:
-    """The same carry for all expiries."""
+    """Carry of each expiry where one is stated for all, keyed by years to settlement.
+
+    Parameters
+    ----------
+    years : (n,) years to settlement, one per option.
+    spot : index points.
+    carry : per year.
+    """
     lives = np.unique(years).tolist()
     return {t: ExpiryCarry(spot * exp(carry * t), math.nan, carry, math.nan, 0, "given") for t in lives}
 
@@ -175,7 +186,7 @@ def _median(values: FloatArray) -> float:
 
 
 def _pairs(options: pd.DataFrame) -> pd.DataFrame:
-    """Strikes at which a root's call and put are both bid: root, strike, bid_call, ask_call, bid_put, ask_put."""
+    """Pairs of a root's call and put at a strike, both bid: root, strike, bid_call, ask_call, bid_put, ask_put."""
     quoted = options[(options["bid"] > 0) & (options["ask"] >= options["bid"])]
     sides = [quoted.loc[quoted["type"] == side, ["root", "strike", "bid", "ask"]] for side in ("call", "put")]
     return sides[0].merge(sides[1], on=["root", "strike"], suffixes=("_call", "_put"))

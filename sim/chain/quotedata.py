@@ -44,11 +44,11 @@ _OPTIONAL: Final = ("bid", "ask", "gamma")
 
 @dataclass(frozen=True)
 class _Side:
-    """Columns of the calls or of the puts, by place in the row.
+    """Columns of the calls or of the puts, each by its index in the row.
 
     type : "call" or "put".
-    symbol : place of the symbol.
-    values : place of each number that stands once on either side; the optional ones may be absent.
+    symbol : index of the symbol.
+    values : index of each number that stands once on either side; the optional ones may be absent.
     """
 
     type: str
@@ -58,7 +58,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns of the table, by place in the row; `width` is their number."""
+    """Columns of the table, each by its index in the row; `width` is their number."""
 
     width: int
     expiry: int
@@ -75,7 +75,7 @@ def read_quotedata(text: str, where: str, as_of: dt.datetime | None, spot: float
     """Content of a quotedata table.
 
     text : text in which `is_quotedata` finds a header.
-    where : what to call the file in messages.
+    where : name of the file in messages.
     as_of, spot : what is known already; the lines above the header are then not asked for it.
 
     Limit: nothing tells that a table was cut inside the very last number of its last row.
@@ -225,7 +225,7 @@ def _day(cell: str) -> dt.date | None:
 
 
 def _last(above: list[str], where: str, mark: str) -> tuple[str, float | Problem]:
-    """Name of the index, and its last price or what is wrong with it."""
+    """Name of the index, and its last price in index points or the problem with it."""
     for place, line in enumerate(above, start=1):
         found = _LAST.search(line)
         if found is None:

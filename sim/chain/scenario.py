@@ -1,6 +1,7 @@
 """Scenario of an option chain: the chain's book, its index and its own volatility, up to a horizon.
 
-What a chain does not tell is assumed, and said: how hard hedging pushes the price and how fast that fades.
+A chain says neither how strongly hedging moves the price nor how fast that impact fades: both are assumptions, and a
+note of the scenario says so.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LARGEST_ANNUAL: Final = 5.0
 
 @dataclass(frozen=True)
 class Horizon:
-    """What a user asks of a chain.
+    """Horizon and targets of a chain's scenario.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class Horizon:
 
 
 class ChainScenario(Scenario):
-    """Scenario of an option chain, which knows what a reader of its odds should know of the chain.
+    """Scenario of an option chain, with notes on the chain for readers of its odds.
 
     It is used, written and hashed like any other scenario, and equal to one of the same keys.
     """
@@ -84,7 +85,7 @@ class ChainScenario(Scenario):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the odds should know of the chain, and of the impact that its book has."""
+        """Notes on the chain and on the impact of its book, a sentence each."""
         book = self._book
         return self._chain_notes + (() if book is None else tuple(impact_notes(book, self, self._fragments)))
 
@@ -155,7 +156,7 @@ def _noted(
 def _chain_data(
     book: ChainBook, levels: GammaLevels, horizon: Horizon
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Nested tables as of a scenario file, the rows of the book in it; and what to know of the chain.
+    """Nested tables as in a scenario file, with the rows of the book, and notes on the chain.
 
     Errors: `InputError` if the horizon is no later session.
     """
@@ -211,7 +212,10 @@ def last_session(scenario: Scenario) -> dt.date:
 
 
 def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, list[str]]:
-    """Session at whose close paths start: the last one that had opened when the chain was quoted."""
+    """Session at whose close paths start, the last one that had opened when the chain was quoted, and notes on it.
+
+    Errors: `InputError` if the quotes are older than the calendar.
+    """
     opened = int(np.searchsorted(calendar.open_minute, book.quoted_minute, side="right")) - 1
     if opened < 0:
         why = f"lies before the first session of the calendar, {calendar.session(0)}"
@@ -233,7 +237,10 @@ def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, 
 
 
 def round_targets(spot: float) -> tuple[float, float]:
-    """Round levels about 2% of spot apart from each other, the first at least one step above and below spot."""
+    """Upper and lower target in index points: round levels, each one to two steps from spot.
+
+    A step is 1, 2 or 5 times a power of ten, the largest within 2% of spot.
+    """
     wanted = TARGET_STEP * spot
     power = float(f"1e{floor_log10(wanted)}")
     step = max(size * power for size in (1.0, 2.0, 5.0) if size * power <= wanted * (1 + 1e-12))
@@ -245,7 +252,7 @@ def round_targets(spot: float) -> tuple[float, float]:
 def chain_volatility(
     book: ChainBook, calendar: TradingCalendar, start: dt.date, last: dt.date, sessions: int
 ) -> float:
-    """Volatility per √252 sessions from one session's close to another's, from options at the money.
+    """Annual volatility (√252 sessions) from one session's close to another's, from options at the money.
 
     The total variance iv²·τ from the quotes on, at each expiry's forward, is read off between expiries. Its rate up
     to the last close is that of the whole way, which may begin some hours before the quotes or after them.
@@ -276,7 +283,7 @@ def chain_volatility(
 
 
 def impact_notes(book: ChainBook, scenario: Scenario, fragments: Sequence[Fragment]) -> list[str]:
-    """What is to be said of a scenario's impact beside the book it moves with."""
+    """Notes on the impact of a chain's scenario: it is an assumption, or was fitted to another gamma exposure."""
     fits = [fragment for fragment in fragments if fragment.fit.get("kind") == "impact"]
     impact = scenario.dealers.impact_bp_per_bn
     if not fits and impact == IMPACT_BP_PER_BN:
@@ -298,7 +305,7 @@ def impact_notes(book: ChainBook, scenario: Scenario, fragments: Sequence[Fragme
 
 
 def with_book_file(scenario: ChainScenario, file: str) -> ChainScenario:
-    """Scenario whose book goes by the name of a file."""
+    """Scenario with its book under the name of a file."""
     dealers = scenario.dealers
     assert dealers.book is not None
     renamed = dealers.model_copy(update={"book": replace(dealers.book, file=file)})

@@ -1,1 +1,1 @@
-"""Answers found another way."""
+"""Comparisons of the simulation with answers found in other ways."""

@@ -1,16 +1,16 @@
-"""The clearing map a second time, from a scenario's keys alone, by integrating gamma instead of evaluating delta.
+"""Second clearing map, from a scenario's keys alone, by integrating gamma instead of evaluating delta.
 
     m(s,t) = 1 + impact·0.01·Σ gex_i(S,t)·S0/S;     gex_i(S,t) = gex_i(K,t0)·[Γ·S²](S,t) / [Γ·S²](K,t0)
     Φ(s,t) = ∫_{−∞}^{0} (m − 1) ds + ∫_0^s max(m, floor) ds
 
-up to a constant a position, which moves no price. Nothing of it is shared with the engines' map, so that a mistake
-in either shows.
+up to a constant per position, which moves no price. It shares nothing with the engines' map, so that a mistake in
+either shows.
 
 Gamma is a bell in s, of width v = iv·√τ. Positions of like width are added up on nodes a sixteenth of it apart and
 carried to the map's cells by a spline (error 1e-7 of a bell), so that a chain of ten thousand options takes
-milliseconds an instant.
+milliseconds per instant.
 
-Source: MODEL of the reaction function, Frey & Stremme (1997), rewritten in gamma exposure.
+Source: Frey & Stremme (1997), rewritten in gamma exposure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CELL_POINTS, CELL_WEIGHTS = leggauss(3)
 TAIL_POINTS, TAIL_WEIGHTS = leggauss(64)
 # Standard deviations at which a normal density is 0.
 NO_DENSITY = 9.0
-# Nodes of a sum of gammas, a gamma's width.
+# Nodes of a sum of gammas per width of a gamma.
 NODES_PER_WIDTH = 16
 # Gammas evaluated at once.
 BLOCK = 1 << 20
@@ -43,9 +43,9 @@ class IntegratedMap:
 
     Parameters
     ----------
-    scenario : its book, impact and floor.
-    grid : its instants.
-    low, high : the log prices ln(S / S0) that are asked for, low < 0 < high; the targets if None.
+    scenario : scenario whose book, impact and floor are used.
+    grid : sessions and instants of the scenario.
+    low, high : bounds of the log prices ln(S / S0), low < 0 < high; those of the targets if None.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class IntegratedMap:
         self.pressure = dealers.impact_bp_per_bn * 1e-2 * sizes * spot
 
     def feedback_less_one(self, s: FloatArray, minute: float, after_settlement: bool) -> FloatArray:
-        """M − 1 before any floor at (n,) increasing log prices."""
+        """Feedback factor less one, m − 1, before any floor, (n,), at (n,) increasing log prices."""
         total = np.zeros_like(s)
         live, width, shift = self._live(minute, after_settlement)
         low, high = s[0], s[-1]
@@ -122,7 +122,7 @@ class IntegratedMap:
         return _cubic(s, self.edges, values, slopes)
 
     def _live(self, minute: float, after_settlement: bool) -> tuple[np.ndarray, FloatArray, FloatArray]:
-        """Numbers of the positions there are, their widths v, and what turns s into d1 = (s + shift) / v."""
+        """Indices of the live positions, their widths v, and the shift in d1 = (s + shift) / v, (n,) each."""
         gone = (self.settles < minute) | (after_settlement & (self.settles == minute))
         live = np.flatnonzero(~gone)
         years = _years(self.settles[live] - minute)

@@ -1,4 +1,4 @@
-"""Backward Kolmogorov equation for the first-hit odds: permanent impact, constant variance, no regimes.
+"""Backward Kolmogorov equation for the first-target odds: permanent impact, constant variance, no regimes.
 
 With Phi(s, t) the clearing map, y = Phi(s, t) is the fundamental, shifted: inside a trading step it diffuses
 with the step's mean and variance, whatever the book. The odds V(s, t) therefore solve, backward in time,
@@ -36,7 +36,7 @@ Mixture: TypeAlias = tuple[tuple[float, float, float], ...]
 
 NO_EXTRA_MOVE: Mixture = ((1.0, 0.0, 0.0),)
 
-# Crank-Nicolson substeps replaced, each by two implicit halves, where the odds have just lost smoothness.
+# Number of Crank-Nicolson substeps that are replaced, each by two implicit halves, after the odds lost smoothness.
 _IMPLICIT_SUBSTEPS = 2
 
 # An average over a Gaussian is smooth on the scale of its standard deviation sd: on an interval of half width
@@ -50,7 +50,7 @@ _NOTHING_BEYOND = 39.0
 
 @dataclass(frozen=True)
 class CorridorProblem:
-    """Two targets, the steps up to the horizon, and the map that turns the fundamental into a price.
+    """Two targets, the steps up to the horizon, and the clearing map between fundamental and price.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class CorridorProblem:
         options settle, after_settlement False is the book that still holds them, True the book without them.
     upper : upper target ln(S / S0) > 0.
     lower : lower target ln(S / S0) < 0.
-    gap_mixture : one entry a gap, in order: the (probability, mean, variance) that the gap gains, the
+    gap_mixture : one entry per gap, in order: the (probability, mean, variance) that the gap gains, the
         probabilities adding up to 1. Empty where no gap gains anything.
 
     Raises
@@ -90,7 +90,7 @@ class CorridorProblem:
             raise InputError(problems)
 
     def _shape_checks(self) -> list[tuple[str, bool, str]]:
-        """Return the checks that fail, of those without which the values cannot be read."""
+        """Failed checks of the shapes, without which the values cannot be read."""
         steps = self.is_gap.size
         gaps = int(np.count_nonzero(self.is_gap))
         checks = (
@@ -100,17 +100,18 @@ class CorridorProblem:
                 self.step_minute.shape == (steps + 1,),
                 "must hold one instant more than the steps",
             ),
-            ("variance", self.variance.shape == (steps,), "must hold one number a step"),
-            ("mean", self.mean.shape == (steps,), "must hold one number a step"),
+            ("variance", self.variance.shape == (steps,), "must hold one number per step"),
+            ("mean", self.mean.shape == (steps,), "must hold one number per step"),
             (
                 "gap_mixture",
                 len(self.gap_mixture) in (0, gaps),
-                "must hold one mixture a gap, or none at all",
+                "must hold one mixture per gap, or none at all",
             ),
         )
         return [check for check in checks if not check[1]]
 
     def _value_checks(self) -> list[tuple[str, bool, str]]:
+        """Checks of the values, (key, whether it holds, why it must)."""
         v, minute = self.variance, self.step_minute
         outcomes = np.array([outcome for mixture in self.gap_mixture for outcome in mixture]).reshape(-1, 3)
         totals = np.array([sum(outcome[0] for outcome in mixture) for mixture in self.gap_mixture])
@@ -153,8 +154,8 @@ def first_target_odds(
     """Probabilities (first upper, first lower, neither by the horizon) of a corridor problem.
 
     Second order in the spacing of the prices and in the substeps. The targets are watched continuously inside
-    trading steps and only at the open over a gap. The map is evaluated twice a gap and map_samples + 1 times
-    a trading step.
+    trading steps and only at the open over a gap. The map is evaluated twice per gap and map_samples + 1 times per
+    trading step.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ def _nodes(problem: CorridorProblem, s: Reals, minute: float, after_settlement: 
 def _before_trading_step(
     odds: Reals, y: Sequence[Reals], mean: float, variance: float, substeps: int, is_smooth: bool
 ) -> Reals:
-    """Return the odds (2, n) at a trading step's start from those at its end.
+    """Odds (2, n) at a trading step's start, from those at its end.
 
     y holds the nodes at equally spaced instants from start to end; each part in between takes the given
     number of Crank-Nicolson substeps, the first ones as implicit halves unless the odds at the end are
@@ -262,7 +263,7 @@ def _advance(odds: Reals, y: Reals, drift: Reals, variance: float, width: float,
 def _before_gap(
     odds: Reals, y_open: Reals, y_close: Reals, moves: Sequence[tuple[float, float, float]]
 ) -> Reals:
-    """Return the odds (2, n) at the close from those at the open; a move is (probability, mean, variance)."""
+    """Odds (2, n) at the close, from those at the open; a move is (probability, mean, variance)."""
     at_open = CubicSpline(y_open, odds, axis=1)
     before = np.zeros_like(odds)
     for probability, mean, variance in moves:
@@ -271,7 +272,7 @@ def _before_gap(
 
 
 def _moved(at_open: CubicSpline, centre: Reals, sd: float) -> Reals:
-    """Return the odds (2, n) averaged over a Gaussian around each of n increasing centres."""
+    """Odds (2, n) averaged over a Gaussian around each of n increasing centres."""
     middle, half = 0.5 * (centre[-1] + centre[0]), 0.5 * (centre[-1] - centre[0])
     if sd * centre.size <= _NODES_PER_DEVIATION * half:
         return _gaussian_average(at_open, centre, sd)
@@ -284,7 +285,7 @@ def _moved(at_open: CubicSpline, centre: Reals, sd: float) -> Reals:
 
 
 def _gaussian_average(at_open: CubicSpline, centre: Reals, sd: float) -> Reals:
-    """Return the odds (2, n) averaged over a Gaussian around each centre.
+    """Odds (2, n) averaged over a Gaussian around each of n centres.
 
     Beyond the open's outermost nodes a target is reached; between them the odds are the spline's cubics,
     whose Gaussian moments, the integrals of (z - z_left)^k over the density, follow exactly from one another.

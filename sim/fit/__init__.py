@@ -1,1 +1,1 @@
-"""Market data to fragments of scenarios."""
+"""Fits of market data, which become fragments of scenarios."""

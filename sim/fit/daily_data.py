@@ -18,7 +18,7 @@ from sim.market.calendar import trading_calendar
 from sim.problems import shown
 
 OHLC: Final = ("open", "high", "low", "close")
-# What a column may be called besides.
+# Another name that a column may have.
 ALIASES: Final = {"close": "close/last"}
 # Shares of a file's days that may be without trading, and of a span's sessions that it may lack.
 MOST_UNTRADED: Final = 0.05
@@ -35,13 +35,13 @@ _KIND: Final = InputKind(
 
 @dataclass(frozen=True, eq=False)
 class DailyTable:
-    """Rows of a file or a DataFrame by date.
+    """Rows of daily data by date, from a file or a DataFrame.
 
     Attributes
     ----------
-    source : what results call it, as in `sim.fit.tables.MarketTable`.
+    source : name of the source in results, as in `sim.fit.tables.MarketTable`.
     rows : columns asked for, float64; index of dates, ascending, none of them twice.
-    dropped : rows without a number in some column, left out.
+    dropped : number of rows left out because some column has no number.
     """
 
     source: str
@@ -108,7 +108,7 @@ def read_daily(
 
 
 def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
-    """Rows of prices that are on sessions of the exchange, and how many are not.
+    """Rows of prices on sessions of the exchange, and the number of rows on other days.
 
     Errors: `InputError` if more than a twentieth are not.
     """
@@ -123,24 +123,22 @@ def on_sessions(table: DailyTable) -> tuple[pd.DataFrame, int]:
 
 
 def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
-    """Log returns from each session's close to the next one's, and how many span more sessions than one.
-
-    Those are left out.
+    """Log returns from each session's close to the next one's, and the number left out for spanning more than one.
 
     Parameters
     ----------
     close : (n,) index points, by session.
-    source : what problems name as their place.
+    source : place that problems name.
 
     Returns
     -------
-    returns : natural logarithms, by the later session.
-    spanning : number left out.
+    returns : natural logarithms, indexed by the later session.
+    spanning : number of returns left out.
 
     Raises
     ------
-    InputError : more than a twentieth of the sessions are absent, or a return is beyond ±0.25, which is none of an
-        index.
+    InputError : more than a twentieth of the sessions are absent, or a return is beyond ±0.25, which no index
+        has had.
     """
     days = pd.DatetimeIndex(close.index)
     refuse_absent(days, source, MOST_ABSENT)
@@ -160,10 +158,10 @@ def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
 
 
 def refuse_absent(days: pd.DatetimeIndex, source: str, most: float) -> None:
-    """Refuse days that are not the sessions of the exchange between the first and the last of them.
+    """Refuse days that lack too many sessions of the exchange between the first and the last of them.
 
     days : sessions, ascending.
-    source : what problems name as their place.
+    source : place that problems name.
     most : share of the sessions that may be absent.
 
     Errors: `InputError`.
@@ -183,7 +181,7 @@ def _sessions(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
 
 
 def _dates(table: MarketTable) -> pd.Series:
-    """Days of cells in the one form that most of them have; NaT where a cell has another."""
+    """Days (n,) of the column of dates, read in the form that most cells have; NaT where a cell has another."""
     if pd.api.types.is_datetime64_any_dtype(table.cells["date"].dtype):
         times = table.cells["date"]
         local = times if times.dt.tz is None else times.dt.tz_localize(None)
@@ -214,8 +212,8 @@ def window(
 ) -> tuple[pd.Timestamp, pd.Timestamp]:
     """First and last date to use, the last one a date of the index.
 
-    since : None: the first there is.
-    as_of : None: the last there is.
+    since : first date to use; the first of the index if None.
+    as_of : last date to use; the last of the index if None.
 
     Errors: `InputError`.
     """

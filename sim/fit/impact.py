@@ -3,8 +3,8 @@
     log σ_t = a + b·log VIX_{t−1} + Σ_j c_j·(mean log σ of the last j days) − log(1 + k·GEX_{t−1}) + error
 
 σ_t is a day's volatility from its open, high, low and close (Garman & Klass 1980), j = 1, 5, 22 as in Corsi's (2009)
-heterogeneous autoregression, GEX in $bn per 1% move. A reaction function damps volatility by m = 1 + κ·S·G, and with
-G in $bn per 1%, m = 1 + 0.01·impact_bp_per_bn·GEX: so impact_bp_per_bn = 100·k.
+heterogeneous autoregression, GEX in $bn per 1% move. The clearing map damps volatility by the feedback factor
+m = 1 + κ·S·G, and with G in $bn per 1%, m = 1 + 0.01·impact_bp_per_bn·GEX: so impact_bp_per_bn = 100·k.
 
 This is an association and an upper bound, no causal effect: gamma exposure is high when markets are calm anyway, and
 what the controls miss of that calm counts as the dealers' doing.
@@ -42,7 +42,7 @@ GRID_POINTS: Final = 101
 # A k within this share of the ends of where it is looked for has not been found.
 EDGE: Final = 0.01
 SHORTEST_BLOCK: Final = 22
-# USD per 1% move that published gamma exposure has in the middle, and that the VIX's closes have.
+# Limits of the median of published gamma exposure, USD per 1% move, and of the median close of the VIX, percent.
 USUAL_GEX: Final = (1e7, 1e12)
 USUAL_VIX: Final = (5.0, 100.0)
 # Correlation of the daily moves of two files of prices that are of one index.
@@ -54,11 +54,11 @@ BP_PER_K: Final = 100.0
 
 @dataclass(frozen=True)
 class ImpactSpecification:
-    """What volatility is compared with besides gamma exposure.
+    """Specification of the regression: the measure of a day's volatility, and the controls beside gamma exposure.
 
     Attributes
     ----------
-    name : in words.
+    name : the specification in words.
     measure : "garman_klass" or "parkinson".
     vix : whether the VIX of the day before is a control.
     lags : days over which the range's own past is averaged, each a control.
@@ -84,7 +84,15 @@ OTHERS: Final = (
 
 @dataclass(frozen=True)
 class ImpactEstimate:
-    """k under one specification; days, and R² of the log ranges."""
+    """Estimate of k under one specification.
+
+    Attributes
+    ----------
+    specification : measure and controls.
+    k : per $bn of gamma exposure per 1% move.
+    r_squared : R² of the log ranges.
+    days : number of days explained.
+    """
 
     specification: ImpactSpecification
     k: float
@@ -97,22 +105,22 @@ class ImpactEstimate:
 
 @dataclass(frozen=True)
 class ImpactFit:
-    """What volatility says of the dealers' impact.
+    """Fit of the dealers' impact to volatility and published gamma exposure.
 
     Attributes
     ----------
     sources : names of the files, or "DataFrame gex" and so on: gamma exposure, prices, VIX.
     first, last : first and last day whose range is explained.
-    days : how many.
-    lost : days since the first that are not in all three.
-    unmoved : days since the first without a range; they, and the month after each, are not explained.
-    main : with all controls; it is the one that counts.
-    others : with other controls, for comparison.
-    std_error, low, high : of the main k, bootstrap standard error and 95% interval.
+    days : number of days explained.
+    lost : number of days since the first that are not in all three tables.
+    unmoved : number of days since the first without a range; they, and the month after each, are not explained.
+    main : estimate with all controls, the one that counts.
+    others : estimates with other controls, for comparison.
+    std_error, low, high : bootstrap standard error and 95% interval of the main k.
     block_days : mean length of a block of the bootstrap.
-    repeats : of the bootstrap.
-    gex_bn : published gamma exposure at the last day, $bn per 1% move.
-    gex_mean_bn : its mean over the days.
+    repeats : number of draws of the bootstrap.
+    gex_bn : published gamma exposure on the last day, $bn per 1% move.
+    gex_mean_bn : mean gamma exposure over the days, $bn per 1% move.
     """
 
     sources: tuple[str, str, str]
@@ -133,11 +141,11 @@ class ImpactFit:
 
     @property
     def impact_bp_per_bn(self) -> float:
-        """100·k."""
+        """Impact as a scenario states it, 100·k, basis points per $bn."""
         return BP_PER_K * self.main.k
 
     def fragment(self) -> Fragment:
-        """The fit as a fragment that `load_scenario` takes.
+        """Fragment of the fit, for `load_scenario`.
 
         Errors: as of `scenario_keys`.
         """
@@ -148,7 +156,7 @@ class ImpactFit:
         return short_repr(self, f"{k}; {self.days:,} days, {self.first} to {self.last}")
 
     def scenario_keys(self) -> dict[str, Any]:
-        """The fit as keys of a scenario.
+        """Keys of a scenario that the fit sets, in nested tables.
 
         Errors: `GammawallError` where k is negative, which no impact can be.
         """
@@ -160,7 +168,7 @@ class ImpactFit:
         return {"dealers": {"impact_bp_per_bn": round(self.impact_bp_per_bn, 3)}}
 
     def metadata(self) -> dict[str, Any]:
-        """What the table [fit] of a fragment tells."""
+        """Values of the table [fit] of a fragment."""
         return {
             "kind": "impact",
             "sources": list(self.sources),
@@ -185,7 +193,9 @@ def fit_impact(
     repeats: int = 500,
     seed: int = 1,
 ) -> ImpactFit:
-    """Fit to three daily tables, each a CSV file with a column date or a DataFrame with that or a DatetimeIndex.
+    """Fit of the impact to three daily tables, each a CSV file or a DataFrame.
+
+    Each has a column of dates named date; a DataFrame may have a DatetimeIndex instead.
 
     Parameters
     ----------
@@ -193,13 +203,13 @@ def fit_impact(
     prices : open, high, low, close of the index, any unit, > 0.
     vix : close of the VIX, percent.
     since : first day whose range is explained.
-    as_of : last one; the last that all three have if None.
-    repeats : of the bootstrap, at least 2.
-    seed : of the bootstrap, from 0.
+    as_of : last day whose range is explained; the last that all three tables have if None.
+    repeats : number of draws of the bootstrap, at least 2.
+    seed : seed of the bootstrap, from 0.
 
     Raises
     ------
-    InputError : with every problem of one of the tables; or they are not what their place asks for.
+    InputError : with every problem of one of the tables; or a table is not of its kind, as when two are swapped.
     GammawallError : arch is not installed, or no k is found.
     """
     check_count("repeats", repeats, 2)
@@ -254,7 +264,7 @@ def fit_impact(
 
 
 def _refuse_other_files(gamma: DailyTable, prices: DailyTable, fear: DailyTable) -> None:
-    """Refuse files that are plainly not what their place asks for."""
+    """Refuse tables that are plainly of another kind: no gamma exposure in USD, no VIX, prices of another index."""
     problems = []
     size = float(gamma.rows["gex"].abs().median())
     if not USUAL_GEX[0] <= size <= USUAL_GEX[1]:
@@ -285,7 +295,7 @@ def _refuse_other_files(gamma: DailyTable, prices: DailyTable, fear: DailyTable)
 
 
 def _refuse_edge(regression: _Regression, where: str) -> None:
-    """Refuse a k at the end of where it is looked for: the data have no such law."""
+    """Refuse a k at an end of the range searched: the data have no such law."""
     whole = np.arange(regression.log_range.size)
     k, (low, high) = regression.k(whole)[0], regression.bounds(whole)
     if min(k - low, high - k) < EDGE * (high - low):
@@ -316,7 +326,7 @@ class _Regression:
         self.log_range, self.exposure, self.controls = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
 
     def k(self, days: Any) -> tuple[float, FloatArray]:
-        """K of some days by least squares, and the residuals; for a given k all else is linear."""
+        """Least-squares k of some days, and the residuals (days,); for a given k all else is linear."""
         y, gex, controls = self.log_range[days], self.exposure[days], self.controls[days]
         basis, _ = np.linalg.qr(controls)
 
@@ -334,7 +344,7 @@ class _Regression:
         return found, residuals(found)
 
     def bounds(self, days: Any) -> tuple[float, float]:
-        """Ends of where k is looked for on some days: 1 + k·GEX stays well above zero."""
+        """Lower and upper bound of the search for k on some days, so that 1 + k·GEX stays well above zero."""
         gex = self.exposure[days]
         low, high = SMALLEST_K, LARGEST_K
         if gex.max() > 0:
@@ -345,7 +355,7 @@ class _Regression:
 
 
 def _range(days: pd.DataFrame, measure: str) -> pd.Series:
-    """Volatility of each day's trading by its range; a day without one has none."""
+    """Volatility of each day's trading by its range, log units; NaN for a day without a range."""
     high_low = np.log(days["high"] / days["low"])
     if measure == "parkinson":
         variance = pd.Series(high_low**2 / (4 * math.log(2)))
@@ -363,7 +373,10 @@ def _estimate(regression: _Regression, specification: ImpactSpecification) -> Im
 
 
 def _block_length(regression: _Regression) -> int:
-    """Days of a block: what the errors, their squares or what they say of k want, a month at least."""
+    """Length of a bootstrap block in days: the longest that residuals, their squares or the score of k ask for.
+
+    It is a month at least.
+    """
     try:
         from arch.bootstrap import optimal_block_length
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Fit of a session's variance to minute bars: how much of it is overnight, and the U of the trading day.
+"""Fit of a session's variance to minute bars: its overnight share, and the U of the trading day.
 
 The overnight share is q/(q + p), with q and p the mean squares of the log moves from the previous close to the open
 and from open to close. Both are winsorised: a move beyond 5 robust standard deviations (each 1.4826 times the median
@@ -68,17 +68,17 @@ class IntradayFit:
     source : name of the file of minute bars, or "DataFrame bars".
     first, last : first and last session used.
     sessions : number of sessions used.
-    dropped : sessions that were not used, by the reason.
-    gaps : those of the sessions used whose previous close is known; the overnight share is theirs.
-    winsorised : moves of these that were cut, overnight and open to close.
+    dropped : number of sessions not used, by reason.
+    gaps : number of sessions used whose previous close is known; the overnight share is theirs.
+    winsorised : number of their moves that were cut, overnight and open to close.
     overnight_share, overnight_share_error : share of the gap in a session's variance.
     u_shape : density of the variance over the trading day, its integral 1.
     u_shape_error : standard error of each of its parts, by name.
-    overnight_share_plain : the same share without winsorising: where it differs much, a few moves decide it.
+    overnight_share_plain : overnight share without winsorising: where it differs much, a few moves decide it.
     at_limit : names of the parts that ended at the least or the greatest the fit allows.
     density : float64 (390,), mean squared minute returns of the sessions, their mean 1: what the U is fitted to.
     bars_left_out, minutes_missing, sessions_absent, bars_out_of_order : as in `MinuteBars`.
-    resamples, seed : of the standard errors.
+    resamples, seed : number of resamples for the standard errors, and their seed.
     """
 
     source: str
@@ -103,13 +103,13 @@ class IntradayFit:
     seed: int
 
     def scenario_keys(self) -> dict[str, Any]:
-        """Keys of a scenario that the fit states, to four digits, the share to three decimals."""
+        """Keys of a scenario that the fit sets, in nested tables: U to four digits, share to three decimals."""
         shape = {name: _digits(getattr(self.u_shape, name), 4) for name in _NAMES}
         share = min(round(self.overnight_share, 3), 0.999)
         return {"volatility": {"overnight_share": share, "intraday_shape": "u", "u_shape": shape}}
 
     def fragment(self) -> Fragment:
-        """The fit as a fragment that `load_scenario` takes."""
+        """Fragment of the fit, for `load_scenario`."""
         return Fragment(f"intraday fit of {self.source}", self.scenario_keys(), self.metadata())
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class IntradayFit:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader should doubt."""
+        """Doubts about the fit, a sentence each."""
         found = [
             f"{name} lies at the limit of what can be told apart" for name in self.at_limit if name != "base"
         ]
@@ -131,7 +131,7 @@ class IntradayFit:
         return tuple(found)
 
     def metadata(self) -> dict[str, Any]:
-        """What a scenario's reader should know of the fit: strings, dates, numbers and tables of them."""
+        """Values of the table [fit] of a fragment: texts, dates, numbers and tables of them."""
         return {
             "kind": "intraday",
             "source": self.source,
@@ -157,7 +157,7 @@ class IntradayFit:
 def fit_intraday(
     bars: MinuteBars | Source, *, as_of: dt.date | None = None, resamples: int = RESAMPLES, seed: int = SEED
 ) -> IntradayFit:
-    """Overnight share and U-shape of the sessions in minute bars.
+    """Fit of the overnight share and the U-shape to the sessions in minute bars.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def fit_intraday(
 class _Days:
     """Sessions of minute bars as rows.
 
-    flaw : why a session cannot be used, "" if it can.
+    flaw : reason why a session cannot be used, "" if it can.
     gap, trading : log moves from the previous session's close to the open, NaN where that is not known, and from
         open to close.
     """
@@ -275,7 +275,7 @@ class _Days:
 
 
 def _follows(bars: MinuteBars) -> npt.NDArray[np.bool_]:
-    """Whether the session before each one in the bars is the one before it on the exchange."""
+    """Flags (sessions,): whether the bars also have the exchange's session before."""
     calendar = trading_calendar(bars.sessions[0], bars.sessions[-1])
     places = np.array([calendar.position(session) for session in bars.sessions])
     follows: npt.NDArray[np.bool_] = np.diff(places, prepend=-1) == 1
@@ -299,7 +299,7 @@ def _check_numbers(bars: MinuteBars, usable: Int64s, dropped: dict[str, int], ga
 def _overnight_share(
     gap: Float64s, trading: Float64s, winsorised_at: float = WINSORISED_AT
 ) -> tuple[float, int]:
-    """Share of the gap in the variance of sessions whose gap is known, and how many moves were winsorised."""
+    """Share of the gap in the variance of sessions whose gap is known, and the number of moves winsorised."""
     known = np.isfinite(gap)
     means, cut = [], 0
     for moves in (np.abs(gap[known]), np.abs(trading[known])):
@@ -330,7 +330,7 @@ def _minutes_of(parts: Float64s) -> Float64s:
 
 
 def _fitted(density: Float64s) -> Float64s:
-    """Parts of the U nearest to a density, weighted by the inverse of what is fitted."""
+    """Parts of the U nearest to a density by least squares, weighted by the inverse of the fitted density."""
     parts = np.array([getattr(UShape(), name) for name in _NAMES])
     spread = _minutes_of(parts)
     for _ in range(_ROUNDS):

@@ -1,4 +1,4 @@
-"""Minute bars of a stock or an index, of a CSV file or a DataFrame, read and checked as a whole.
+"""Minute bars of a stock or an index, read from a CSV file or a DataFrame and checked as a whole.
 
 Columns are `datetime`, `open`, `high`, `low` and `close`, in capitals or not and in any order; others, the volume
 among them, are ignored. A time is New York's, at the start of its minute: 2026-02-10 09:30:00. A DataFrame may have
@@ -54,16 +54,16 @@ _ZONED: Final = r"^\d{4}-\d{2}-\d{2}[ T]+\d{2}:\d{2}.*(?:Z|[+-]\d{2}:?\d{2})$"
 class MinuteBars:
     """Bars of regular sessions, ascending; n bars of m sessions.
 
-    source : what results call it, as in `sim.fit.tables.MarketTable`.
+    source : name of the source in results, as in `sim.fit.tables.MarketTable`.
     sessions : the m sessions that have bars.
     length : int64 (m,), minutes from open to close, fewer where a session closed early.
     session : int64 (n,), index of each bar's session.
     minute : int64 (n,), minutes from the open to the bar's start, from 0 to its session's length − 1.
     open, high, low, close : float64 (n,), prices > 0.
-    left_out : bars of the file that are not among these, by the reason.
-    out_of_order : bars that stood in the file after a later one.
-    missing : minutes of the sessions that have no bar.
-    absent : sessions between the first and the last that have no bar at all.
+    left_out : number of bars of the file that are not among these, by reason.
+    out_of_order : number of bars that stood in the file after a later one.
+    missing : number of minutes of the sessions without a bar.
+    absent : number of sessions between the first and the last without any bar.
     """
 
     source: str
@@ -85,7 +85,7 @@ class MinuteBars:
         return short_repr(self, f"{len(self):,} of {len(self.sessions):,} sessions, {span}; {self.source}")
 
     def __len__(self) -> int:
-        """Return the number of bars."""
+        """Number of bars."""
         return len(self.session)
 
 
@@ -106,7 +106,7 @@ def read_minute_bars(source: Source) -> MinuteBars:
 
 
 def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
-    """Bars of the sessions up to and including a day; what is counted of the whole file stays.
+    """Bars of the sessions up to and including a day; left_out and out_of_order stay those of the whole file.
 
     Errors: `InputError` if there is none.
     """
@@ -147,7 +147,7 @@ def _table(source: Source) -> MarketTable:
 
 
 class _Checked:
-    """Rows of a table of minute bars and what is wrong with them."""
+    """Rows of a table of minute bars, and the problems found in them."""
 
     def __init__(self, table: MarketTable):
         self.table, self.where = table, table.where
@@ -155,7 +155,10 @@ class _Checked:
         self.left_out: dict[str, int] = {}
 
     def bars(self) -> MinuteBars:
-        """Return the bars, or raise every problem."""
+        """Bars of the table.
+
+        Errors: `InputError` with every problem.
+        """
         day, clock = self._times()
         calendar = trading_calendar()
         place = np.minimum(np.searchsorted(calendar.days, day), len(calendar.days) - 1)
@@ -200,7 +203,7 @@ class _Checked:
         )
 
     def _times(self) -> tuple[Int64s, Int64s]:
-        """Days since 1970-01-01 and minutes since midnight of each row's time."""
+        """Days since 1970-01-01 and minutes since midnight, int64 (n,) each, of the rows' times."""
         if pd.api.types.is_datetime64_any_dtype(self.table.cells["datetime"].dtype):
             return self._stamps()
         cells = self.table.text("datetime")
@@ -223,7 +226,7 @@ class _Checked:
         return days, (60 * hour + minute).astype(np.int64)
 
     def _stamps(self) -> tuple[Int64s, Int64s]:
-        """The same of a column of times."""
+        """Days since 1970-01-01 and minutes since midnight, int64 (n,) each, of a column of timestamps."""
         times = self.table.cells["datetime"]
         if times.dt.tz is not None:
             times = times.dt.tz_convert(NEW_YORK).dt.tz_localize(None)
@@ -291,7 +294,10 @@ class _Checked:
         return prices
 
     def _first_of_each(self, instant: Int64s, prices: Float64s, row: Int64s) -> Flags:
-        """Which rows, ordered in time, are the first of their minute; refused where another has other prices."""
+        """Flags (n,) of the rows, in order of time, that are the first of their minute.
+
+        Errors: `InputError` where rows of the same minute have other prices.
+        """
         again = np.concatenate(([False], instant[1:] == instant[:-1]))
         contradicts = again.copy()
         contradicts[1:] &= np.any(prices[1:] != prices[:-1], axis=1)
@@ -315,7 +321,7 @@ class _Checked:
 
 
 def _wall_clock(instant: Int64s) -> Int64s:
-    """Minutes since midnight in New York of instants, minutes since 1970-01-01T00:00 UTC."""
+    """Minutes since midnight in New York, (n,), of instants in minutes since 1970-01-01T00:00 UTC, (n,)."""
     distinct, inverse = np.unique(instant, return_inverse=True)
     local: Any = pd.to_datetime(distinct * 60, unit="s", utc=True).tz_convert(NEW_YORK)
     minutes: Int64s = (60 * local.hour + local.minute).to_numpy(dtype=np.int64)[inverse]

@@ -1,4 +1,4 @@
-"""Tables of market data, a CSV file's or a DataFrame's, in one shape, so that both are checked alike.
+"""Tables of market data from CSV files and DataFrames, in one shape, so that both are checked alike.
 
 A file's cells are text; a DataFrame's columns may be numbers and times too. Names of columns are taken in lower case.
 """
@@ -34,9 +34,9 @@ class MarketTable:
 
     Attributes
     ----------
-    source : what results call it: the name of the file without folders, or "DataFrame" and the argument's name.
-    where : what messages call it: the path, or the same.
-    row : what messages call its rows: "line" of a file, from 1; "row" of a DataFrame, from 0.
+    source : its name in results: that of the file without folders, or "DataFrame" and the argument's name.
+    where : its name in messages: the path of the file, or for a DataFrame the same as `source`.
+    row : name of its rows in messages: "line" of a file, from 1; "row" of a DataFrame, from 0.
     cells : columns by name, text or as the DataFrame has them; the index is the number of the row.
     """
 
@@ -46,7 +46,7 @@ class MarketTable:
     cells: pd.DataFrame
 
     def chosen(self, rows: Flags) -> MarketTable:
-        """Return some of the rows, (n,) bool."""
+        """Table of some of the rows; `rows` is (n,) bool."""
         return replace(self, cells=self.cells[rows])
 
     def refuse_without(self, columns: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ class MarketTable:
         raise InputError([Problem(self.where, "", "", why, hint)])
 
     def text(self, column: str) -> pd.Series:
-        """Cells of a column as text without blanks around it, "" where there is none."""
+        """Cells of a column as text (n,), without blanks around it; "" for empty cells."""
         cells = self.cells[column]
         if self.row == "line":
             return cells
@@ -150,7 +150,7 @@ def _frame_cells(frame: pd.DataFrame, where: str, time: str) -> pd.DataFrame:
 
 
 def checked_day(name: str, value: dt.date | None) -> dt.date | None:
-    """Day of an argument; of a time at midnight, as of a pandas Timestamp, its day.
+    """Day of an argument that is a date or a time at midnight, such as a pandas Timestamp; None for None.
 
     Errors: `InputError`.
     """
@@ -165,7 +165,7 @@ def checked_day(name: str, value: dt.date | None) -> dt.date | None:
 
 
 def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse an argument that is no whole number, or less than it may be.
+    """Refuse an argument that is no whole number or too small.
 
     Errors: `InputError`.
     """

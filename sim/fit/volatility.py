@@ -54,7 +54,7 @@ UNUSUAL_ANNUAL: Final = 0.6
 
 @dataclass(frozen=True)
 class ParameterEstimate:
-    """A parameter's estimate and its standard error, NaN where that is not known."""
+    """Estimate of a parameter, and its standard error; NaN where that is not known."""
 
     value: float
     std_error: float
@@ -62,21 +62,21 @@ class ParameterEstimate:
 
 @dataclass(frozen=True)
 class VolatilityFit:
-    """What daily returns say of their variance.
+    """Fit of the variance of daily returns.
 
     Attributes
     ----------
     source : name of the file, or "DataFrame prices".
     first, last : dates of the first and last return used; the last is the as-of date.
-    returns : how many.
-    dropped : rows without a close.
-    untraded : rows on days without trading, left out.
-    spanning : returns over more than one session, left out.
+    returns : number of returns used.
+    dropped : number of rows without a close.
+    untraded : number of rows on days without trading, left out.
+    spanning : number of returns over more than one session, left out.
     estimates : omega (percent² per session), alpha, gamma, beta, tail_dof and mean (percent per session).
-    log_likelihood : of the fit.
+    log_likelihood : log likelihood at the estimates.
     annual : volatility of the next session, √(252·h), per year.
-    long_run_annual : where the variance reverts to.
-    warnings : what a reader should know.
+    long_run_annual : volatility that the variance reverts to, per year.
+    warnings : doubts about the fit, a sentence each.
     """
 
     source: str
@@ -94,11 +94,11 @@ class VolatilityFit:
 
     @property
     def persistence(self) -> float:
-        """α + γ/2 + β: the share of today's excess variance that is left tomorrow."""
+        """Share of today's excess variance that is left tomorrow, α + γ/2 + β."""
         return _persistence({name: estimate.value for name, estimate in self.estimates.items()})
 
     def scenario_keys(self) -> dict[str, Any]:
-        """The fit as keys of a scenario."""
+        """Keys of a scenario that the fit sets, in nested tables."""
         e = self.estimates
         return {
             "volatility": {
@@ -113,7 +113,7 @@ class VolatilityFit:
         }
 
     def fragment(self) -> Fragment:
-        """The fit as a fragment that `load_scenario` takes."""
+        """Fragment of the fit, for `load_scenario`."""
         return Fragment(f"volatility fit of {self.source}", self.scenario_keys(), self.metadata())
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class VolatilityFit:
         )
 
     def metadata(self) -> dict[str, Any]:
-        """What the table [fit] of a fragment tells."""
+        """Values of the table [fit] of a fragment."""
         return {
             "kind": "volatility",
             "sources": [self.source],
@@ -143,7 +143,7 @@ class VolatilityFit:
 def fit_volatility(
     prices: Source, *, since: dt.date | None = None, as_of: dt.date | None = None
 ) -> VolatilityFit:
-    """Fit to the closes of a file or a DataFrame.
+    """Fit of GJR-GARCH with Student-t shocks to the closes of a file or a DataFrame.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def _estimated(returns: pd.Series, source: str) -> tuple[Any, list[str]]:
 
 
 def _searched(model: Any, start: FloatArray | None) -> Any:
-    """The best that a search from a start finds, begun again where it ended."""
+    """Best result of a search from a start, begun again where it ended."""
     best = model.fit(disp="off", show_warning=False, starting_values=start)
     for _ in range(MOST_SEARCHES - 1):
         again = model.fit(disp="off", show_warning=False, starting_values=best.params.to_numpy())
@@ -246,12 +246,12 @@ def _searched(model: Any, start: FloatArray | None) -> Any:
 
 
 def _persistence(values: dict[str, float]) -> float:
-    """α + γ/2 + β."""
+    """Persistence of the variance, α + γ/2 + β."""
     return values["alpha"] + values["gamma"] / 2 + values["beta"]
 
 
 def _start(returns: pd.Series, alpha: float, gamma: float, beta: float, dof: float) -> FloatArray:
-    """Mean, omega, alpha, gamma, beta and degrees of freedom to start from, as arch orders them."""
+    """Start of the search, (6,): mean, omega, alpha, gamma, beta and degrees of freedom, in arch's order."""
     omega = float(returns.var()) * (1.0 - alpha - gamma / 2 - beta)
     return np.array([float(returns.mean()), omega, alpha, gamma, beta, dof])
 
@@ -263,7 +263,7 @@ def _scale_warnings(long_run_annual: float) -> list[str]:
 
 
 def _boundary_warnings(estimates: dict[str, ParameterEstimate]) -> list[str]:
-    """Parameters at the edge of what they may be, where standard errors mean little."""
+    """Warnings about parameters at the edge of their range, where standard errors mean little."""
     found = [
         f"{name} lies at its boundary of zero: its standard error means little"
         for name in ("alpha", "gamma", "beta")
@@ -286,5 +286,5 @@ def _annual(variance: float) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Number to six digits: more is noise."""
+    """Number rounded to six digits: more is noise."""
     return float(f"{value:.6g}")

@@ -1,1 +1,1 @@
-"""One scenario, simulated once: manifest, warnings, results, trace, bench."""
+"""Simulation of one scenario, once: results, manifest, warnings, trace, bench."""
