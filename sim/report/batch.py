@@ -1,4 +1,4 @@
-"""A batch on the terminal: progress, the cases, the band of odds and its drivers."""
+"""Report of a batch on the terminal: progress, the cases, the band of odds and its drivers."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def tornado_view(rows: pd.DataFrame) -> Table:
 
 
 def _bumped(base: str, bumped: str) -> str:
-    """Text of a bumped value; of several values, of the factor between them and their bases."""
+    """Text of a bumped value; where several are bumped at once, of their factor to the base values."""
     if " " not in base or bumped == "-":
         return bumped
     scaled = [
@@ -185,16 +185,16 @@ def _bumped(base: str, bumped: str) -> str:
 
 
 def _points(value: float | None, low: float, high: float) -> str:
-    """Change in points and half the width of its interval."""
+    """Text of a change in points, ± half the width of its interval; a dash where there is none."""
     if value is None or math.isnan(value):
         return "-"
     return f"{100 * value:+.2f} ±{100 * (high - low) / 2:.2f}"
 
 
 def dry_run_views(batch: Batch, statuses: Mapping[str, str]) -> Iterator[Table]:
-    """Tables of the cases as they would run: where they differ from the baseline, and their status.
+    """Tables of the cases of a dry run: their differences to the baseline, and their status.
 
-    Of many cases, those of the grid are told by their axes alone.
+    Where there are many cases, those of the grid are shown by their axes alone.
     """
     shown = [case for case in batch.cases if len(batch.cases) <= MOST_ROWS or not case.point]
     table = new_table()
@@ -221,7 +221,7 @@ def dry_run_views(batch: Batch, statuses: Mapping[str, str]) -> Iterator[Table]:
 
 
 def _clipped(value: str) -> str:
-    """Start of a value that is too long for a table."""
+    """Text of a value, cut off where it is too long for a table."""
     return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 3]}..."
 
 
@@ -236,7 +236,7 @@ def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
 
 @contextmanager
 def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
-    """Progress on stderr: cases done, path-steps per second, time left, failures; nothing unless it is a terminal."""
+    """Context of a progress bar on stderr: cases done, path-steps per second, time left, failures; terminals only."""
     console = Terminal(stderr=True)
     if not (shown and console.is_terminal):
         yield BatchProgress()

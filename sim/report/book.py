@@ -1,4 +1,4 @@
-"""A dealers' book on the terminal: levels, what they rest on, and what was used of the chain."""
+"""Report of a dealers' book on the terminal: its levels, largest strikes and expiries, and the options used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGN_RISK = (
 def print_book(book: ChainBook, levels: GammaLevels, console: Console, *, verbose: bool) -> None:
     """Print a book: headline, levels, the largest expiries and strikes, and the count of its options.
 
-    verbose : all expiries with their carries, and the net gamma exposure by three ways too.
+    verbose : whether to print all expiries with their carries, and the net gamma exposure in three ways, too.
     """
     chain = book.chain
     quoted = f": {chain.spot:,.2f}, quoted {chain.quoted:%Y-%m-%d %H:%M} New York"
@@ -54,7 +54,7 @@ def print_book(book: ChainBook, levels: GammaLevels, console: Console, *, verbos
 
 
 def headline(levels: GammaLevels) -> str:
-    """Answer to a trader's first question, in two sentences."""
+    """Headline of a book in two sentences: net and gross gamma exposure, and where the net turns."""
     figures = (
         f"Net gamma exposure {levels.net_gex_bn:+,.2f} $bn per 1% move, gross {levels.gross_gex_bn:,.1f}"
     )
@@ -70,7 +70,7 @@ def headline(levels: GammaLevels) -> str:
 
 
 def levels_view(levels: GammaLevels) -> Table:
-    """Table of the levels."""
+    """Table of spot, walls and zero-gamma prices."""
     table = new_table()
     table.add_column("level", no_wrap=True)
     for heading in ("price", "from spot", "$bn per 1%"):
@@ -127,7 +127,7 @@ def expiries_view(levels: GammaLevels, most: int | None) -> Table:
 
 
 def carries_view(book: ChainBook) -> Table:
-    """Table of the forwards and carries by expiry, and where they are from."""
+    """Table of the forwards and carries by expiry, each with its source."""
     table = new_table()
     table.add_column("carry of", no_wrap=True)
     for heading in ("", "forward", "std error", "carry", "rate", "pairs"):
@@ -143,7 +143,7 @@ def carries_view(book: ChainBook) -> Table:
 
 
 def three_ways_view(book: ChainBook) -> Table:
-    """Table of the net gamma exposure as the file's gammas, zero carry and the carry have it; the last is used."""
+    """Table of the net gamma exposure in three ways: file's gammas, zero carry, and the carry, which is used."""
     table = new_table()
     table.add_column("net gamma exposure, $bn per 1%", no_wrap=True)
     for heading in ("file's own\ngammas", "from IV,\nzero carry", "from IV, with\ncarry (used)"):

@@ -1,4 +1,4 @@
-"""Checks against independent answers on the terminal."""
+"""Report of the checks against independent answers on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines on the terminal: which are available, and their speed."""
+"""Report of the engines on the terminal: their availability and their speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def print_engines(states: Sequence[EngineState], console: Console) -> None:
-    """Print every engine, its device or how to get it, and which one auto takes."""
+    """Print every engine with its device or the way to get it, and the one that auto takes."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("engine", no_wrap=True, style="bold")
     table.add_column("available", no_wrap=True)

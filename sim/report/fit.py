@@ -1,4 +1,4 @@
-"""Fits on the terminal: estimates with their errors and caveats."""
+"""Report of fits on the terminal: estimates with their errors and caveats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GEX_CAVEAT = (
 
 
 def print_volatility(fit: VolatilityFit, console: Console) -> None:
-    """Print a fit of the volatility."""
+    """Print a fit of the volatility: estimates with standard errors, volatilities, warnings."""
     used = f"{fit.source}: {fit.returns:,} daily returns, {fit.first} to {fit.last}"
     console.print(Text(f"{used}{_left_out(fit)}", "bold"))
     console.print()
@@ -56,7 +56,7 @@ def print_volatility(fit: VolatilityFit, console: Console) -> None:
 
 
 def print_intraday(fit: IntradayFit, console: Console) -> None:
-    """Print a fit of the variance within sessions."""
+    """Print a fit of the variance within sessions: overnight share and U with standard errors, warnings."""
     used = f"{plural(fit.sessions, 'session')}, {fit.first} to {fit.last}"
     console.print(Text(f"{fit.source}: {used}", "bold"))
     counts = [f"{plural(count, 'session')} that {reason}" for reason, count in fit.dropped.items()]
@@ -96,7 +96,7 @@ def print_intraday(fit: IntradayFit, console: Console) -> None:
 
 
 def print_impact(fit: ImpactFit, console: Console) -> None:
-    """Print a fit of the impact."""
+    """Print a fit of the impact: k under every specification with its interval, and the impact."""
     counts = ((fit.lost, "not in all three files"), (fit.unmoved, "without a range"))
     lost = "".join(f"; {plural(count, 'day')} {why}" for count, why in counts if count)
     console.print(

@@ -56,7 +56,7 @@ def gamma_picture(book: ChainBook, levels: GammaLevels) -> bytes:
 
 
 def _bars(axes: Any, levels: GammaLevels) -> None:
-    """Exposure of strikes in bins of a round width: many strikes are five points apart."""
+    """Exposure by strike, summed over bins of a round width, since many strikes are only five points apart."""
     spot, by_strike = levels.spot, levels.by_strike
     width = _round_width(2 * STRIKES_SHOWN * spot / BARS)
     number = np.floor(by_strike["strike"].to_numpy() / width + 0.5)
@@ -83,7 +83,7 @@ def _profile(axes: Any, levels: GammaLevels) -> None:
 
 
 def _marks(axes: Any, levels: GammaLevels, spot_range: float) -> None:
-    """Spot, walls and zero gamma as lines, their names at the top."""
+    """Draw spot, walls and zero gamma as lines, with their names at the top."""
     marks = [("spot", levels.spot, SPOT, "-")]
     walls = [wall for wall in (levels.call_wall, levels.put_wall) if wall is not None]
     colours = {"call": CALLS, "put": PUTS}
@@ -114,7 +114,7 @@ def _marks(axes: Any, levels: GammaLevels, spot_range: float) -> None:
 
 
 def _round_width(least: float) -> float:
-    """Smallest of 1, 2, 2.5 and 5 times a power of ten that is as large."""
+    """Smallest width, 1, 2, 2.5 or 5 times a power of ten, that is at least so large."""
     power = 10.0 ** np.floor(np.log10(least))
     return float(
         next(size * power for size in (1.0, 2.0, 2.5, 5.0, 10.0) if size * power >= least * (1 - 1e-12))

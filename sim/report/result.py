@@ -1,4 +1,4 @@
-"""A result as text and as HTML, for `Result.summary` and notebooks."""
+"""Text and HTML of a result, for `Result.summary` and notebooks."""
 
 from __future__ import annotations
 

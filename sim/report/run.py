@@ -1,4 +1,4 @@
-"""A run on the terminal: a headline in plain words, tables, warnings and a progress bar."""
+"""Report of a run on the terminal: a headline in plain words, tables, warnings and a progress bar."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def print_report(result: Result, console: Console) -> None:
 
 
 def headline(result: Result) -> str:
-    """Answer of a run in two sentences."""
+    """Headline of a run in two sentences: the first-target odds, and the dealers' effect on them."""
     axes = result.axes
     estimates = _estimates(result.odds)
     upper, lower = price_text(axes.upper), price_text(axes.lower)
@@ -120,7 +120,7 @@ def odds_view(result: Result) -> Table:
 
 
 def times_view(result: Result) -> Table:
-    """Table of the sessions it takes to reach each target, among the paths that do."""
+    """Table of the number of sessions to each target, over the paths that reach it."""
     times = sessions_to_target(result.outcomes, result.axes)
     table = new_table()
     table.add_column("sessions to reach", no_wrap=True)
@@ -138,7 +138,7 @@ def times_view(result: Result) -> Table:
 
 
 def provenance(manifest: Mapping[str, Any]) -> Text:
-    """Line on how the numbers came about: paths, seed, time and speed."""
+    """Line on a run's provenance: paths, seed, time and speed."""
     seconds = float(manifest["timings"]["simulate_s"])
     first = int(manifest.get("first_path", 0))
     parts = [
@@ -153,7 +153,7 @@ def provenance(manifest: Mapping[str, Any]) -> Text:
 
 
 def engine_line(manifest: Mapping[str, Any]) -> Text:
-    """Line on what computed: engine, device and, on a processor, the number of threads or worker processes."""
+    """Line on a run's engine, its device and, on a processor, the number of threads or worker processes."""
     parts = [f"{manifest['engine']} engine", str(manifest["device"])]
     entry = ENGINES.get(manifest["engine"])
     if entry is None or not entry.uses_devices:
@@ -163,7 +163,7 @@ def engine_line(manifest: Mapping[str, Any]) -> Text:
 
 @contextmanager
 def progress_bar(steps_per_path: int, *, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Progress on stderr: paths done, path-steps per second, time left; nothing unless stderr is a terminal.
+    """Context of a progress bar on stderr: paths done, path-steps per second, time left; terminals only.
 
     Yields the function to call with the numbers of paths done and wanted, or None.
     """
@@ -188,7 +188,7 @@ def progress_bar(steps_per_path: int, *, shown: bool) -> Iterator[Callable[[int,
 
 
 class _PathsColumn(ProgressColumn):
-    """Paths done of paths wanted."""
+    """Column with the paths done of the paths wanted."""
 
     def render(self, task: Task) -> Text:
         total = "?" if task.total is None else short_number(task.total)
@@ -196,7 +196,7 @@ class _PathsColumn(ProgressColumn):
 
 
 class _RateColumn(ProgressColumn):
-    """Path-steps per second."""
+    """Column with the path-steps per second."""
 
     def __init__(self, steps_per_path: int):
         super().__init__()
@@ -218,7 +218,7 @@ def _legend(result: Result) -> str:
 
 
 def _estimates(odds: pd.DataFrame) -> dict[tuple[str, float | None, str], dict[str, float]]:
-    """Rows of the odds table by event, level (of touches only) and world."""
+    """Rows of the odds table, keyed by event, level (None but for touches) and world."""
     found = {}
     for row in odds.to_dict("records"):
         level = float(row["level"]) if row["event"] == "touch" else None

@@ -19,7 +19,7 @@ NARROWEST_FOLDED = 12
 
 
 class Terminal(Console):
-    """Console for one of the standard streams or a file; but for stderr at least 80 columns wide.
+    """Console for one of the standard streams or a file; except on stderr at least 80 columns wide.
 
     Where a narrower terminal breaks the lines itself, every digit is still there. A reader of stdout that
     goes away shows as BrokenPipeError.
@@ -31,7 +31,7 @@ class Terminal(Console):
             self.width = NARROWEST
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command to end."""
+        """Raise BrokenPipeError, so that the command ends the program."""
         raise BrokenPipeError
 
 
@@ -50,7 +50,7 @@ def print_view(table: Table, console: Console) -> None:
 
 
 def _least_width(table: Table, console: Console) -> int:
-    """Width below which a number would be cut; columns of names are folded, within words where they must be."""
+    """Least width, in columns, at which no number is cut; names are folded, within words where they must be."""
     folded = [column for column in table.columns if column.overflow == "fold" and not column.no_wrap]
     for column in folded:
         column.max_width = NARROWEST_FOLDED
@@ -61,7 +61,7 @@ def _least_width(table: Table, console: Console) -> int:
 
 
 def new_table(gap: int = 1) -> Table:
-    """Empty table in the style of all of them."""
+    """Empty table in the common style; `gap` blanks follow each column."""
     return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
 
 
@@ -76,12 +76,12 @@ def print_failure(case: str, error: str, console: Console) -> None:
 
 
 def plural(count: int, noun: str) -> str:
-    """Count with its noun."""
+    """Text of a count with its noun, in the plural where it is not one."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def short_number(number: float) -> str:
-    """Number with three digits and k, M or G."""
+    """Text of a number with three digits and, from a thousand on, k, M or G."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g}{suffix}"
@@ -89,7 +89,7 @@ def short_number(number: float) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """Value as a cell of a table: floats with two decimals, prices of a list in one line, dates in ISO form."""
+    """Text of a value in a table: floats with two decimals, prices of a list in one line, dates in ISO form."""
     if isinstance(value, float):
         return f"{value:,.2f}"
     if isinstance(value, (list, tuple)):
@@ -100,5 +100,5 @@ def cell_text(value: Any) -> str:
 
 
 def number_text(number: float, form: str) -> str:
-    """Number in a form such as ".2f", or a dash for NaN."""
+    """Text of a number in a form such as ".2f"; a dash for NaN."""
     return "-" if math.isnan(number) else format(number, form)

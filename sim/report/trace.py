@@ -1,4 +1,4 @@
-"""A traced path on the terminal."""
+"""Report of a traced path on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def trace_view(days: pd.DataFrame) -> Table:
-    """Table of one path's days."""
+    """Table of one path's sessions."""
     table = new_table(gap=0)
     for name in days.columns:
         if str(name).endswith("touches"):

@@ -82,7 +82,7 @@ def test_broken_map_sign_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_broken_bridge_fails(siege: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(path_step, "touched", lambda start, end, reach: end <= 0)
+    monkeypatch.setattr(path_step, "touched", lambda start, end, bound: end <= 0)
     broken = failures(siege)
     assert any("closed form" in name for name in broken)
     assert any("(PDE)" in name for name in broken)
