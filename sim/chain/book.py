@@ -126,8 +126,8 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
 
     Parameters
     ----------
-    chain : what `read_chain` read.
-    rules : which side dealers are on, and what else makes a book of open interest; the naive sign if None.
+    chain : chain from `read_chain`.
+    rules : rules that turn its open interest into a book; those of the naive sign if None.
 
     Raises
     ------

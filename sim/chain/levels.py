@@ -152,7 +152,7 @@ def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaL
 
     Parameters
     ----------
-    book : what `book_of_chain` made of a chain.
+    book : book from `book_of_chain`.
     spot_range : share of spot to both sides within which crossings are looked for, in (0, 1).
 
     Raises

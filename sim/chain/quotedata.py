@@ -76,7 +76,7 @@ def read_quotedata(text: str, where: str, as_of: dt.datetime | None, spot: float
 
     text : text in which `is_quotedata` finds a header.
     where : name of the file in messages.
-    as_of, spot : what is known already; the lines above the header are then not asked for it.
+    as_of, spot : quote time and spot if they are known; they are then not looked for above the header.
 
     Limit: nothing tells that a table was cut inside the very last number of its last row.
 

@@ -97,7 +97,7 @@ class ChainScenario(Scenario):
         return _noted(super().with_changes(changes), self._book, self._chain_notes, self._fragments)
 
     def __eq__(self, other: object) -> bool:
-        """Return whether the keys of both scenarios are the same."""
+        """Whether both scenarios have the same keys and values."""
         if not isinstance(other, Scenario):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in Scenario.model_fields)
@@ -116,11 +116,11 @@ def scenario_of_chain(
 
     Parameters
     ----------
-    book : what `book_of_chain` made of the chain.
+    book : book from `book_of_chain`.
     horizon : last session and targets; 21 sessions and round levels if None.
-    levels : what `find_gamma_levels` found in the book, whose walls paths are scored on; found here if None.
+    levels : levels from `find_gamma_levels`, whose walls become levels of the scenario; found here if None.
     overrides, fragments : see `load_scenario`. The volatility is the chain's up to the horizon that they leave.
-    where : what problems name as their place; the name of the chain's file if None.
+    where : place that problems name; the name of the chain's file if None.
 
     Raises
     ------

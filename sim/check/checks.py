@@ -1,4 +1,4 @@
-"""The simulation against answers found another way, for the part of a scenario that has such answers.
+"""Comparison of the simulation with answers found in other ways, for the part of a scenario that has such answers.
 
 A scenario's checkable form has permanent impact, constant variance and no regimes; its gaps, catalysts, jumps,
 dealers and expiries stay. Its first-target odds solve a backward PDE (`sim.check.pde`). Without dealers and gaps they
@@ -113,7 +113,7 @@ def run_checks(
     threads : processors to use; all if None.
     devices : GPUs to use; device 0 if None.
     engine : "auto" or an engine's name.
-    where : what to call the scenario in an error; its file or its name if None.
+    where : name of the scenario in errors; its file or its own name if None.
 
     Raises
     ------

@@ -111,7 +111,7 @@ def read_table(source: Source, kind: InputKind, argument: str, time: str) -> Mar
     Parameters
     ----------
     source : path or DataFrame; it stays as it is.
-    kind : what it should be.
+    kind : kind of table that is expected, for messages.
     argument : name of the argument that the source is given as.
     time : name of the column of times; a DataFrame may have them in its index instead.
 
