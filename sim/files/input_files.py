@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # Lines named for each thing wrong with a column.
 LINES_NAMED: Final = 3
+# No table that is read here has more columns.
+MOST_COLUMNS: Final = 1000
 _RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 # "<TICKER>,<DATE>" is the header of a table.
 _WEB_PAGE: Final = re.compile(r"\s*<(?![A-Za-z]+>[,;\t])")
@@ -92,8 +96,13 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
     import pandas as pd
 
     text = _table_text(file_bytes(path, where, kind), where, kind)
+    if text.lstrip()[0] in "{[":
+        raise file_refusal(where, "is JSON, not a table", kind.hint)
     header = text.splitlines()[0]
     mark = next((mark for mark in ",;\t" if mark in header), ",")
+    if header.count(mark) >= MOST_COLUMNS:
+        why = f"has {header.count(mark) + 1:,} columns in its first line, and {MOST_COLUMNS:,} are the most"
+        raise file_refusal(where, why, kind.hint)
     try:
         # The names are read with the rest, so that pandas does not change what comes twice.
         table: pd.DataFrame = pd.read_csv(
@@ -118,14 +127,22 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
         why = "a quotation mark spans lines, and so hides them"
         raise file_refusal(where, why, "Try the file without such marks.")
     names = [str(cell).strip().strip("<>").lower() for cell in table.iloc[0]]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise file_refusal(f"{where}, line 1", f"has two columns {twice[0]}", "Try leaving one of them out.")
+    refuse_repeated_columns((name for name in names if name), f"{where}, line 1")
     table.columns = pd.Index(names)
     table.index = pd.RangeIndex(1, len(table) + 1)
     cells = pd.DataFrame({name: table[name].fillna("").str.strip() for name in names if name}).iloc[1:]
     filled = (cells != "").any(axis=1)
     return cells.loc[filled]
+
+
+def refuse_repeated_columns(names: Iterable[str], where: str) -> None:
+    """Refuse a table in which two columns have one name.
+
+    Errors: `InputError`.
+    """
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise file_refusal(where, f"has two columns {twice[0]}", "Try leaving one of them out.")
 
 
 def note_lines(

@@ -17,7 +17,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from sim.errors import InputError, Problem
-from sim.files.input_files import InputKind, csv_cells, file_refusal, note_lines, place_name
+from sim.files.input_files import (
+    InputKind,
+    csv_cells,
+    file_refusal,
+    note_lines,
+    place_name,
+    refuse_repeated_columns,
+)
 from sim.files.number_cells import comma_is_decimal, numbers
 from sim.problems import check_type, shown
 
@@ -136,9 +143,7 @@ def _frame_cells(frame: pd.DataFrame, where: str, time: str) -> pd.DataFrame:
         why = f"has columns of {frame.columns.nlevels} levels, and names are expected"
         raise file_refusal(where, why, "Try frame.droplevel(1, axis=1).")
     names = [str(name).strip().lower() for name in frame.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise file_refusal(where, f"has two columns {twice[0]}", "Try leaving one of them out.")
+    refuse_repeated_columns(names, where)
     cells = frame.set_axis(names, axis=1).set_axis(pd.RangeIndex(len(frame)), axis=0)
     if time in names:
         return cells

@@ -24,7 +24,7 @@ from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, r
 from sim.run.rendering import renderer
 from sim.run.rules_of_thumb import flat_benchmarks
 from sim.run.stopping import SMALLEST_TARGET_SE, paths_wanting
-from sim.run.warnings import date_notes
+from sim.run.warnings import absent_fragments, date_notes
 from sim.scenario.file import resolve_scenario
 from sim.scenario.fragments import Fragment, check_fragments, fragment_record
 from sim.scenario.model import Scenario
@@ -146,7 +146,9 @@ def simulate(
     progress : called now and then with (paths done, paths planned).
     where : name of the scenario in errors; its file or its own name if None.
     notes : sentences that a reader of the numbers should know; they become warnings of the result.
-    fragments : the fragments in the scenario, for the manifest; one fitted to other days becomes a warning.
+    fragments : keys merged into a scenario given by its name or its file. A `Scenario` has its keys already: of the
+        fragments that it was loaded with this is the record for the manifest. One that is fitted to other days, or
+        that the scenario does not hold, becomes a warning.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def simulate(
     check_fragments(fragments)
     if isinstance(notes, str):
         raise InputError([type_problem("notes", notes, "a list of texts", f"Try [{shown(notes)}].")])
-    scenario, where = resolve_scenario(scenario, where)
+    scenario, where = resolve_scenario(scenario, where, fragments)
     notes = (*scenario.notes, *notes)
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
     # NumPy's integers are taken too, but overflow.
@@ -173,9 +175,10 @@ def simulate(
     outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
     seconds = time.perf_counter() - ready
     facts = plan_facts(prepared)
+    of_fragments = (*absent_fragments(fragments, scenario), *date_notes(fragments, scenario.market.as_of))
     manifest = run_manifest(
         scenario,
-        PlanFacts(facts.digest, (*notes, *date_notes(fragments, scenario.market.as_of), *facts.warnings)),
+        PlanFacts(facts.digest, (*notes, *of_fragments, *facts.warnings)),
         outcomes,
         EngineFacts(worker.name, worker.device, worker.threads),
         asked=engine,

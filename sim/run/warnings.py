@@ -13,8 +13,9 @@ from sim.compiled.native_library import library_file, native_problem
 from sim.plan.builder import Prepared
 from sim.plan.outcomes import Outcomes
 from sim.run.stopping import paths_wanting
-from sim.scenario.fragments import Fragment
+from sim.scenario.fragments import Fragment, holds_fragment
 from sim.scenario.model import Scenario
+from sim.scenario.tables import scenario_data
 
 # Share of a session's closes beyond the histogram from which a warning is due; the outermost quantile is 1%.
 LARGEST_SHARE_OUTSIDE = 0.001
@@ -89,6 +90,17 @@ def date_notes(fragments: Sequence[Fragment], as_of: dt.date) -> list[str]:
                 f"close of {as_of}: try gammawall fit volatility --as-of {as_of}"
             )
     return notes
+
+
+def absent_fragments(fragments: Sequence[Fragment], scenario: Scenario) -> list[str]:
+    """Warnings about fragments of which a scenario holds no key, at most one for each."""
+    tables = scenario_data(scenario) if fragments else {}
+    return [
+        f"the scenario holds none of the keys of {fragment.where}, which has no part in these odds: it is merged by "
+        "load_scenario, or by --with where no --set states the same keys"
+        for fragment in fragments
+        if not holds_fragment(tables, fragment)
+    ]
 
 
 def floor_warnings(prepared: Prepared) -> list[str]:

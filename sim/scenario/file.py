@@ -65,7 +65,7 @@ def load_scenario(
 
 
 def resolve_scenario(
-    source: Scenario | str | os.PathLike[str], where: str | None = None
+    source: Scenario | str | os.PathLike[str], where: str | None = None, fragments: Sequence[Fragment] = ()
 ) -> tuple[Scenario, str | None]:
     """Scenario that an argument is or stands for, and what problems name as its place.
 
@@ -74,6 +74,7 @@ def resolve_scenario(
     source : a scenario, or its built-in name or its file; see `load_scenario`.
     where : place that the caller names; if None the file or the built-in name, and None again for a scenario, whose
         own name does then.
+    fragments : keys merged into a scenario that is read here; a scenario that exists stays as it is.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def resolve_scenario(
     """
     if isinstance(source, Scenario):
         return source, where
-    return load_scenario(source), place_name(source) if where is None else where
+    return load_scenario(source, (), fragments), place_name(source) if where is None else where
 
 
 def scenario_from_mapping(

@@ -108,6 +108,22 @@ def merged(data: Mapping[str, Any], fragments: Sequence[Fragment]) -> tuple[dict
     return result, places
 
 
+def holds_fragment(tables: Mapping[str, Any], fragment: Fragment) -> bool:
+    """Whether any key of a fragment has the fragment's value in a scenario's nested tables."""
+
+    def stated(keys: Mapping[str, Any], found: Any) -> bool:
+        for key, value in keys.items():
+            present = found.get(key) if isinstance(found, Mapping) else None
+            if isinstance(value, Mapping) and value:
+                if stated(value, present):
+                    return True
+            elif present == value:
+                return True
+        return False
+
+    return stated(fragment.keys, tables)
+
+
 def fragment_record(fragment: Fragment) -> dict[str, Any]:
     """What a manifest tells of a fragment: its file's name without folders, its keys and what it was fitted to."""
     return {"file": Path(fragment.where).name, "keys": dict(fragment.keys), "fit": dict(fragment.fit)}

@@ -30,6 +30,7 @@ from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.problems import short_repr
 from sim.scenario.dates import MAX_SESSIONS
+from sim.scenario.frozen import FrozenDict
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
@@ -70,6 +71,7 @@ Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
 Density = Annotated[float, Field(ge=0, le=1e6)]
 DayPart = Annotated[float, Field(gt=0, le=10)]
 GroupWeight = Annotated[float, Field(ge=-1e3, le=1e3)]
+GroupWeights = Annotated[dict[str, GroupWeight], AfterValidator(FrozenDict)]
 
 
 class ScenarioTable(BaseModel):
@@ -233,7 +235,7 @@ class Dealers(ScenarioTable):
     impact_half_life: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     m_floor: Annotated[float, Field(ge=0, le=1)] = 0.2
     book: BookRows | None = None
-    book_weights: dict[str, GroupWeight] = Field(default_factory=dict)
+    book_weights: GroupWeights = Field(default_factory=FrozenDict)
     position: Annotated[Items[Position], Field(max_length=MAX_POSITIONS)] = ()
 
     @property
@@ -275,7 +277,7 @@ class Regime(ScenarioTable):
     level: Price | None = None
     closes: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 2
     from_: Items[str] | None = Field(default=None, alias="from")
-    weights: dict[str, GroupWeight] = Field(default_factory=dict)
+    weights: GroupWeights = Field(default_factory=FrozenDict)
     flow_bn_per_session: Annotated[float, Field(ge=-1e4, le=1e4)] = 0.0
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None

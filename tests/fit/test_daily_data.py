@@ -135,3 +135,15 @@ def test_the_window_ends_with_a_row() -> None:
         window(index, None, dt.date(2026, 2, 7), "x")
     with pytest.raises(InputError, match="is not before"):
         window(index, dt.date(2026, 3, 1), None, "x")
+
+
+def test_other_files_are_refused_at_once(tmp_path: Path) -> None:
+    """A chain's JSON is one long line: not a table with a hundred thousand columns."""
+    (tmp_path / "chain.json").write_text(
+        '{"data": [' + ", ".join('{"option": "SPX"}' for _ in range(100_000)) + "]}"
+    )
+    with pytest.raises(InputError, match="is JSON, not a table"):
+        read_daily(tmp_path / "chain.json", ["close"], positive=["close"])
+    (tmp_path / "wide.csv").write_text(",".join(f"c{i}" for i in range(100_000)) + "\n")
+    with pytest.raises(InputError, match="100,000 columns in its first line, and 1,000 are the most"):
+        read_daily(tmp_path / "wide.csv", ["close"], positive=["close"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
+from sim.run.simulation import simulate
 from sim.run.warnings import date_notes
+from sim.scenario.file import load_scenario
 from sim.scenario.fragments import Fragment
 
 
@@ -22,3 +24,18 @@ def test_fits_to_other_days_are_remarked() -> None:
     assert (
         "the volatility of the session after 2020-03-16, and paths start at the close of 2026-02-10" in early
     )
+
+
+def test_a_fragment_that_the_scenario_does_not_hold_is_no_silent_record() -> None:
+    wild = Fragment("wild.toml", {"volatility": {"annual": 0.6, "quoted": "observed"}}, {})
+    few = {"paths": 500, "engine": "numpy", "threads": 1}
+    without = simulate("no-dealers", **few)
+    named = simulate("no-dealers", fragments=[wild], **few)
+    assert named.scenario.volatility.annual == 0.6
+    assert named.outcomes != without.outcomes
+    assert not [note for note in named.warnings if "wild.toml" in note]
+    existing = load_scenario("no-dealers", {"volatility.quoted": "fundamental"})
+    (note,) = [note for note in simulate(existing, fragments=[wild], **few).warnings if "wild.toml" in note]
+    assert "holds none of the keys of wild.toml" in note
+    held = load_scenario("no-dealers", (), [wild])
+    assert not [note for note in simulate(held, fragments=[wild], **few).warnings if "wild.toml" in note]
