@@ -44,7 +44,7 @@ from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import Overrides, apply_settings, contradiction, plain_key, short_key, values_at
-from sim.scenario.tables import scenario_data, validated_tables
+from sim.scenario.validation import scenario_data, validated_tables
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
@@ -360,7 +360,7 @@ class _Builder:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_tables(Scenario, data, "", {}, problems)
+            scenario = validated_tables(data, "", {}, problems)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)

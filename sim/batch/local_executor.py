@@ -122,7 +122,7 @@ def count_locally(
                 case, plan = ahead.pop(0)
                 try:
                     yield _count_case(batch, case, plan.result(), engine, baseline, progress)
-                except (Exception, MemoryError) as error:
+                except Exception as error:
                     yield failed_case(case, error)
         finally:
             for _, plan in ahead:

@@ -21,8 +21,8 @@ from sim.problems import shown
 from sim.scenario.dates import count_sessions
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
-from sim.scenario.tables import scenario_data, validated_tables
 from sim.scenario.triggers import TRIGGERS
+from sim.scenario.validation import scenario_data, validated_tables
 
 DEFAULT_BUMP = 0.1
 # Bump of a drift of zero, which cannot be scaled: log return per year.
@@ -238,7 +238,7 @@ def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
 def _with(data: dict[str, Any], settings: Settings) -> Scenario:
     changed = copy.deepcopy(data)
     _, problems = apply_settings(changed, settings.items(), "")
-    return validated_tables(Scenario, changed, "", {}, problems)
+    return validated_tables(changed, "", {}, problems)
 
 
 def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:

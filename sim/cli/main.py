@@ -106,8 +106,9 @@ def list_scenarios() -> None:
 @SET
 def show(name: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Print a built-in scenario NAME or a TOML file with every key and default."""
-    from sim.scenario.file import load_scenario, scenario_to_toml
+    from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
+    from sim.scenario.toml import scenario_to_toml
 
     click.echo(scenario_to_toml(load_scenario(name, overrides, read_fragments(fragments))), nl=False)
 

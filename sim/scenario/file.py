@@ -1,4 +1,4 @@
-"""Scenario files: TOML to a validated `Scenario` and back.
+"""Scenario files: TOML read into a validated `Scenario`, and the hash of one.
 
 Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys,
 the exchange calendar's among them, as far as the remaining keys let them be judged. So is an argument of the wrong
@@ -21,17 +21,7 @@ from sim.problems import check_type
 from sim.scenario.fragments import Fragment, check_fragments
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import Overrides
-from sim.scenario.tables import changed_tables
-from sim.scenario.toml import scenario_to_toml
-
-__all__ = [
-    "builtin_scenarios",
-    "load_scenario",
-    "resolve_scenario",
-    "scenario_from_mapping",
-    "scenario_hash",
-    "scenario_to_toml",
-]
+from sim.scenario.validation import changed_tables
 
 SCENARIO_FILE: Final = FileKind("scenario", "sim.scenarios", "gammawall scenario show siege-of-7000")
 
@@ -60,7 +50,7 @@ def load_scenario(
     check_fragments(fragments)
     where, data = SCENARIO_FILE.read(source)
     folder = Path(os.fspath(source)).parent if is_path(source) else Path()
-    return changed_tables(Scenario, data, where, overrides, fragments, folder=folder)
+    return changed_tables(data, where, overrides, fragments, folder=folder)
 
 
 def resolve_scenario(source: Scenario | str | os.PathLike[str]) -> Scenario:
@@ -91,7 +81,7 @@ def scenario_from_mapping(
     )
     check_type("where", where, str, "what problems name as their place", 'Try where="my.toml".')
     check_fragments(fragments)
-    return changed_tables(Scenario, deepcopy(dict(data)), where, overrides, fragments)
+    return changed_tables(deepcopy(dict(data)), where, overrides, fragments)
 
 
 def builtin_scenarios() -> dict[str, str]:

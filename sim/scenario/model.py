@@ -33,11 +33,13 @@ from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
-from sim.scenario.tables import changed_tables, scenario_data
 from sim.scenario.triggers import TriggerName
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
+# Degrees of freedom of a shock: above the smallest its variance is finite, at the largest it is all but normal.
+SMALLEST_TAIL_DOF: Final = 2.05
+LARGEST_TAIL_DOF: Final = 1000.0
 
 _Item = TypeVar("_Item")
 
@@ -140,7 +142,7 @@ class Volatility(ScenarioTable):
     alpha: Annotated[float, Field(ge=0)] = 0.0
     gamma: float = 0.0
     beta: Annotated[float, Field(ge=0)] = 1.0
-    tail_dof: Annotated[float, Field(gt=2.05, le=1000)] | None = None
+    tail_dof: Annotated[float, Field(gt=SMALLEST_TAIL_DOF, le=LARGEST_TAIL_DOF)] | None = None
     overnight_share: Annotated[float, Field(ge=0, lt=1)] = 0.46
     steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
     intraday_shape: Literal["flat", "u"] = "u"
@@ -244,7 +246,7 @@ class Dealers(ScenarioTable):
 
     @field_serializer("book", when_used="json")
     def _book_in_json(self, book: BookRows | None, _info: FieldSerializationInfo) -> dict[str, Any] | None:
-        """What a manifest tells of a book: its file's name without folders, and a digest of the positions."""
+        """Record of a book in a manifest: its file's name without folders, and a digest of its positions."""
         if book is None:
             return None
         return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
@@ -343,11 +345,13 @@ class Scenario(ScenarioTable):
 
         Errors: `InputError` with every problem.
         """
-        return changed_tables(Scenario, scenario_data(self), self.name, changes, argument="changes")
+        from sim.scenario.validation import changed_tables, scenario_data
+
+        return changed_tables(scenario_data(self), self.name, changes, argument="changes")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the odds should know of where the scenario is from; no part of it."""
+        """Warnings about the source of the scenario, for a reader of its odds; no part of the scenario itself."""
         return ()
 
     @property

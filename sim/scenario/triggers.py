@@ -1,9 +1,9 @@
-"""Triggers of regimes: all that scenarios, plans and kernels know of each kind."""
+"""Triggers of regimes: each kind's name in a scenario, code in the kernels, side, and what it counts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from sim.compiled import kernel_constants as codes
 
@@ -51,11 +51,8 @@ TRIGGERS: Final = {
     )
 }
 
-# Type of `when`: the names above, which pydantic lists to whoever states another.
-if TYPE_CHECKING:
-    TriggerName = str
-else:
-    TriggerName = Literal[tuple(TRIGGERS)]
+# Type of `when`: the names of `TRIGGERS`, which pydantic lists to whoever states another.
+TriggerName: TypeAlias = Literal["closes_above", "closes_below", "touches_above", "touches_below", "never"]
 
 
 def other_side(trigger: Trigger) -> Trigger:

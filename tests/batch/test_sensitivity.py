@@ -23,7 +23,7 @@ from sim.odds.pairs import PairCounts
 from sim.plan.builder import prepare
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
-from sim.scenario.tables import scenario_data
+from sim.scenario.validation import scenario_data
 
 DAY = 6941.81 * 0.141 / math.sqrt(252)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,7 @@ from sim.errors import InputError, Problem
 from sim.problems import UNKNOWN
 from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
+from sim.scenario.model import Scenario
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
 from sim.scenario.triggers import TRIGGERS
@@ -22,11 +23,8 @@ from sim.scenario.triggers import TRIGGERS
 BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
 
 def changed_tables(
-    model: type[_Model],
     data: dict[str, Any],
     where: str,
     overrides: Overrides,
@@ -34,10 +32,9 @@ def changed_tables(
     *,
     folder: Path | None = None,
     argument: str = "overrides",
-) -> _Model:
+) -> Scenario:
     """Scenario of nested tables with the keys of fragments, then of overrides, in place of their own.
 
-    model : `sim.scenario.model.Scenario`.
     data : nested tables as `tomllib` returns them; they are changed.
     where : what problems name as their place.
     overrides, fragments : see `sim.scenario.file.load_scenario`.
@@ -56,7 +53,7 @@ def changed_tables(
     # What an override names lies in the present folder, what a file names lies beside it.
     beside = None if place_of(BOOK, places) == stated_in else folder
     try:
-        return validated_tables(model, data, where, places, problems, folder=beside)
+        return validated_tables(data, where, places, problems, folder=beside)
     except InputError as failure:
         if stated_in != argument:
             raise
@@ -64,47 +61,47 @@ def changed_tables(
 
 
 def _in_python(problem: Problem, argument: str) -> Problem:
-    """Problem whose hint is written as an argument's value is."""
+    """Problem whose hint is written in Python, where its value was given as an argument."""
     is_date = problem.where == argument and problem.why == "a date is expected"
     return replace(problem, hint="Try datetime.date(2026, 2, 10).") if is_date else problem
 
 
 def validated_tables(
-    model: type[_Model],
     data: dict[str, Any],
     where: str,
     places: Mapping[str, str],
     problems: Sequence[Problem],
     *,
     folder: Path | None = None,
-) -> _Model:
-    """Scenario of nested tables, or every problem: those found so far, then the tables' own.
+) -> Scenario:
+    """Scenario of nested tables, validated together with the problems found before.
 
-    model : `sim.scenario.model.Scenario`.
     data : nested tables as `tomllib` returns them.
     where : what problems name as their place.
     places : dotted key to what they name instead, "--set" for what was overridden.
-    problems : what is wrong already.
+    problems : those found before, reported first.
     folder : what the path of a book file is relative to; the present folder if None.
+
+    Errors: `InputError` with every problem.
     """
     errors: Sequence[ErrorDetails] = ()
     scenario: Any
     data, book_problems = _with_book(data, folder or Path())
     try:
-        scenario = model.model_validate(data)
+        scenario = Scenario.model_validate(data)
         found = []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
-        scenario = readable_part(model, data, {error["loc"] for error in errors})
-        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
+        scenario = readable_part(Scenario, data, {error["loc"] for error in errors})
+        found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
     except InputError as failure:
         found = list(failure.problems)
     if book_problems:
         # Without the book nothing can be said about its groups and expiries.
         broken = {BOOK_KEY, *(error["loc"] for error in errors)}
         unread = {**data, "dealers": {**data["dealers"], "book": None}}
-        scenario = readable_part(model, unread, broken)
-        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
+        scenario = readable_part(Scenario, unread, broken)
+        found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
     placed = [
         Problem(
@@ -118,7 +115,7 @@ def validated_tables(
     ]
     if problems or placed:
         raise InputError([*problems, *placed])
-    assert isinstance(scenario, model)
+    assert isinstance(scenario, Scenario)
     return scenario
 
 
@@ -137,12 +134,10 @@ def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list
     return {**data, "dealers": {**rest, **book}}, problems
 
 
-def scenario_data(scenario: Any) -> dict[str, Any]:
+def scenario_data(scenario: Scenario) -> dict[str, Any]:
     """Nested tables of a scenario with every default, as a file would state them.
 
     Left out are keys without a value and those that a regime's kind of trigger does not have.
-
-    scenario : a `sim.scenario.model.Scenario`.
     """
     data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
     dealers = scenario.dealers
@@ -180,7 +175,7 @@ class _Readable:
 
 
 def readable_part(table: type[BaseModel], data: Any, broken: set[Location], at: Location = ()) -> Any:
-    """What can be read of a table: attributes as in its model, `UNKNOWN` at and below each broken location.
+    """Readable part of a table: attributes as in its model, `UNKNOWN` at and below each broken location.
 
     table : the model the table stands for.
     data : the table as given.
