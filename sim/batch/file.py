@@ -39,6 +39,8 @@ from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.dealers import initial_feedback
 from sim.problems import check_type, shown, shown_key
+from sim.run.simulation import DEFAULT_PATHS, LARGEST_SEED
+from sim.run.stopping import SMALLEST_TARGET_SE
 from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
@@ -49,9 +51,10 @@ from sim.scenario.validation import scenario_data, validated_tables
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
 MOST_CASES: Final = 20_000
-DEFAULT_PATHS: Final = 1_000_000
 LONGEST_NAME: Final = 100
 
+# Paths are numbered with 64 bits.
+PathCount = Annotated[int, Field(ge=1, lt=2**64)]
 Settings = dict[str, Any]
 # Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
 SCENARIO_TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
@@ -89,10 +92,10 @@ class BatchTable(ScenarioTable):
     base: Annotated[str, Field(min_length=1)] = "siege-of-7000"
     baseline: Title = BASE
     volatility_held: Literal["observed", "fundamental"] = "observed"
-    paths: Annotated[int, Field(ge=1, lt=2**64)] = DEFAULT_PATHS
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
-    target_se: Annotated[float, Field(ge=1e-6, lt=0.5)] | None = None
-    max_paths: Annotated[int, Field(ge=1, lt=2**64)] | None = None
+    paths: PathCount = DEFAULT_PATHS
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
+    target_se: Annotated[float, Field(ge=SMALLEST_TARGET_SE, lt=0.5)] | None = None
+    max_paths: PathCount | None = None
     set: Settings = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     case: Items[CaseTable] = ()
@@ -360,7 +363,7 @@ class _Builder:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_tables(data, "", {}, problems)
+            scenario = validated_tables(Scenario, data, "", {}, problems)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)

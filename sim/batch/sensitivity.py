@@ -238,7 +238,7 @@ def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
 def _with(data: dict[str, Any], settings: Settings) -> Scenario:
     changed = copy.deepcopy(data)
     _, problems = apply_settings(changed, settings.items(), "")
-    return validated_tables(changed, "", {}, problems)
+    return validated_tables(Scenario, changed, "", {}, problems)
 
 
 def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:

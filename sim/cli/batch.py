@@ -13,13 +13,15 @@ from sim.cli.options import (
     ENGINE,
     JSON,
     KEPT,
+    MAX_PATHS,
     SCENARIO,
+    SEEDS,
     SET,
+    TARGET_SE,
     THREADS,
     WITH,
     count_from,
     print_json,
-    read_standard_error,
     tell,
 )
 from sim.errors import PartlyFailedError
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sim.batch.folder import BatchFolder
     from sim.batch.run import BatchRun
 
-DEFAULT_SENSITIVITY_PATHS = 200_000
+SENSITIVITY_PATHS = "200_000"
 TO_RUN = "to run"
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
@@ -46,25 +48,10 @@ def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     return int(index), int(count)
 
 
+OF_BATCH = "[default: the batch's own]"
 RUN_OPTIONS = (
-    click.option(
-        "--paths", metavar="N", callback=count_from(1), help="Paths per case.  [default: the batch's own]"
-    ),
-    click.option(
-        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of all cases.  [default: the batch's own]"
-    ),
-    click.option(
-        "--target-se",
-        metavar="SE",
-        callback=read_standard_error,
-        help="Simulate beyond --paths until both first-target odds of a case have this standard error.",
-    ),
-    click.option(
-        "--max-paths",
-        metavar="N",
-        callback=count_from(1),
-        help="Upper limit on the paths that --target-se may add up to.",
-    ),
+    TARGET_SE,
+    MAX_PATHS,
     ENGINE,
     DEVICES,
     THREADS,
@@ -90,11 +77,36 @@ RUN_OPTIONS = (
 )
 
 
-def run_options(command: Command) -> Command:
-    """Add the options of commands that run a family of scenarios."""
-    for option in reversed(RUN_OPTIONS):
-        command = option(command)
-    return command
+def run_options(paths: str | None = None) -> Callable[[Command], Command]:
+    """Decorator that adds the options of commands that run a family of scenarios.
+
+    paths : default number of paths per case, of seed 1; None: paths and seed are those of the batch's file.
+    """
+    own = paths is None
+    numbers = (
+        click.option(
+            "--paths",
+            metavar="N",
+            callback=count_from(1),
+            default=paths,
+            show_default=not own,
+            help="Paths per case." + (f"  {OF_BATCH}" if own else ""),
+        ),
+        click.option(
+            "--seed",
+            type=SEEDS,
+            default=None if own else 1,
+            show_default=not own,
+            help="Seed of all cases." + (f"  {OF_BATCH}" if own else ""),
+        ),
+    )
+
+    def add_options(command: Command) -> Command:
+        for option in reversed((*numbers, *RUN_OPTIONS)):
+            command = option(command)
+        return command
+
+    return add_options
 
 
 @click.command()
@@ -112,7 +124,7 @@ def run_options(command: Command) -> Command:
     help="Run share I of N, counted from 0; see gammawall merge.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and list every case; simulate nothing.")
-@run_options
+@run_options()
 @click.pass_context
 def batch(
     ctx: click.Context,
@@ -399,7 +411,7 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
 )
 @click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
-@run_options
+@run_options(SENSITIVITY_PATHS)
 @click.pass_context
 def sensitivity(
     ctx: click.Context,
@@ -416,7 +428,7 @@ def sensitivity(
     """Bump each input of SCENARIO and show the effect on the odds.
 
     Each input is bumped down and up. All cases share their draws, so that changes far smaller than the odds' own
-    error can be seen. 200,000 paths per case unless --paths is given. Writes a batch's files and sensitivity.csv.
+    error can be seen. Writes a batch's files and sensitivity.csv.
     """
     from sim.batch.folder import SENSITIVITY
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
@@ -425,7 +437,6 @@ def sensitivity(
 
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
-    numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
     family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
     tables: list[Any] = []
 

@@ -20,6 +20,7 @@ from sim.cli.batch import BATCH_COMMANDS
 from sim.cli.book import book
 from sim.cli.fit import fit
 from sim.cli.options import (
+    DEFAULT_PATHS,
     DEFAULT_SCENARIO,
     DEVICES,
     ENGINE,
@@ -40,12 +41,11 @@ from sim.cli.options import (
 from sim.cli.run import run
 from sim.errors import GammawallError
 
-DEFAULT_CHECK_PATHS = "1_000_000"
 INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """Commands in the order they are defined, whose expected failures become one message and an exit code."""
+    """Group of commands, listed as defined, that turns expected failures into messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names as defined, the main one first."""
@@ -178,7 +178,7 @@ def trace(
     "--paths",
     metavar="N",
     callback=count_from(1),
-    default=DEFAULT_CHECK_PATHS,
+    default=DEFAULT_PATHS,
     show_default=True,
     help="Paths to simulate.",
 )

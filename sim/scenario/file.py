@@ -50,7 +50,7 @@ def load_scenario(
     check_fragments(fragments)
     where, data = SCENARIO_FILE.read(source)
     folder = Path(os.fspath(source)).parent if is_path(source) else Path()
-    return changed_tables(data, where, overrides, fragments, folder=folder)
+    return changed_tables(Scenario, data, where, overrides, fragments, folder=folder)
 
 
 def resolve_scenario(source: Scenario | str | os.PathLike[str]) -> Scenario:
@@ -81,7 +81,7 @@ def scenario_from_mapping(
     )
     check_type("where", where, str, "what problems name as their place", 'Try where="my.toml".')
     check_fragments(fragments)
-    return changed_tables(deepcopy(dict(data)), where, overrides, fragments)
+    return changed_tables(Scenario, deepcopy(dict(data)), where, overrides, fragments)
 
 
 def builtin_scenarios() -> dict[str, str]:

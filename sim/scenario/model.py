@@ -34,6 +34,7 @@ from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
 from sim.scenario.triggers import TriggerName
+from sim.scenario.validation import changed_tables, scenario_data
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
@@ -345,9 +346,7 @@ class Scenario(ScenarioTable):
 
         Errors: `InputError` with every problem.
         """
-        from sim.scenario.validation import changed_tables, scenario_data
-
-        return changed_tables(scenario_data(self), self.name, changes, argument="changes")
+        return changed_tables(Scenario, scenario_data(self), self.name, changes, argument="changes")
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,7 +15,6 @@ from sim.errors import InputError, Problem
 from sim.problems import UNKNOWN
 from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
-from sim.scenario.model import Scenario
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
 from sim.scenario.triggers import TRIGGERS
@@ -23,8 +22,11 @@ from sim.scenario.triggers import TRIGGERS
 BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
 
 def changed_tables(
+    model: type[_Model],
     data: dict[str, Any],
     where: str,
     overrides: Overrides,
@@ -32,9 +34,10 @@ def changed_tables(
     *,
     folder: Path | None = None,
     argument: str = "overrides",
-) -> Scenario:
+) -> _Model:
     """Scenario of nested tables with the keys of fragments, then of overrides, in place of their own.
 
+    model : `sim.scenario.model.Scenario`, handed over because its own module imports this one.
     data : nested tables as `tomllib` returns them; they are changed.
     where : what problems name as their place.
     overrides, fragments : see `sim.scenario.file.load_scenario`.
@@ -53,7 +56,7 @@ def changed_tables(
     # What an override names lies in the present folder, what a file names lies beside it.
     beside = None if place_of(BOOK, places) == stated_in else folder
     try:
-        return validated_tables(data, where, places, problems, folder=beside)
+        return validated_tables(model, data, where, places, problems, folder=beside)
     except InputError as failure:
         if stated_in != argument:
             raise
@@ -67,15 +70,17 @@ def _in_python(problem: Problem, argument: str) -> Problem:
 
 
 def validated_tables(
+    model: type[_Model],
     data: dict[str, Any],
     where: str,
     places: Mapping[str, str],
     problems: Sequence[Problem],
     *,
     folder: Path | None = None,
-) -> Scenario:
+) -> _Model:
     """Scenario of nested tables, validated together with the problems found before.
 
+    model : see `changed_tables`.
     data : nested tables as `tomllib` returns them.
     where : what problems name as their place.
     places : dotted key to what they name instead, "--set" for what was overridden.
@@ -88,20 +93,20 @@ def validated_tables(
     scenario: Any
     data, book_problems = _with_book(data, folder or Path())
     try:
-        scenario = Scenario.model_validate(data)
+        scenario = model.model_validate(data)
         found = []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
-        scenario = readable_part(Scenario, data, {error["loc"] for error in errors})
-        found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
+        scenario = readable_part(model, data, {error["loc"] for error in errors})
+        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
     except InputError as failure:
         found = list(failure.problems)
     if book_problems:
         # Without the book nothing can be said about its groups and expiries.
         broken = {BOOK_KEY, *(error["loc"] for error in errors)}
         unread = {**data, "dealers": {**data["dealers"], "book": None}}
-        scenario = readable_part(Scenario, unread, broken)
-        found = [key_problem(error, Scenario) for error in errors] + cross_field_problems(scenario)
+        scenario = readable_part(model, unread, broken)
+        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
     placed = [
         Problem(
@@ -115,7 +120,7 @@ def validated_tables(
     ]
     if problems or placed:
         raise InputError([*problems, *placed])
-    assert isinstance(scenario, Scenario)
+    assert isinstance(scenario, model)
     return scenario
 
 
@@ -134,10 +139,12 @@ def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list
     return {**data, "dealers": {**rest, **book}}, problems
 
 
-def scenario_data(scenario: Scenario) -> dict[str, Any]:
+def scenario_data(scenario: Any) -> dict[str, Any]:
     """Nested tables of a scenario with every default, as a file would state them.
 
     Left out are keys without a value and those that a regime's kind of trigger does not have.
+
+    scenario : a `sim.scenario.model.Scenario`.
     """
     data = _lists(scenario.model_dump(by_alias=True, exclude_none=True, exclude={"dealers": {"book"}}))
     dealers = scenario.dealers

@@ -323,6 +323,28 @@ class TestSensitivity:
         assert document["bump"] == 0.1
         assert len(document["sensitivity"]) == len(rows(tmp_path / "out" / "sensitivity.csv"))
 
+    def test_help_states_its_own_defaults(self) -> None:
+        text = " ".join(gammawall("sensitivity", "--help").stdout.split())
+        assert "Paths per case. [default: 200_000]" in text
+        assert "Seed of all cases. [default: 1;" in text
+        assert "the batch's own" not in text
+        assert text.count("200_000") == 1
+        assert "200,000" not in text
+
+    def test_defaults(self, tmp_path: Path) -> None:
+        result = gammawall(
+            "sensitivity",
+            "no-dealers",
+            "--only",
+            "volatility.annual",
+            "--dry-run",
+            "--json",
+            "--out",
+            str(tmp_path),
+        )
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["paths"] == 200_000
+
     @pytest.mark.parametrize("bump", ["0", "1", "100%", "x", "-5%", "nan"])
     def test_bad_bumps(self, tmp_path: Path, bump: str) -> None:
         result = self.sensitivity(tmp_path / "out", "--bump", bump)
