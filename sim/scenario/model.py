@@ -25,6 +25,15 @@ from pydantic import (
 )
 from pydantic_core.core_schema import FieldSerializationInfo
 
+from sim.book.limits import (
+    LARGEST_CARRY,
+    LARGEST_CONTRACTS,
+    LARGEST_IV,
+    LARGEST_PRICE,
+    LONGEST_NAME,
+    NAME_PATTERN,
+    SMALLEST_IV,
+)
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
@@ -64,11 +73,11 @@ def _file_name_safe(name: str) -> str:
 
 Items = Annotated[tuple[_Item, ...], BeforeValidator(_list_as_tuple)]
 Date = Annotated[dt.date, Field(ge=FIRST_DATE, le=LAST_DATE)]
-Price = Annotated[float, Field(gt=0, le=1e7)]
+Price = Annotated[float, Field(gt=0, le=LARGEST_PRICE)]
 LogReturn = Annotated[float, Field(ge=-2, le=2)]
 LogSpread = Annotated[float, Field(ge=0, le=2)]
 Volatile = Annotated[float, Field(gt=0, le=5)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Identifier = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$", max_length=LONGEST_NAME)]
 Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
 Density = Annotated[float, Field(ge=0, le=1e6)]
 DayPart = Annotated[float, Field(gt=0, le=10)]
@@ -212,10 +221,10 @@ class Position(ScenarioTable):
     strike: Price
     expiry: Date
     settlement: Literal["AM", "PM"]
-    iv: Annotated[float, Field(ge=0.01, le=5)]
+    iv: Annotated[float, Field(ge=SMALLEST_IV, le=LARGEST_IV)]
     gex_bn: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
-    contracts: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-    carry: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    contracts: Annotated[float, Field(ge=-LARGEST_CONTRACTS, le=LARGEST_CONTRACTS)] | None = None
+    carry: Annotated[float, Field(ge=-LARGEST_CARRY, le=LARGEST_CARRY)] = 0.0
 
 
 class Dealers(ScenarioTable):

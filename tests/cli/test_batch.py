@@ -14,6 +14,7 @@ from support.batch_results import IMPOSSIBLE, SHORT, SINGLES, contents, small_ta
 from support.cli_runner import gammawall
 
 import sim.batch.local_executor
+import sim.cli.batch
 from sim.batch.local_executor import CountedCase
 
 OPTIONS = [part for override in SHORT for part in ("--set", override)] + [
@@ -331,19 +332,15 @@ class TestSensitivity:
         assert text.count("200_000") == 1
         assert "200,000" not in text
 
-    def test_defaults(self, tmp_path: Path) -> None:
-        result = gammawall(
-            "sensitivity",
-            "no-dealers",
-            "--only",
-            "volatility.annual",
-            "--dry-run",
-            "--json",
-            "--out",
-            str(tmp_path),
+    def test_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        families: list[Any] = []
+        monkeypatch.setattr(
+            sim.cli.batch, "run_family", lambda _, family, *__, **___: families.append(family)
         )
-        assert result.exit_code == 0, result.stderr
-        assert json.loads(result.stdout)["paths"] == 200_000
+        arguments = ["sensitivity", "no-dealers", "--only", "volatility.annual"]
+        for more in ([], ["--paths", "1k", "--seed", "7"]):
+            assert gammawall(*arguments, *more).exit_code == 0
+        assert [(family.paths, family.seed) for family in families] == [(200_000, 1), (1_000, 7)]
 
     @pytest.mark.parametrize("bump", ["0", "1", "100%", "x", "-5%", "nan"])
     def test_bad_bumps(self, tmp_path: Path, bump: str) -> None:
