@@ -90,7 +90,7 @@ def book_csv(rows: BookRows) -> bytes:
 
 
 def _table(path: Path, where: str) -> pd.DataFrame:
-    """Cells of the file as text, one row per position; the index is the line of a CSV file, the row of a Parquet file."""
+    """Cells of the file as text, one row per position; its index is the line in a CSV file, the row in Parquet."""
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
     table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
     if not len(table):

@@ -54,7 +54,7 @@ def load_scenario(
 
 
 def resolve_scenario(source: Scenario | str | os.PathLike[str]) -> Scenario:
-    """The scenario itself, or the one that a name or a path stands for; see `load_scenario`.
+    """Scenario given as it is, or loaded by its name or path; see `load_scenario`.
 
     Errors: `InputError`.
     """
@@ -69,7 +69,7 @@ def scenario_from_mapping(
     Parameters
     ----------
     data : the tables; they stay as they are.
-    where : what problems name as their place, usually the file.
+    where : place that problems name, usually the file.
     overrides, fragments : see `load_scenario`.
 
     Raises
