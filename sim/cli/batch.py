@@ -179,11 +179,12 @@ def run_family(
     quiet: bool,
     **how: Any,
 ) -> None:
-    """Run the cases of a batch as the options say, file and print the results.
+    """Run the cases of a batch, file and print the results.
 
+    dry_run : check and list the cases only.
+    finish : function that writes further files into the folder.
+    report, document : functions that print the results, and that make the document of --json; a batch's own if None.
     how : arguments of `simulate_into_folder`.
-    finish : what else to write into the folder.
-    report, document : how to print the results instead of a batch's own way, and with --json.
     """
     _refuse_contradictions(**how)
     from sim.batch.run import check_cases
@@ -226,7 +227,7 @@ def run_family(
 
 
 def _kept_cases(folder: BatchFolder) -> str:
-    """Text on what an interrupted batch has left in its folder."""
+    """Text on the finished cases that an interrupted batch has left in its folder."""
     from sim.batch.tables import FINISHED
 
     finished = sum(folder.status(case) == FINISHED for case in folder.batch.cases)
@@ -270,7 +271,7 @@ def _summary(run: BatchRun, folder: Path) -> str:
 
 
 def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
-    """Batch as one JSON document."""
+    """Results of a batch as one JSON document."""
     from dataclasses import asdict
 
     from sim.batch.tables import bands, drivers
@@ -289,7 +290,7 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
 def _statuses(
     loaded: Batch, cases: Sequence[Case], out: Path | None, *, resume: bool, retry_failed: bool, **_: Any
 ) -> dict[str, str]:
-    """Status of each chosen case if the batch ran now, by name."""
+    """Name of each chosen case to its status: kept from a former run, or `TO_RUN`."""
     from sim.batch.opening import filed_statuses
     from sim.batch.tables import FAILED, FINISHED
 
@@ -331,7 +332,7 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
 
 
 def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
-    """Report why the folder could not be used, if it could not."""
+    """Print a note on the reason why the folder could not be used, if there is one."""
     from sim.batch.opening import check_batch_folder
     from sim.errors import GammawallError
 

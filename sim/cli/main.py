@@ -389,7 +389,7 @@ def _terminate(number: int, _frame: object) -> None:
 
 
 def _end_output(error: OSError, kept: str) -> int:
-    """Exit code after stdout could not be written, or something else failed in the system."""
+    """Exit code after a failed write to stdout, or another error of the system."""
     # what is still buffered must not fail again at exit
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
@@ -400,7 +400,7 @@ def _end_output(error: OSError, kept: str) -> int:
 
 
 def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
-    """Refuse a file that cannot be written before any time is spent."""
+    """Refuse a file --csv that cannot be written, before any time is spent."""
     if csv_file is None:
         return
     folder = csv_file.absolute().parent
