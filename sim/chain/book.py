@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.book.limits import LARGEST_CONTRACTS, LARGEST_IV, SMALLEST_IV
 from sim.book.rows import BookRows
 from sim.chain.book_rules import NAIVE, BookRules, refuse_bad_rules
 from sim.chain.option_chain import OptionChain
@@ -36,9 +37,6 @@ SETTLEMENT_OF_ROOT: Final = {
     **dict.fromkeys(("SPX", "RUT", "NDX", "DJX"), "AM"),
     **dict.fromkeys(("SPXW", "RUTW", "NDXP", "XSP", "SPY", "QQQ", "IWM", "DIA"), "PM"),
 }
-SMALLEST_IV: Final = 0.01
-LARGEST_IV: Final = 5.0
-LARGEST_CONTRACTS: Final = 1e9
 # |ln| of a forward over spot, and that much more a year: what is not remarked on, and what is believed.
 UNREMARKED: Final = (0.003, 0.1)
 CREDIBLE: Final = (0.03, 0.1)
