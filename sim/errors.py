@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class GammawallError(Exception):
-    """A failure that is explained by its message alone; commands print it without a traceback."""
+    """Failure that its message alone explains; commands print it without a traceback."""
 
     exit_code = 1
 

@@ -29,11 +29,11 @@ MOST_PLAN_BYTES = 1 << 29
 
 
 class UnfitWorkerError(GammawallError):
-    """A worker that cannot do the work of this batch: no fault of the case that it was given."""
+    """Error about a worker that cannot do the work of a batch; the case that it was given is not at fault."""
 
 
 class Chunk(NamedTuple):
-    """A range of a case's paths."""
+    """Range of a case's paths, the unit of a worker's work: index of the case, first path, number of paths."""
 
     case: int
     first: int
@@ -88,9 +88,9 @@ _ENGINES = threading.local()
 
 
 def _engine(name: str) -> Engine:
-    """Engine of this thread.
+    """Engine of a name, one per thread of the worker.
 
-    Errors: UnfitWorkerError if it is not available.
+    Errors: UnfitWorkerError if it is not available here.
     """
     made: dict[str, Engine] = _ENGINES.__dict__
     if name not in made:
@@ -158,7 +158,10 @@ def count_chunk(
 
 
 def worker_state(engine: str) -> tuple[str, str, str]:
-    """Digest of a worker's code, name of the engine it would use, and "", or "", "" and the reason why it cannot."""
+    """State of a worker: digest of its code, name of the engine it would use, and the reason why it cannot work.
+
+    The reason is "" if it can; the other two are "" if it cannot.
+    """
     try:
         return code_digest(), choose(engine, 1).name, ""
     except (GammawallError, OSError) as error:

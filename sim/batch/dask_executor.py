@@ -185,7 +185,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _refuse_deaf_address(address: str) -> None:
-    """Raise GammawallError unless something listens at a scheduler's address: dask would try for a minute."""
+    """Raise GammawallError unless something listens at a scheduler's address; dask would try for a minute."""
     place = urlsplit(address if "://" in address else f"tcp://{address}")
     try:
         host, port = place.hostname, place.port
@@ -349,7 +349,7 @@ class _Sharing:
         self._drop_unpaired()  # the case before may have been cut otherwise
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:
-        """Cut paths of a case into chunks, small enough that all workers have some."""
+        """Cut a range of a case's paths into chunks, small enough that all workers have some."""
         state = self.in_progress[number]
         even = -(-paths * self.cases // self.executor.threads)
         size = max(SMALLEST_CHUNK, min(self.executor.chunk_steps // state.steps, even))
@@ -376,13 +376,13 @@ class _Sharing:
         return self.sent[key]
 
     def _settle(self, chunks: Sequence[Chunk]) -> None:
-        """Take note of chunks that will not be counted again."""
+        """Take note of chunks that are counted or given up."""
         self.pairing.subtract(_path_range(chunk) for chunk in chunks)
         if not self.waiting:
             self._drop_unpaired()
 
     def _drop_unpaired(self) -> None:
-        """Let go of the records of the baseline that no chunk is paired with any more."""
+        """Release the baseline's records of ranges that no chunk still out is paired with."""
         for key in [key for key in self.sent if self.pairing[key] <= 0]:
             del self.sent[key]
 

@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Batch:
-    """A family of scenarios that share their draws.
+    """Family of scenarios that share their draws, one of them the baseline.
 
     Attributes
     ----------

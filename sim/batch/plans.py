@@ -39,7 +39,7 @@ class CasePlan(NamedTuple):
 
     @property
     def parts(self) -> dict[int, int]:
-        """Memory of its arrays, bytes by `id`."""
+        """Memory of the plan's arrays: `id` of each to its bytes."""
         values = [getattr(holder, f.name) for holder in (self.plan, self.axes) for f in fields(holder)]
         return array_parts(values)
 

@@ -1,4 +1,4 @@
-"""Book files, CSV or Parquet: read and checked as a whole, and the text of new ones."""
+"""Book files, CSV or Parquet: read, with every problem at once, and written."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RANGES: Final = {
 
 
 def read_book(path: Path, stated: str) -> BookRows:
-    """Positions of a book file.
+    """Positions read from a book file.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def read_book(path: Path, stated: str) -> BookRows:
 
 
 def book_table(rows: BookRows) -> pd.DataFrame:
-    """Table of a book file."""
+    """Positions as the table of a book file."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -82,7 +82,7 @@ def book_table(rows: BookRows) -> pd.DataFrame:
 
 
 def book_csv(rows: BookRows) -> bytes:
-    """Book file as CSV, every number as the shortest text that is read back as the same number."""
+    """Positions as the bytes of a CSV book file, each number as the shortest text that reads back the same."""
     table = book_table(rows)
     for name in ("strike", "iv", "contracts", "carry"):
         table[name] = [repr(number).removesuffix(".0") for number in table[name].tolist()]
@@ -134,7 +134,7 @@ def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
 
 
 class _Checked:
-    """Columns of a book file and what is wrong with them."""
+    """Columns of a book file, read one by one, and the problems found in them."""
 
     def __init__(self, table: pd.DataFrame, where: str):
         self.table, self.where = table, where

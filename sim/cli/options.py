@@ -54,7 +54,7 @@ def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str |
 
 
 def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """Reader of the standard error of a probability, between 0 and 0.5."""
+    """Reader of the standard error of a probability, from 1e-6 to 0.5."""
     if value is None:
         return None
     try:

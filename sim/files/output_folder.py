@@ -91,7 +91,7 @@ def prepare_output(
     *,
     overwrite: bool = False,
 ) -> OutputFolder:
-    """Place for results, checked to be free and writable before any time is spent. Leaves nothing behind.
+    """Place for results, checked to be free and writable before any time is spent; nothing is left there.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def _occupied(folder: Path, why: str, hint: str) -> InputError:
 
 
 def probe(folder: Path) -> None:
-    """Prove a folder writable: make and remove one beside it, or in the nearest parent that exists.
+    """Check that a folder can be made, by making and removing one beside it or in the nearest parent that exists.
 
     Errors: GammawallError if it cannot be written.
     """

@@ -59,7 +59,10 @@ def _list_as_tuple(value: Any) -> Any:
 
 
 def _file_name_safe(name: str) -> str:
-    """Scenario names become folder names and CSV cells."""
+    """Name of a scenario, checked to serve as the name of a folder and as a cell of a CSV file.
+
+    Errors: ValueError with the reason.
+    """
     if not name.strip():
         raise ValueError("is empty")
     if name != name.strip():
@@ -85,12 +88,12 @@ GroupWeight = Annotated[float, Field(ge=-1e3, le=1e3)]
 
 
 class ScenarioTable(BaseModel):
-    """A table of the scenario file: strict types, no unknown keys, frozen, finite numbers."""
+    """Base of the tables of a scenario file: strict types, no unknown keys, frozen, finite numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __repr__(self) -> str:
-        """Return the keys that were given, as many as a line holds."""
+        """Return the table with the keys that were given, on one line."""
         given = ((name, value) for name, value in self if name in self.model_fields_set)
         return short_repr(self, ", ".join(f"{name}={value!r}" for name, value in given))
 
@@ -99,7 +102,7 @@ class ScenarioTable(BaseModel):
 
 
 class Market(ScenarioTable):
-    """Start and horizon.
+    """Start and horizon of the paths.
 
     as_of : session at whose close every path starts.
     spot : index level at that close.
@@ -160,12 +163,12 @@ class Volatility(ScenarioTable):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the variance stays what it is at the start."""
+        """Whether the variance stays constant, h_t = h_0."""
         return is_constant(self)
 
     @model_serializer(mode="wrap")
     def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what scenarios of the default shape do not have, so that their hashes stay."""
+        """Leave out the key `u_shape` where it has no value, so that hashes made before it stay the same."""
         data: dict[str, Any] = handler(self)
         if self.u_shape is None:
             data.pop("u_shape", None)
@@ -203,7 +206,7 @@ class Catalyst(ScenarioTable):
 
 
 class Position(ScenarioTable):
-    """One line of the dealers' book, signed from the dealers' side (positive: dealers are long the option).
+    """One position of the dealers' book, signed from the dealers' side (positive: dealers are long the option).
 
     group : name by which regimes weigh it.
     type : "call" or "put".
@@ -228,7 +231,7 @@ class Position(ScenarioTable):
 
 
 class Dealers(ScenarioTable):
-    """Dealers' book and what hedging it does to the price.
+    """Dealers' book and the price impact of hedging it.
 
     impact_bp_per_bn : basis points the price moves per $1bn traded.
     impact_half_life : sessions until half of an impact has faded; 0: it is permanent.
@@ -263,7 +266,7 @@ class Dealers(ScenarioTable):
 
     @model_serializer(mode="wrap")
     def _without_absent_book(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what scenarios without a book file do not have, so that their hashes stay."""
+        """Leave out the keys of a book file where there is none, so that hashes made before them stay the same."""
         data: dict[str, Any] = handler(self)
         if self.book is None:
             data.pop("book", None)
@@ -272,7 +275,7 @@ class Dealers(ScenarioTable):
 
 
 class Regime(ScenarioTable):
-    """A state of the market entered at a close, at most once per path.
+    """State of the market, entered at a close and at most once per path.
 
     when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about;
         closes in a row beyond the level, if it counts them.
@@ -294,14 +297,14 @@ class Regime(ScenarioTable):
 
 
 class Targets(ScenarioTable):
-    """The two levels whose order of first touch is asked for: `upper` above spot, `lower` below it."""
+    """The two levels whose order of first touch a run counts: `upper` above spot, `lower` below it."""
 
     upper: Price
     lower: Price
 
 
 class Scenario(ScenarioTable):
-    """A complete scenario.
+    """Scenario with everything that a simulation depends on, validated and frozen.
 
     Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
     contradict each other or the exchange calendar. `sim.scenario.file.scenario_from_mapping` reports both together.
@@ -339,7 +342,7 @@ class Scenario(ScenarioTable):
         return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
+        """Copy with other tables or keys, checked against each other; the values themselves are not validated.
 
         Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
         """
@@ -364,5 +367,5 @@ class Scenario(ScenarioTable):
 
     @property
     def all_levels(self) -> tuple[float, ...]:
-        """Levels every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
+        """Levels that every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
         return all_levels(self)

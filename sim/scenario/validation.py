@@ -1,4 +1,4 @@
-"""Nested tables of a scenario file: validated into a model with every problem at once, and back."""
+"""Validation of a scenario's nested tables, with every problem at once, and the tables of a valid scenario."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def validated_tables(
 
 
 def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """Data with the rows of its book file in place of the path, or without them and the file's problems."""
+    """Data with the rows of its book file for the path, or without the key if it cannot be read; and its problems."""
     dealers = data.get("dealers")
     stated = dealers.get("book") if isinstance(dealers, Mapping) else None
     if not isinstance(stated, str):

@@ -63,7 +63,7 @@ def chunks_have(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of 500 paths: six a case."""
+    """Chunks of 500 paths: six per case."""
     monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 500)
     chunks_have(monkeypatch, 500 * 12)
 
@@ -397,7 +397,7 @@ def test_a_device_that_is_masked() -> None:
         batch_cluster.visible_devices((0, 2), "4,7")
 
 
-def test_a_worker_a_device() -> None:
+def test_a_worker_per_device() -> None:
     """Each worker process sees its own GPU alone."""
     with (
         batch_cluster._quiet_logs(),
