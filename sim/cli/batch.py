@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sim.cli.batch_options import run_options
 from sim.cli.options import (
-    DEVICES,
-    ENGINE,
     JSON,
     KEPT,
-    MAX_PATHS,
     SCENARIO,
-    SEEDS,
     SET,
-    TARGET_SE,
-    THREADS,
     WITH,
-    count_from,
     print_json,
     tell,
 )
@@ -35,8 +29,6 @@ SENSITIVITY_PATHS = "200_000"
 TO_RUN = "to run"
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
-Command = Callable[..., Any]
-
 
 def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """Reader of a share of a batch, i/n."""
@@ -46,67 +38,6 @@ def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
     return int(index), int(count)
-
-
-OF_BATCH = "[default: the batch's own]"
-RUN_OPTIONS = (
-    TARGET_SE,
-    MAX_PATHS,
-    ENGINE,
-    DEVICES,
-    THREADS,
-    click.option(
-        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
-    ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
-    click.option(
-        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
-    ),
-    click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
-    click.option(
-        "--accept-changes",
-        is_flag=True,
-        help="Resume even if the batch has changed; keep the cases that are still the same.",
-    ),
-    click.option("--retry-failed", is_flag=True, help="Run cases again that failed before."),
-    click.option("--fail-fast", is_flag=True, help="Stop after the first case that fails."),
-    click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder."),
-    click.option("--parquet", is_flag=True, help="Also write each table as Parquet."),
-    JSON,
-    click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
-)
-
-
-def run_options(paths: str | None = None) -> Callable[[Command], Command]:
-    """Decorator that adds the options of commands that run a family of scenarios.
-
-    paths : default number of paths per case, of seed 1; None: paths and seed are those of the batch's file.
-    """
-    own = paths is None
-    numbers = (
-        click.option(
-            "--paths",
-            metavar="N",
-            callback=count_from(1),
-            default=paths,
-            show_default=not own,
-            help="Paths per case." + (f"  {OF_BATCH}" if own else ""),
-        ),
-        click.option(
-            "--seed",
-            type=SEEDS,
-            default=None if own else 1,
-            show_default=not own,
-            help="Seed of all cases." + (f"  {OF_BATCH}" if own else ""),
-        ),
-    )
-
-    def add_options(command: Command) -> Command:
-        for option in reversed((*numbers, *RUN_OPTIONS)):
-            command = option(command)
-        return command
-
-    return add_options
 
 
 @click.command()
