@@ -95,6 +95,13 @@ class CasePlans:
         self._last = key, plan
         return plan
 
+    def check(self, scenario: Scenario) -> None:
+        """Check that a scenario can be run; what its plan has in common with those of cases is kept for them.
+
+        Errors: InputError, see `prepare`.
+        """
+        prepare(scenario, None, self._shared)
+
     def _remember(self, key: CaseKey, plan: CasePlan) -> None:
         """Keep the mark of a plan, and drop the oldest of too many."""
         with self._lock:

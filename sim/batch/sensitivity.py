@@ -13,11 +13,11 @@ import pandas as pd
 from sim.batch.family import Batch, is_chosen
 from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario
 from sim.batch.folder import BatchFolder
+from sim.batch.plans import CasePlans
 from sim.batch.tables import differences_table
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR
 from sim.odds.tables import FIRST_TARGETS
-from sim.plan.builder import prepare
 from sim.plan.outcomes import NEITHER
 from sim.problems import shown
 from sim.scenario.dates import count_sessions
@@ -72,7 +72,12 @@ class Bump:
 
 
 def sensitivity_batch(
-    scenario: Scenario, *, bump: float = DEFAULT_BUMP, only: str | None = None, **how: Any
+    scenario: Scenario,
+    *,
+    bump: float = DEFAULT_BUMP,
+    only: str | None = None,
+    plans: CasePlans | None = None,
+    **how: Any,
 ) -> tuple[Batch, tuple[Bump, ...]]:
     """Batch of a scenario with two cases per input, bumped down and up, and the bumps themselves.
 
@@ -85,14 +90,15 @@ def sensitivity_batch(
     scenario : what to bump.
     bump : relative size, 0 < bump < 1.
     only : shell pattern that an input's key must match.
+    plans : cache that keeps what the trial of a bump has built for the case itself.
     how : paths, seed, target_se, max_paths.
 
     Errors: InputError if `only` matches no input, or a case is refused.
     """
-    found = tuple(one for one in bumps(scenario, bump) if is_chosen(one.label, only))
+    found = tuple(one for one in bumps(scenario, bump, plans) if is_chosen(one.label, only))
     if not any(one.down_set or one.up_set for one in found):
         why = "matches no input" if only is not None else "has no input to bump"
-        labels = ", ".join(one.label for one in bumps(scenario, bump))
+        labels = ", ".join(one.label for one in bumps(scenario, bump, plans))
         raise InputError([Problem("", "--only", shown(only), why, f"Inputs are {labels}.")])
     cases = [
         {"name": _case_name(index, one, way), "set": settings}
@@ -115,17 +121,22 @@ def _case_name(index: int, one: Bump, way: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"input {index} {way}"
 
 
-def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
-    """Bumps of every input of a scenario, in the order of its keys; `bump` is the relative size."""
+def bumps(scenario: Scenario, bump: float, plans: CasePlans | None = None) -> Iterator[Bump]:
+    """Bumps of every input of a scenario, in the order of its keys.
+
+    bump : relative size.
+    plans : see `sensitivity_batch`.
+    """
+    plans = CasePlans() if plans is None else plans
     data = scenario_data(scenario)
     for key in _scaled_keys(scenario):
-        yield _possible(data, key, bump)
+        yield _possible(data, key, bump, plans)
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
     for key in _price_keys(scenario):
-        yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
+        yield _possible(data, key, bump * day / float(values_at(data, key)[0]), plans)
     sessions = count_sessions(scenario.market)
     fewer = max(1, round(sessions * bump))
-    yield _whole("market.sessions", sessions, fewer, data)
+    yield _whole("market.sessions", sessions, fewer, data, plans)
     if scenario.drift.annual == 0:
         yield Bump(
             "drift.annual",
@@ -137,12 +148,12 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
         )
     for index, catalyst in enumerate(scenario.catalyst):
         if len(catalyst.outcomes) > 1:
-            yield _probability(data, index, bump)
+            yield _probability(data, index, bump, plans)
     for regime in scenario.regime:
         if TRIGGERS[regime.when].counts_closes:
-            yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data)
+            yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data, plans)
         if regime.lasts is not None:
-            yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data)
+            yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data, plans)
 
 
 def _scaled_keys(scenario: Scenario) -> Iterator[str]:
@@ -190,14 +201,14 @@ def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
     return [f"dealers.position[{i}].{name}" for i, one in positions if one["group"] == group and name in one]
 
 
-def _possible(data: dict[str, Any], key: str, bump: float) -> Bump:
+def _possible(data: dict[str, Any], key: str, bump: float, plans: CasePlans) -> Bump:
     """Bumps of a key by factors 1 ∓ bump, halved until they make a valid scenario."""
     sides: list[tuple[str, Settings]] = []
     for sign in (-1, 1):
         settings: Settings = {}
         for halving in range(MOST_HALVINGS):
             tried = {f"{key}*": 1 + sign * bump / 2**halving}
-            if _is_valid(data, tried):
+            if _is_valid(data, tried, plans):
                 settings = tried
                 break
         sides.append((_texts(data, key, settings) if settings else "-", settings))
@@ -205,17 +216,19 @@ def _possible(data: dict[str, Any], key: str, bump: float) -> Bump:
     return Bump(key, _texts(data, key, {}), down, up, down_set, up_set)
 
 
-def _whole(key: str, value: int, step: int, data: dict[str, Any]) -> Bump:
+def _whole(key: str, value: int, step: int, data: dict[str, Any], plans: CasePlans) -> Bump:
     """Bumps of a whole number by ∓ step, as far as they make a valid scenario."""
     sides = []
     for number in (value - step, value + step):
         settings = {key: number}
-        sides.append((str(number), settings) if number >= 1 and _is_valid(data, settings) else ("-", {}))
+        sides.append(
+            (str(number), settings) if number >= 1 and _is_valid(data, settings, plans) else ("-", {})
+        )
     (down, down_set), (up, up_set) = sides
     return Bump(key, str(value), down, up, down_set, up_set)
 
 
-def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
+def _probability(data: dict[str, Any], index: int, bump: float, plans: CasePlans) -> Bump:
     """Bumps of the probability of a catalyst's first outcome; the others share the rest in proportion."""
     stated = [outcome["probability"] for outcome in data["catalyst"][index]["outcomes"]]
     sides: list[tuple[str, Settings]] = []
@@ -227,16 +240,16 @@ def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
             f"catalyst[{index}].outcomes[{place}].probability": first if place == 0 else share * scale
             for place, share in enumerate(stated)
         }
-        sides.append((f"{first:.6g}", settings) if _is_valid(data, settings) else ("-", {}))
+        sides.append((f"{first:.6g}", settings) if _is_valid(data, settings, plans) else ("-", {}))
     (down, down_set), (up, up_set) = sides
     return Bump(f"catalyst[{index}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set)
 
 
-def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
+def _is_valid(data: dict[str, Any], settings: Settings, plans: CasePlans) -> bool:
     try:
         scenario = _with(data, settings)
         if scenario.dealers.groups and scenario.dealers.m_floor == 0:
-            prepare(scenario)  # without a floor there may be no map
+            plans.check(scenario)  # without a floor there may be no map
     except InputError:
         return False
     return True

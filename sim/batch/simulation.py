@@ -112,6 +112,7 @@ def simulate_into_folder(
     overwrite: bool = False,
     parquet: bool = False,
     progress: BatchProgress | None = None,
+    plans: CasePlans | None = None,
     opened: Callable[[BatchFolder], None] | None = None,
     finish: Callable[[BatchFolder, BatchRun], None] | None = None,
 ) -> BatchRun:
@@ -119,6 +120,7 @@ def simulate_into_folder(
 
     Parameters
     ----------
+    plans : cache of plans; a new one if None.
     opened : called with the open folder before the first case.
     finish : called with the folder and the outcome after the last table.
 
@@ -130,7 +132,7 @@ def simulate_into_folder(
     if parquet:
         refuse_parquet_without_pyarrow()
     check_batch_folder(batch, out, resume=resume, overwrite=overwrite)
-    plans = CasePlans(MOST_PLAN_BYTES)
+    plans = CasePlans(MOST_PLAN_BYTES) if plans is None else plans
     check_cases(chosen, plans, progress)
     with (
         choose_executor(

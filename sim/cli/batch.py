@@ -363,13 +363,16 @@ def sensitivity(
     error can be seen. Writes a batch's files and sensitivity.csv.
     """
     from sim.batch.folder import SENSITIVITY
+    from sim.batch.plans import CasePlans
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
+    from sim.batch.simulation import MOST_PLAN_BYTES
     from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
 
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
-    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
+    plans = CasePlans(MOST_PLAN_BYTES)
+    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
     tables: list[Any] = []
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:
@@ -387,7 +390,9 @@ def sensitivity(
 
         return {"scenario": loaded.name, "bump": bump, "sensitivity": json_rows(tables[0])}
 
-    run_family(ctx, family, family.cases, finish=finish, report=report, document=document, **options)
+    run_family(
+        ctx, family, family.cases, finish=finish, report=report, document=document, plans=plans, **options
+    )
 
 
 BATCH_COMMANDS = (batch, merge, sensitivity)
