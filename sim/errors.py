@@ -1,4 +1,4 @@
-"""Errors a user can meet, each with the exit code the command line gives it."""
+"""Errors for users, each with the exit code of the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class GammawallError(Exception):
-    """A failure that is explained by its message alone; commands print it without a traceback."""
+    """Failure that its message alone explains; commands print it without a traceback."""
 
     exit_code = 1
 
@@ -16,14 +16,22 @@ class GammawallError(Exception):
 
 
 class PartlyFailedError(GammawallError):
-    """Some of the cases of a batch failed; the others are filed."""
+    """Failure of some of a batch's cases; the others are filed."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with an input: where it stands, which key, its value, why it is refused, what to try."""
+    """One problem with an input.
+
+    Attributes
+    ----------
+    where : place of the input, a file or an option for instance; "" if there is none to name.
+    key, value : the key concerned and the text of its value; "" without one.
+    why : reason why it is refused.
+    hint : sentence on what to try.
+    """
 
     where: str
     key: str
@@ -43,7 +51,7 @@ class Problem:
 
 
 class InputError(GammawallError):
-    """Bad input: every problem found, reported together.
+    """Error about bad input, with every problem found.
 
     Parameters
     ----------
@@ -63,6 +71,6 @@ class InputError(GammawallError):
 
 
 def one_line(text: str, length: int) -> str:
-    """Text on one line of at most so many characters."""
+    """Text on one line, cut to at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

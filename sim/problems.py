@@ -1,4 +1,4 @@
-"""Words for what is wrong with a user's values: unreadable parts, text on one line, arguments of a wrong type."""
+"""Problems with a user's values: their wording, arguments of a wrong type, and the stand-in for unreadable parts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Unknown:
-    """Stand-in for a part of a scenario that could not be read; it behaves like SQL's NULL.
+    """Stand-in for an unreadable part of a scenario, which behaves like SQL's NULL.
 
-    Its attributes and arithmetic on it stay unknown, it has no items, every comparison with it is false. A
-    rule written as "if this holds, it is a problem" is therefore silent about what cannot be judged.
+    Its attributes and the results of arithmetic with it are unknown too, it has no items, and every comparison with
+    it is false. A rule written as "if this holds, it is a problem" is therefore silent about what cannot be judged.
     """
 
     def __getattr__(self, name: str) -> Unknown:
@@ -53,7 +53,7 @@ def known(*values: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """One-line TOML-like text of a value as a message shows it, cut after 60 characters."""
+    """Text of a value in a message: TOML-like, on one line, cut after 60 characters."""
     text = _toml_like(value, 0)
     return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 3]}..."
 
@@ -79,22 +79,22 @@ def _toml_like(value: object, depth: int) -> str:
 
 
 def shown_key(part: str) -> str:
-    """A key as it stands in a dotted path: bare where TOML allows that, else quoted."""
+    """Text of a key in a dotted path: bare where TOML allows that, else quoted."""
     return part if _BARE_KEY.fullmatch(part) else shown(part)
 
 
 def problem(key: str, value: object, why: str, hint: str = "") -> Problem:
-    """Problem with a key, its place still open; a `value` of None is not shown."""
+    """Problem with a key, without its `where`; a `value` of None is not shown."""
     return Problem(where="", key=key, value="" if value is None else shown(value), why=why, hint=hint)
 
 
 def check_type(name: str, value: object, kinds: type | tuple[type, ...], expected: str, hint: str) -> None:
-    """Refuse an argument of another type than its function takes.
+    """Refuse an argument of a wrong type.
 
-    name : of the argument.
+    name : name of the argument.
     kinds : types that it may have; True and False count as numbers only where bool is among them.
-    expected : what it should be, with its article.
-    hint : how to write it.
+    expected : description of a right one with its article, "a Scenario" for instance.
+    hint : sentence on what to try.
 
     Errors: `InputError`.
     """
@@ -120,6 +120,6 @@ def _kind_of(value: object) -> str:
 
 
 def short_repr(value: object, text: str) -> str:
-    """Representation of an object on one line of at most 120 characters: its class, and what it is in brackets."""
+    """Representation of an object on one line of at most 120 characters: its class with a text in brackets."""
     name = type(value).__name__
     return f"{name}({one_line(text, _LONGEST_LINE - len(name) - 2)})"

@@ -1,6 +1,6 @@
 """Archives of a finished case's counts, from which all its tables can be made again.
 
-A compressed NumPy archive (.npz). Arrays of counts, mostly zeros, are stored as their places and values.
+An archive is a compressed NumPy file (.npz). Of the counts, which are mostly zero, it holds positions and values.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.B
 
 @dataclass(frozen=True)
 class CaseCounts:
-    """Counts of a finished case and their labels.
+    """Counts of a finished case, with their labels.
 
     Attributes
     ----------
     axes : labels of the counts.
-    outcomes : the case's own counts.
-    pairs : the case path by path with the batch's baseline; None where there was nothing to compare with.
+    outcomes : counts of the case itself.
+    pairs : counts path by path with the batch's baseline; None without a baseline.
     """
 
     axes: OutcomeAxes
@@ -45,7 +45,7 @@ class CaseCounts:
 
 
 def counts_bytes(counts: CaseCounts) -> bytes:
-    """Archive of a case's counts; equal counts give equal bytes."""
+    """Bytes of the archive of a case's counts; equal counts give equal bytes."""
     labels: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, date) else value
         for name in AXES_LABELS
@@ -68,9 +68,9 @@ def counts_bytes(counts: CaseCounts) -> bytes:
 
 
 def read_counts(file: Path) -> CaseCounts:
-    """Counts from an archive.
+    """Counts read from an archive.
 
-    Errors: GammawallError if it is not one, or damaged.
+    Errors: GammawallError if the file is no such archive, or damaged.
     """
     members = _read(file)
     try:
@@ -90,14 +90,14 @@ def read_counts(file: Path) -> CaseCounts:
 
 
 def records_bytes(records: Records) -> bytes:
-    """Archive of the baseline's records."""
+    """Bytes of the archive of the baseline's records, (paths,) uint16."""
     return _archive({"records": records})
 
 
 def read_records(file: Path) -> Records:
-    """Records from an archive, (paths,).
+    """Records read from an archive, (paths,) uint16.
 
-    Errors: GammawallError if it is not one, or damaged.
+    Errors: GammawallError if the file is no such archive, or damaged.
     """
     try:
         records = _read(file)["records"]
@@ -109,7 +109,7 @@ def read_records(file: Path) -> Records:
 
 
 def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Bytes of an archive, which depend on the arrays alone: its members have no dates."""
+    """Bytes of an archive of arrays by name; they depend on the arrays alone, since its members have no dates."""
     file = io.BytesIO()
     # NumPy's own writer takes more than twice the time, for a twentieth less.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -120,6 +120,7 @@ def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 def _read(file: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of an archive by name."""
     try:
         # NumPy would leave a damaged file open.
         with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
@@ -135,19 +136,19 @@ def _damaged(file: Path, error: Exception) -> GammawallError:
 
 
 def _sparse(flat: IntArray) -> dict[str, NDArray[Any]]:
-    """Places, as steps from one to the next, and values of what is not zero."""
-    places = np.flatnonzero(flat)
-    # Steps between places are small, and compress well.
-    return {"steps": _narrow(np.diff(places, prepend=0)), "counts": _narrow(flat[places])}
+    """Positions of the counts that are not zero, as steps from one to the next, and these counts."""
+    positions = np.flatnonzero(flat)
+    # Steps between positions are small, and compress well.
+    return {"steps": _narrow(np.diff(positions, prepend=0)), "counts": _narrow(flat[positions])}
 
 
 def _narrow(values: IntArray) -> NDArray[Any]:
-    """Values, none negative, in the narrowest type that holds them."""
+    """Non-negative values in the narrowest type that holds them."""
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def _dense(members: dict[str, NDArray[Any]], shapes: list[tuple[int, ...]]) -> list[IntArray]:
-    """Arrays of these shapes, one after another in what `_sparse` made."""
+    """Arrays of these shapes, cut one after another from the counts that `_sparse` stored."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     flat = np.zeros(int(ends[-1]), dtype=np.int64)
     flat[np.cumsum(members["steps"].astype(np.int64))] = members["counts"]

@@ -1,4 +1,4 @@
-"""Chunks of a batch's work, a case and a range of its paths: counted by a worker, joined again by the client."""
+"""Chunks of a batch: ranges of a case's paths, counted by workers and joined by the client."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MOST_PLAN_BYTES = 1 << 29
 
 
 class UnfitWorkerError(GammawallError):
-    """A worker that cannot do the work of this batch, which is no fault of the case it was given."""
+    """Error about a worker that cannot do the work of a batch; the case that it was given is not at fault."""
 
 
 class Chunk(NamedTuple):
-    """A range of a case's paths."""
+    """Range of a case's paths, the unit of a worker's work: index of the case, first path, number of paths."""
 
     case: int
     first: int
@@ -41,7 +41,17 @@ class Chunk(NamedTuple):
 
 
 class ChunkCounts(NamedTuple):
-    """What a worker counted of a chunk."""
+    """Counts of a chunk, with the engine that counted it and the times it took.
+
+    Attributes
+    ----------
+    axes : labels of the counts.
+    outcomes : counts of the chunk's paths.
+    pairs : counts path by path with the baseline; None without one.
+    records : packed records of the paths; None unless they are to be kept.
+    plan, engine : facts for the manifest.
+    prepare_s, simulate_s : seconds to make the plan and to count.
+    """
 
     axes: OutcomeAxes
     outcomes: Outcomes
@@ -54,7 +64,7 @@ class ChunkCounts(NamedTuple):
 
 
 class PackedBaseline(NamedTuple):
-    """Baseline's records of a range of paths, on their way to workers."""
+    """Records of the baseline for the paths from `first` on, packed to be sent to workers."""
 
     axes: OutcomeAxes
     first: int
@@ -62,25 +72,25 @@ class PackedBaseline(NamedTuple):
 
 
 def pack(records: Records) -> bytes:
-    """Records compressed; they repeat themselves."""
+    """Compressed bytes of records, (paths,) uint16: few of them differ."""
     return zlib.compress(records.tobytes(), 1)
 
 
 def unpack(data: bytes) -> Records:
-    """Records as they were before `pack`."""
+    """Records, (paths,) uint16, from the bytes of `pack`."""
     return np.frombuffer(zlib.decompress(data), dtype=np.uint16)
 
 
-# Plans of the cases that this process has seen.
+# Plans of the cases that this worker has counted.
 _PLANS = CasePlans(MOST_PLAN_BYTES)
 # An engine per thread: a GPU's keeps its compiled kernels.
 _ENGINES = threading.local()
 
 
 def _engine(name: str) -> Engine:
-    """Engine of this thread.
+    """Engine of a name, one per thread of the worker.
 
-    Errors: UnfitWorkerError if it is not available.
+    Errors: UnfitWorkerError if it is not available here.
     """
     made: dict[str, Engine] = _ENGINES.__dict__
     if name not in made:
@@ -106,12 +116,13 @@ def count_chunk(
 
     Parameters
     ----------
-    scenario, seed, first, count : what to count.
+    scenario, seed : scenario of the case and seed of the batch.
     key : name and hash of the case.
+    first, count : number of the first path, and number of paths.
     engine : name of the engine to use.
-    expected : version of the package and its kernels, and digest of the case's plan, that the batch is counted with.
-    keep_records : whether the paths' records are wanted.
-    baseline : what the paths are paired with.
+    expected : digests of the code and of the case's plan, which the worker's must equal.
+    keep_records : whether the paths' records are returned.
+    baseline : baseline's records to pair the paths with; None for no pairs.
 
     Raises
     ------
@@ -147,7 +158,10 @@ def count_chunk(
 
 
 def worker_state(engine: str) -> tuple[str, str, str]:
-    """Version, engine that a worker would take, and why it cannot."""
+    """State of a worker: digest of its code, name of the engine it would use, and the reason why it cannot work.
+
+    The reason is "" if it can; the other two are "" if it cannot.
+    """
     try:
         return code_digest(), choose(engine, 1).name, ""
     except (GammawallError, OSError) as error:
@@ -156,7 +170,20 @@ def worker_state(engine: str) -> tuple[str, str, str]:
 
 @dataclass
 class CaseInProgress:
-    """A case some of whose chunks are counted."""
+    """A case in progress: the sums of its chunks counted so far.
+
+    Attributes
+    ----------
+    case, steps : the case, and the steps per path.
+    started : when its first chunk was planned.
+    planned : number of paths cut into chunks so far.
+    out : number of chunks not counted yet; 0 too once the case has failed.
+    counted : a counted chunk, for labels and facts.
+    outcomes, pairs : sums over the chunks counted.
+    records : first path of a chunk to its packed records, of the baseline.
+    engines : names and devices of the engines that counted.
+    prepare_s, simulate_s : seconds summed over the chunks.
+    """
 
     case: Case
     steps: int
@@ -188,7 +215,7 @@ class CaseInProgress:
         self.simulate_s += counts.simulate_s
 
     def ended(self, threads: int) -> CountedCase:
-        """Return the case, all of whose chunks are counted."""
+        """Return the counted case, once all its chunks are."""
         assert self.counted is not None
         assert self.outcomes is not None
         records = [unpack(self.records[first]) for first in sorted(self.records)]

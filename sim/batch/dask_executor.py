@@ -1,7 +1,8 @@
-"""Counting a batch on dask workers: worker processes on this machine, one a GPU, or a running cluster.
+"""Execution of a batch on dask workers: processes on this machine, one per GPU, or a running cluster.
 
-A chunk of work is a case and a range of its paths. Chunks count integers, which are added as they come, so neither
-the number of workers nor their order, nor a worker that dies and whose chunks are counted again, changes a result.
+A chunk is a range of the paths of one case. The counts of chunks are integers, which are added as they come, so that
+neither the number nor the order of the workers changes a result, nor does a worker that dies: its chunks are counted
+again.
 
 The only module that imports dask.distributed.
 """
@@ -16,6 +17,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
@@ -55,6 +57,9 @@ LOOK_S = 1.0
 LISTEN_S = 10.0
 GO_ON = "Finished cases are filed; go on with --resume."
 
+# First path and number of paths.
+PathRange = tuple[int, int]
+
 
 @contextmanager
 def open_dask_executor(
@@ -66,16 +71,16 @@ def open_dask_executor(
     plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
-    """Executor that shares the work among dask workers.
+    """Executor that shares the chunks of a batch among dask workers.
 
     Parameters
     ----------
     engine : name of the engine that workers use.
-    devices : GPUs of this machine, each pinned to a worker in turn, for an engine that runs on them.
-    workers : worker processes to start here; one a device, or one, if None.
+    devices : numbers of GPUs of this machine, each pinned to a worker in turn, for an engine that runs on them.
+    workers : number of worker processes to start here; one per device, or one, if None.
     scheduler : address of a running cluster to use instead.
-    plans : those of cases checked before.
-    waiting : told of what has to be waited for.
+    plans : plans of the cases checked before.
+    waiting : called with what is being waited for, "for workers to start" for instance.
 
     Raises
     ------
@@ -115,7 +120,7 @@ def open_dask_executor(
 
 @contextmanager
 def _quiet_logs() -> Iterator[None]:
-    """Keep dask's accounts of workers that come and go off the terminal: what matters is an error of ours."""
+    """Context that silences dask's logs: what matters of them is reported as a GammawallError."""
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
     levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names])}
     for log in levels:
@@ -129,7 +134,7 @@ def _quiet_logs() -> Iterator[None]:
 
 @contextmanager
 def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterator[Any]:
-    """Worker processes on this machine, one thread each, with a GPU each if devices are given."""
+    """Cluster of worker processes on this machine, of one thread each, and one GPU each if devices are given."""
     import dask
     import distributed
 
@@ -163,9 +168,9 @@ def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterat
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the context, and never reach the processes and threads that start in it.
+    """Context that holds Ctrl-C back until its end, and keeps it from the processes and threads started inside.
 
-    They inherit that it is blocked, and so do workers that are started later in place of dead ones: a terminal sends
+    They inherit the blocked signal, and so do workers that are started later in place of dead ones: a terminal sends
     Ctrl-C to all processes, but only this one knows what to do.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
@@ -180,7 +185,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _refuse_deaf_address(address: str) -> None:
-    """Raise GammawallError unless something listens at a scheduler's address: dask would try for a minute."""
+    """Raise GammawallError unless something listens at a scheduler's address; dask would try for a minute."""
     place = urlsplit(address if "://" in address else f"tcp://{address}")
     try:
         host, port = place.hostname, place.port
@@ -198,26 +203,32 @@ def _refuse_deaf_address(address: str) -> None:
 
 
 def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES must be for each device, numbered as this process sees them.
+    """Values of CUDA_VISIBLE_DEVICES, one per device, each of which shows a worker that device alone.
 
     Parameters
     ----------
-    devices : numbers.
+    devices : numbers of the devices, as this process sees them.
     mask : CUDA_VISIBLE_DEVICES of this process; read from the environment if None.
+
+    Errors: GammawallError if the mask has no such device.
     """
     mask = os.environ.get("CUDA_VISIBLE_DEVICES", "") if mask is None else mask
     names = [name.strip() for name in mask.split(",") if name.strip()]
     if not names:
         return [str(device) for device in devices]
-    if max(devices) >= len(names):
+    absent = [device for device in devices if device >= len(names)]
+    if absent:
         raise GammawallError(
-            f"there is no device {max(devices)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
+            f"there is no device {max(absent)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
         )
     return [names[device] for device in devices]
 
 
 def _chunk_steps(client: Any, engine: str) -> int:
-    """Path-steps of a chunk that suit every worker, once all of them are known to be able to do the work."""
+    """Path-steps of a chunk: the fewest that any worker's engine prefers.
+
+    Errors: GammawallError if a worker cannot do the work.
+    """
     names = []
     for address, state in client.run(worker_state, engine, on_error="return").items():
         if isinstance(state, BaseException):
@@ -232,7 +243,7 @@ def _chunk_steps(client: Any, engine: str) -> int:
 
 
 class _DaskExecutor:
-    """Shares chunks among the workers of a client and puts the cases together again."""
+    """Executor that cuts cases into chunks, shares these among the workers of a client, and joins their counts."""
 
     def __init__(self, client: Any, chunk_steps: int, asked: str, plans: CasePlans):
         self.client, self.chunk_steps, self.asked, self.plans = client, chunk_steps, asked, plans
@@ -245,12 +256,12 @@ class _DaskExecutor:
         baseline: Baseline | None,
         progress: Callable[[int, int], None],
     ) -> Iterator[CountedCase | FailedCase]:
-        """Cases as they end; see `count_locally`."""
+        """Cases, each as it is finished or has failed; see `sim.batch.run.Executor`."""
         return _Sharing(self, batch, cases, baseline, progress).cases_ended()
 
     @property
     def threads(self) -> int:
-        """Threads of all workers, which may come and go."""
+        """Number of threads of all workers, looked up at most once per `LOOK_S`."""
         if time.monotonic() - self._looked > LOOK_S:
             self._threads = max(1, sum(int(threads) for threads in self.client.nthreads().values()))
             self._looked = time.monotonic()
@@ -258,7 +269,7 @@ class _DaskExecutor:
 
 
 class _Sharing:
-    """One batch's chunks, waiting and at work."""
+    """State of a batch being counted: cases waiting, chunks waiting, chunks submitted to workers."""
 
     def __init__(
         self,
@@ -278,12 +289,14 @@ class _Sharing:
         self.in_progress: dict[int, CaseInProgress] = {}
         self.at_work: dict[Any, Chunk] = {}
         self.completed = distributed.as_completed(loop=self.client.loop)
-        self.sent: dict[tuple[int, int], Any] = {}
+        # The baseline's records by range of paths, and how many chunks that are still out are paired with each.
+        self.sent: dict[PathRange, Any] = {}
+        self.pairing: Counter[PathRange] = Counter()
         self.code = code_digest()
         self.digests: dict[int, str] = {}
 
     def cases_ended(self) -> Iterator[CountedCase | FailedCase]:
-        """Cases as they end."""
+        """Cases, each as it is finished or has failed."""
         try:
             yield from self._submit()
             while self.at_work:
@@ -301,7 +314,7 @@ class _Sharing:
             self.client.cancel(list(self.at_work), force=True)
 
     def _submit(self) -> Iterator[FailedCase]:
-        """Keep the scheduler in chunks; cases that cannot even be planned have failed."""
+        """Submit chunks until enough wait on the scheduler; yield the cases whose plan cannot be made."""
         while len(self.at_work) < CHUNKS_AHEAD * self.executor.threads and (self.chunks or self.waiting):
             if not self.chunks:
                 case = self.waiting.pop()
@@ -333,9 +346,10 @@ class _Sharing:
         self.digests[number] = mark.digest
         self.in_progress[number] = CaseInProgress(case, mark.steps, datetime.now(UTC))
         self._plan_paths(number, 0, self.batch.paths)
+        self._drop_unpaired()  # the case before may have been cut otherwise
 
     def _plan_paths(self, number: int, first: int, paths: int) -> None:
-        """Cut paths of a case into chunks, small enough that all workers have some."""
+        """Cut a range of a case's paths into chunks, small enough that all workers have some."""
         state = self.in_progress[number]
         even = -(-paths * self.cases // self.executor.threads)
         size = max(SMALLEST_CHUNK, min(self.executor.chunk_steps // state.steps, even))
@@ -345,26 +359,43 @@ class _Sharing:
         state.planned += paths
         state.out += len(chunks)
         self.chunks += reversed(chunks)
+        self.pairing.update(_path_range(chunk) for chunk in chunks)
 
     def _baseline_of(self, chunk: Chunk) -> Any:
-        """The baseline's records of a chunk's paths, as a task, so that they outlive the worker that holds them."""
+        """Future of the baseline's records of a chunk's paths; None without any.
+
+        It is a task, so that the records outlive the worker that holds them.
+        """
         if self.baseline is None or chunk.first >= self.baseline.records.size:
             return None
-        key = chunk.first, chunk.paths
+        key = _path_range(chunk)
         if key not in self.sent:
             records = self.baseline.records[chunk.first : chunk.first + chunk.paths]
             packed = PackedBaseline(self.baseline.axes, chunk.first, pack(records))
             self.sent[key] = self.client.submit(_same, packed, pure=False)
         return self.sent[key]
 
+    def _settle(self, chunks: Sequence[Chunk]) -> None:
+        """Take note of chunks that are counted or given up."""
+        self.pairing.subtract(_path_range(chunk) for chunk in chunks)
+        if not self.waiting:
+            self._drop_unpaired()
+
+    def _drop_unpaired(self) -> None:
+        """Release the baseline's records of ranges that no chunk still out is paired with."""
+        for key in [key for key in self.sent if self.pairing[key] <= 0]:
+            del self.sent[key]
+
     def _take(self, chunk: Chunk, future: Any) -> CountedCase | FailedCase | None:
-        """Take a chunk's result; return its case if that has ended with it."""
+        """Take a chunk's result; return its case if this was its last chunk, or if it failed."""
         state = self.in_progress[chunk.case]
         if state.out == 0:
+            self._settle([chunk])
             return None  # the case has failed already
         if future.status in ("lost", "pending"):  # its worker died before the result was fetched
             self.chunks.append(chunk)
             return None
+        self._settle([chunk])
         if future.status != "finished":
             return self._failed(chunk.case, future)
         try:
@@ -386,11 +417,15 @@ class _Sharing:
         return ended
 
     def _failed(self, number: int, future: Any) -> FailedCase:
-        """Account of a case whose chunk has failed; its other chunks are taken back."""
+        """Failed case of a chunk that failed; its other chunks are dropped.
+
+        Errors: GammawallError if the worker or the scheduler is at fault rather than the case.
+        """
         import distributed
 
         state = self.in_progress[number]
         state.out = 0
+        self._settle([chunk for chunk in self.chunks if chunk.case == number])
         self.chunks = [chunk for chunk in self.chunks if chunk.case != number]
         error = future.exception() if future.status == "error" else None
         if error is None:
@@ -402,6 +437,10 @@ class _Sharing:
             why = GammawallError(f"{deaths}, for want of memory perhaps. Try fewer workers.")
             return failed_case(state.case, why)
         return failed_case(state.case, error.with_traceback(future.traceback()))
+
+
+def _path_range(chunk: Chunk) -> PathRange:
+    return chunk.first, chunk.paths
 
 
 def _same(value: Any) -> Any:

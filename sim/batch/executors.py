@@ -1,4 +1,4 @@
-"""Executors, which count a batch: an engine in this process, worker processes on this machine, or a cluster."""
+"""Choice of the executor of a batch: an engine in this process, worker processes here, or a cluster."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def choose_executor(
     Parameters
     ----------
     engine : name of the engine, here or on the workers.
-    devices : GPUs; with several, or with workers, each has a worker of its own.
-    threads : processors to use in this process.
-    workers : worker processes to start on this machine.
+    devices : numbers of GPUs; with several, or with workers, each has a worker of its own.
+    threads : number of processors to use in this process.
+    workers : number of worker processes to start on this machine.
     scheduler : address of a running dask cluster.
-    plans : those of cases checked before.
-    waiting : told of what has to be waited for.
+    plans : cache with the plans of the cases checked before.
+    waiting : called with what is being waited for.
 
     Raises
     ------

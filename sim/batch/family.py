@@ -1,4 +1,4 @@
-"""A batch: a family of scenarios that share their draws, and which of them to run."""
+"""Batch: a family of scenarios that share their draws, and the choice of those to run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sim.scenario.model import Scenario
 
 @dataclass(frozen=True)
 class Case:
-    """One scenario of a batch.
+    """One scenario of a batch, with its name and its place in the grid.
 
     Attributes
     ----------
-    name : its name, the `scenario` column of every table.
+    name : its name, in the column `scenario` of every table.
     folder : name of its result folder.
-    hash : of its scenario.
-    scenario : what is simulated; None in a batch known from its results alone.
+    hash : hash of its scenario.
+    scenario : the scenario; None in a batch read from its results.
     point : grid axis to label of the value there; empty for a case outside the grid.
     parameters : column of batch.csv to text of the value in this case.
     """
@@ -40,22 +40,22 @@ class Case:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Name and hash, which tell cases apart."""
+        """Name and hash, which together identify the case."""
         return self.name, self.hash
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A family of scenarios that share their draws.
+    """Family of scenarios that share their draws, one of them the baseline.
 
     Attributes
     ----------
-    name, description : as the file states them.
-    base : the base scenario's name.
+    name, description : texts of the batch file.
+    base : name of the base scenario.
     baseline : name of the case that the others are compared with.
-    cases : all of them, in the order of the tables; names are unique.
+    cases : all cases, in the order of the tables; their names are unique.
     axes : grid axis to the labels of its values.
-    paths, seed, target_se, max_paths : of every case; see `sim.simulate`.
+    paths, seed, target_se, max_paths : arguments of every case's simulation; see `sim.simulate`.
     """
 
     name: str
@@ -80,18 +80,18 @@ class Batch:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Columns of batch.csv that tell the cases apart."""
+        """Columns of batch.csv with the parameters in which the cases differ."""
         return tuple(dict.fromkeys(name for case in self.cases for name in case.parameters))
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that the results depend on, engine and kernels apart."""
+        """SHA-256 (hex) of everything that the results depend on except the engine and the kernels."""
         cases = [[case.name, case.folder, case.hash] for case in self.cases]
         how = [self.name, self.baseline, self.paths, self.seed, self.target_se, self.max_paths]
         return hashlib.sha256(json.dumps([how, cases]).encode("utf-8")).hexdigest()
 
     def selected(self, pattern: str | None, shard: tuple[int, int] | None) -> tuple[Case, ...]:
-        """Cases to run, the baseline first: those whose name matches, of these every n-th from the i-th on.
+        """Cases to run: the baseline, then those whose names match, or every n-th of these from the i-th on.
 
         Parameters
         ----------
@@ -112,5 +112,5 @@ class Batch:
 
 
 def is_chosen(name: str, pattern: str | None) -> bool:
-    """Whether a name matches a shell pattern, or is the pattern itself, brackets and all; any name does without."""
+    """Whether a name matches a shell pattern, or equals it, brackets and all; True for every name if it is None."""
     return pattern is None or name == pattern or fnmatchcase(name, pattern)

@@ -39,19 +39,22 @@ from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.dealers import initial_feedback
 from sim.problems import check_type, shown, shown_key
+from sim.run.simulation import DEFAULT_PATHS, LARGEST_SEED
+from sim.run.stopping import SMALLEST_TARGET_SE
 from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import Overrides, apply_settings, contradiction, plain_key, short_key, values_at
-from sim.scenario.tables import scenario_data, validated_tables
+from sim.scenario.validation import scenario_data, validated_tables
 
 BATCH_FILE: Final = FileKind("batch", "sim.batches", "gammawall batch --show story")
 BASE: Final = "base"
 MOST_CASES: Final = 20_000
-DEFAULT_PATHS: Final = 1_000_000
 LONGEST_NAME: Final = 100
 
+# Paths are numbered with 64 bits.
+PathCount = Annotated[int, Field(ge=1, lt=2**64)]
 Settings = dict[str, Any]
 # Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
 SCENARIO_TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
@@ -66,7 +69,7 @@ SequenceOfSettings = list[tuple[str, Any]]
 
 
 class CaseTable(ScenarioTable):
-    """A single case: `set` states keys of the scenario, with a star behind a key what to multiply it by."""
+    """A single case: `set` gives keys of the scenario their values or, with a star behind the key, a factor."""
 
     name: Annotated[Title, Field(min_length=1)]
     set: Settings
@@ -89,10 +92,10 @@ class BatchTable(ScenarioTable):
     base: Annotated[str, Field(min_length=1)] = "siege-of-7000"
     baseline: Title = BASE
     volatility_held: Literal["observed", "fundamental"] = "observed"
-    paths: Annotated[int, Field(ge=1, lt=2**64)] = DEFAULT_PATHS
-    seed: Annotated[int, Field(ge=0, lt=2**64)] = 1
-    target_se: Annotated[float, Field(ge=1e-6, lt=0.5)] | None = None
-    max_paths: Annotated[int, Field(ge=1, lt=2**64)] | None = None
+    paths: PathCount = DEFAULT_PATHS
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 1
+    target_se: Annotated[float, Field(ge=SMALLEST_TARGET_SE, lt=0.5)] | None = None
+    max_paths: PathCount | None = None
     set: Settings = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     case: Items[CaseTable] = ()
@@ -161,8 +164,11 @@ def batch_from_mapping(
 ) -> Batch:
     """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
 
-    where : what problems name as their place, usually the file.
-    folder : what the path of a base is relative to; the present folder if None.
+    where : place that problems name, usually the file.
+    folder : folder that the path of a base is relative to; the present one if None.
+    changes : paths, seed, target_se, max_paths.
+
+    Errors: `InputError` with every problem of the tables, the base and all cases.
     """
     table = _batch_table(data, where, changes)
     place = "--base" if base is not None else where
@@ -195,7 +201,7 @@ def _is_batch(source: str | os.PathLike[str]) -> bool:
 
 
 def resolve_batch(source: Batch | str | os.PathLike[str]) -> Batch:
-    """The batch itself, or the one that a name or a path stands for; see `load_batch`.
+    """Batch given as it is, or loaded by its name or path; see `load_batch`.
 
     Errors: `InputError`.
     """
@@ -203,11 +209,21 @@ def resolve_batch(source: Batch | str | os.PathLike[str]) -> Batch:
 
 
 def batch_of_scenario(data: Mapping[str, Any], scenario: Scenario, where: str) -> Batch:
-    """Batch of a scenario at hand, from the tables of a file whose `base` and `volatility_held` are ignored."""
+    """Batch with a loaded scenario as its base; `base` and `volatility_held` of the tables are ignored.
+
+    data : nested tables of a batch file.
+    where : place that problems name.
+
+    Errors: `InputError` with every problem.
+    """
     return _Builder(_batch_table(data, where, {}), scenario, where).batch()
 
 
 def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]) -> BatchTable:
+    """Validated keys of a batch file, with the changes that are not None in place of its own.
+
+    Errors: `InputError` with every problem.
+    """
     data = {**data, **{key: value for key, value in changes.items() if value is not None}}
     grid = data.get("grid")
     unquoted = (
@@ -230,7 +246,7 @@ def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]
 
 
 class _Builder:
-    """Builder of a batch, which collects every problem before it raises them together."""
+    """Builder of a batch that collects the problems of all cases and raises them together."""
 
     def __init__(self, table: BatchTable, base: Scenario, where: str):
         self.table, self.base, self.where = table, base, where
@@ -298,7 +314,7 @@ class _Builder:
             yield name if len(name) <= LONGEST_NAME else f"grid {index:05d}", settings, point
 
     def _axis(self, name: str, values: list[Any]) -> Iterator[tuple[str, str, Settings]]:
-        """Part of the case's name, label and settings of every value of an axis."""
+        """Part of a case's name, label and settings, for each value of an axis."""
         labelled = [isinstance(value, dict) and "label" in value for value in values]
         if any(labelled):
             yield from self._labelled_axis(name, values)
@@ -335,7 +351,7 @@ class _Builder:
             yield _part(f"{name}={label}"), label, value["set"]
 
     def _settings(self, name: str, stated: SequenceOfSettings) -> SequenceOfSettings:
-        """Settings with tables split into their keys, so that the other keys of a table stay as they are."""
+        """Settings with whole tables split into their keys, so that the other keys of a table stay as they are."""
         found: SequenceOfSettings = []
         for key, value in stated:
             if key in SCENARIO_TABLES and isinstance(value, dict):
@@ -378,14 +394,14 @@ class _Builder:
         self.problems.setdefault(problem, []).append(case)
 
     def _placed(self, problem: Problem, cases: list[str]) -> Problem:
-        """Problem with the file and the cases that have it as its place."""
+        """Problem whose place is the file and the cases that have it."""
         named = [case for case in cases if case]
         more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
         return replace(problem, where=f"{self.where}, case {shown(named[0])}{more}" if named else self.where)
 
 
 def with_fundamental_volatility(scenario: Scenario) -> Scenario:
-    """Scenario with its observed volatilities replaced by those of the fundamental, inferred from its own dealers."""
+    """Scenario that quotes the volatilities of the fundamental, inferred from its observed ones and its dealers."""
     stated = scenario.volatility
     if stated.quoted == "fundamental":
         return scenario
@@ -398,20 +414,20 @@ def with_fundamental_volatility(scenario: Scenario) -> Scenario:
 def _folder_name(name: str) -> str:
     """Name of a case's folder: the case's own where every file system takes it, else part of it and a digest.
 
-    It does not depend on the case's place, so that a batch with more cases finds those of before.
+    It does not depend on the case's position, so that a batch to which cases are added finds those of before.
     """
     plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
     return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _part(text: str) -> str:
-    """Part of a case's name that an axis and the label of its value make."""
+    """Text as a part of a case's name, without slashes and control characters."""
     kept = "".join("-" if c in "/\\" or not c.isprintable() else c for c in text)
     return kept.strip()
 
 
 def _text(value: Any) -> str:
-    """Text of a value as a cell of a table, whole however long; empty where a scenario has none."""
+    """Text of a value in a cell of a table, whole however long; empty where a scenario has no value."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, default=str)
     if isinstance(value, float):

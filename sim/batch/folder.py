@@ -1,4 +1,4 @@
-"""Result folder of a batch: its cases, each filed whole or not at all as it finishes, and the tables of all of them.
+"""Result folder of a batch: its cases, each filed whole or not at all as it finishes, and the tables of all cases.
 
     batch.json                    settings of the batch, status of its cases
     batch.csv                     a row per case
@@ -64,7 +64,7 @@ class BatchFolder:
     ----------
     path : the folder.
     batch : the batch whose results it holds.
-    lock : keeps other processes out; None if the folder is only read.
+    lock : lock that keeps other processes out; None if the folder is only read.
     parquet : whether tables are written as .parquet too.
     """
 
@@ -110,7 +110,7 @@ class BatchFolder:
         return self._states[case.name]
 
     def plan_digest(self, case: Case) -> str:
-        """Digest of the plan with which a finished case was counted."""
+        """Digest of the plan by which a finished case was counted."""
         return str(self._state(case).manifest.get("plan_digest"))
 
     def is_paired(self, case: Case) -> bool:
@@ -118,7 +118,10 @@ class BatchFolder:
         return bool(self._state(case).manifest.get("paired"))
 
     def counts(self, case: Case) -> CaseCounts | None:
-        """Counts of a case; None if it is not finished."""
+        """Counts of a case; None if it is not finished.
+
+        Errors: GammawallError if their file is damaged, or does not belong to the manifest beside it.
+        """
         if self.status(case) != FINISHED:
             return None
         file = self.case_path(case) / COUNTS
@@ -131,7 +134,10 @@ class BatchFolder:
         return counts
 
     def baseline_records(self) -> Records | None:
-        """Records of the finished baseline; None if it is not."""
+        """Records of the baseline, (paths,) uint16; None if it is not finished, or they are gone.
+
+        Errors: GammawallError if their file is damaged.
+        """
         case = self.batch.baseline_case
         file = self.case_path(case) / RECORDS
         return read_records(file) if self.status(case) == FINISHED and file.exists() else None
@@ -153,7 +159,7 @@ class BatchFolder:
         self._refresh()
 
     def save_failure(self, case: Case, error: str, trace: str) -> None:
-        """File a failed case: its error and the traceback.
+        """File a failed case with its error and the traceback.
 
         Errors: GammawallError if it cannot be written.
         """
@@ -193,14 +199,14 @@ class BatchFolder:
         self._states[case.name] = CaseState(status, {**manifest, **identity})
 
     def forget(self, cases: Sequence[Case]) -> None:
-        """Remove the files of cases, so that these run again."""
+        """Remove the files of cases, so that they run again."""
         for case in cases:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.case_path(case))
             self.forget_state(case)
 
     def forget_state(self, case: Case) -> None:
-        """Drop what is known of a case, so that its folder is read again."""
+        """Drop the state and the row of a case, so that its folder is read again."""
         self._states.pop(case.name, None)
         self._rows.pop(case.name, None)
 
@@ -212,7 +218,7 @@ class BatchFolder:
             self._refreshed = time.monotonic()
 
     def rows(self) -> list[Row]:
-        """Rows of batch.csv, the cases in their order."""
+        """Rows of batch.csv, one per case, in the batch's order."""
         for case in self.batch.cases:
             if case.name not in self._rows:
                 state = self._state(case)
@@ -224,12 +230,12 @@ class BatchFolder:
         return [self._rows.get(case.name) or case_row(case, unknown, None) for case in self.batch.cases]
 
     def add_row(self, case: Case, counts: CaseCounts) -> None:
-        """Make a finished case's row of batch.csv, if there is none yet."""
+        """Add the row of a finished case to those of batch.csv, unless it has one."""
         if case.name not in self._rows:
             self._rows[case.name] = case_row(case, self._state(case), counts)
 
     def rows_table(self, rows: Sequence[Row]) -> pd.DataFrame:
-        """Rows of batch.csv as a table."""
+        """Table of the rows of batch.csv, parameters as numbers where all of a column are."""
         import pandas as pd
 
         frame = pd.DataFrame(rows)
@@ -244,7 +250,7 @@ class BatchFolder:
             replace_file(self.path / BATCH, manifest_json(self.document(), BATCH_FORM))
 
     def document(self) -> dict[str, Any]:
-        """Content of batch.json: settings of the batch, status of its cases."""
+        """Content of batch.json: the settings of the batch and the status of its cases."""
         batch = self.batch
         states = [self._state(case) for case in batch.cases]
         seconds = [state.manifest.get("timings", {}).get("simulate_s", 0.0) for state in states]
@@ -278,7 +284,7 @@ class BatchFolder:
         }
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table beside the others.
+        """Write a table of the batch, as .csv and, where asked for, .parquet.
 
         Errors: GammawallError if it cannot be written.
         """
@@ -295,7 +301,7 @@ class BatchFolder:
 
 
 def case_key(batch: Batch, case: Case) -> str:
-    """SHA-256 (hex) of everything that a case's counts and pairs depend on."""
+    """SHA-256 (hex) of everything that the counts and pairs of a case depend on, code included."""
     baseline = batch.baseline_case.hash
     how = [
         case.name,
@@ -315,7 +321,7 @@ def _sha256(content: str | bytes) -> str:
 
 
 def _numbers(column: Any) -> Any:
-    """Column as numbers if all its texts are."""
+    """Column as numbers if all its texts are numbers or empty, else as it is."""
     import pandas as pd
 
     numbers = pd.to_numeric(column.where(column != ""), errors="coerce")

@@ -1,4 +1,4 @@
-"""Counting the cases of a batch: in this process here, on dask workers in `sim.batch.dask_executor`."""
+"""Local execution of a batch's cases, one after another on an engine in this process."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PLANS_AHEAD = 2
 
 @dataclass(frozen=True)
 class CountedCase:
-    """A case that has been counted.
+    """A counted case, with what its manifest tells.
 
     Attributes
     ----------
-    case : which one.
+    case : the case.
     counts : its counts and, path by path with the baseline, its pairs.
-    records : (paths,) of the baseline; None for other cases.
-    plan, engine, timings : for its manifest.
+    records : (paths,) uint16 records of the baseline; None for other cases.
+    plan, engine, timings : facts for its manifest.
     """
 
     case: Case
@@ -51,7 +51,7 @@ class CountedCase:
 
 
 class FailedCase(NamedTuple):
-    """A case that could not be counted: why, in a sentence, and where, as a traceback."""
+    """A case that could not be counted, with the error in a sentence and the traceback."""
 
     case: Case
     error: str
@@ -59,14 +59,14 @@ class FailedCase(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """What cases are paired with: the baseline's labels and its records, path by path."""
+    """Baseline of paired counts: the labels of its counts, and the record of each path, (paths,) uint16."""
 
     axes: OutcomeAxes
     records: Records
 
 
 def failed_case(case: Case, error: BaseException) -> FailedCase:
-    """Account of an exception that ended a case."""
+    """Failed case, from the exception that ended it."""
     reason = str(error) or ("out of memory" if isinstance(error, MemoryError) else "")
     if not isinstance(error, GammawallError):
         reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
@@ -74,18 +74,21 @@ def failed_case(case: Case, error: BaseException) -> FailedCase:
 
 
 def levels_by_side(axes: OutcomeAxes) -> tuple[int, int]:
-    """Number of levels above and below the start."""
+    """Numbers of levels above and below the start."""
     above = sum(level > axes.spot for level in axes.levels)
     return above, len(axes.levels) - above
 
 
 def new_pairs(axes: OutcomeAxes, baseline: Baseline | None) -> PairCounts | None:
-    """Pairs of a case with the baseline, none counted yet."""
+    """Pairs of a case with the baseline, all counts zero; None without a baseline."""
     return None if baseline is None else PairCounts.zeros(levels_by_side(axes), levels_by_side(baseline.axes))
 
 
 def count_pairs(pairs: PairCounts | None, baseline: Baseline | None, first: int, records: Records) -> None:
-    """Count the pairs of paths from `first` on, as far as the baseline goes."""
+    """Count the pairs of the paths from `first` on, as far as the baseline's records reach.
+
+    records : (paths,) uint16 records of the case's paths.
+    """
     if pairs is not None and baseline is not None:
         theirs = baseline.records[first : first + records.size]
         pairs.count(records[: theirs.size], theirs)
@@ -103,12 +106,12 @@ def count_locally(
 
     Parameters
     ----------
-    batch : how many paths, which seed.
-    cases : what to count; the baseline, if it is among them, keeps its records.
-    engine : what computes.
-    baseline : what the cases are paired with; None for no pairs.
-    progress : called with (paths done, their steps) now and then.
-    plans : those made before, and what they have in common with these.
+    batch : paths, seed and target standard error of every case.
+    cases : cases to count; the baseline, if it is among them, keeps its records.
+    engine : engine that counts.
+    baseline : baseline to pair the cases with; None for no pairs.
+    progress : called with (paths done, steps per path) now and then.
+    plans : cache of plans, those of the check among them.
     """
     plans = CasePlans() if plans is None else plans
     with ThreadPoolExecutor(1, thread_name_prefix="plans") as planner:
@@ -122,7 +125,7 @@ def count_locally(
                 case, plan = ahead.pop(0)
                 try:
                     yield _count_case(batch, case, plan.result(), engine, baseline, progress)
-                except (Exception, MemoryError) as error:
+                except Exception as error:
                     yield failed_case(case, error)
         finally:
             for _, plan in ahead:
@@ -169,7 +172,7 @@ def _count_case(
 
 
 def paths_left(batch: Batch, outcomes: Outcomes, planned: int) -> int:
-    """Paths still to count: those planned, then what the target standard error asks for."""
+    """Number of paths still to count: those planned or, once these are done, those that the target error needs."""
     if planned > 0 or batch.target_se is None:
         return planned
     return paths_wanting(outcomes, batch.target_se, batch.max_paths)

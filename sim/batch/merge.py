@@ -1,4 +1,4 @@
-"""Merging a batch: its shares, run apart, joined in one folder."""
+"""Merge of a batch whose shares were run apart: one folder with the cases of all."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def merge_folders(
     overwrite: bool = False,
     parquet: bool = False,
 ) -> tuple[Batch, BatchRun]:
-    """Join the folders of a batch's shares into a new one; they stay as they are.
+    """Join the folders of a batch's shares into a new one; the shares stay as they are.
 
     Parameters
     ----------
-    folders : results of the shares.
+    folders : result folders of the shares.
     out : folder to make.
-    overwrite : replace a former batch there.
+    overwrite : replace a former batch in `out`.
     parquet : write tables as .parquet too.
 
     Raises
@@ -76,9 +76,9 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
 
 
 def _same_batch(folders: Sequence[Path]) -> Batch:
-    """Batch that all folders hold.
+    """The one batch that all folders hold.
 
-    Errors: InputError if a folder holds none, or another one.
+    Errors: InputError if a folder holds no batch, or another than the first.
     """
     problems, first = [], None
     for folder in folders:
@@ -104,7 +104,7 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
 
 
 def batch_from_document(document: dict[str, Any]) -> Batch:
-    """Batch of a batch.json, its cases without their scenarios."""
+    """Batch of a batch.json; its cases have no scenarios."""
     cases = tuple(
         Case(
             case["name"],

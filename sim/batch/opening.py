@@ -1,4 +1,4 @@
-"""Opening a batch's folder: whether results there may be resumed or replaced, and whether a process is at work."""
+"""Opening of a batch's folder, with the rules by which results there are resumed, replaced or left alone."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def open_batch_folder(
 
     Parameters
     ----------
-    batch : what will be run.
+    batch : batch to be run.
     out : the folder; ``results/<name>`` if None.
-    resume : keep the cases finished there. A folder that does not exist is made.
+    resume : keep the cases finished there; a folder that does not exist is made.
     accept_changes : resume although the batch or the code differs; cases that are still the same are kept.
     overwrite : remove a former batch's results.
     parquet : write tables as .parquet too.
-    may_resume : whether the caller can resume; messages then offer it.
+    may_resume : whether messages offer --resume.
 
     Raises
     ------
@@ -83,9 +83,9 @@ def check_batch_folder(
     overwrite: bool = False,
     may_resume: bool = True,
 ) -> Path:
-    """Path of a batch's folder, checked to be usable; the arguments are those of `open_batch_folder`.
+    """Path of a batch's folder, checked to be usable; nothing is left there.
 
-    Nothing is left there.
+    batch, out, resume, overwrite, may_resume : see `open_batch_folder`.
 
     Errors: InputError if it may not be used as it is; GammawallError if it cannot be written.
     """
@@ -102,7 +102,7 @@ def check_batch_folder(
 
 
 def filed_statuses(batch: Batch, out: str | os.PathLike[str] | None) -> dict[str, str]:
-    """Status of each case in a batch's folder, by name."""
+    """Name of each case of a batch to its status in the folder."""
     folder = BatchFolder(_folder_path(batch, out), batch, None)
     return {case.name: folder.status(case) for case in batch.cases}
 
@@ -112,17 +112,17 @@ def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
 
 
 def lock_share(path: Path) -> FileLock | None:
-    """Lock of a folder that is only read; None where this process may not write to it.
+    """Lock of a folder that is only read; None where this process may not write to the folder.
 
-    Errors: GammawallError if another process holds it.
+    Errors: GammawallError if another process holds the lock.
     """
     return lock_folder(path) if os.access(path, os.W_OK) else None
 
 
 def lock_folder(path: Path) -> FileLock:
-    """Lock of a folder, which is made if it is not there.
+    """Lock of a folder; the folder is made if it does not exist.
 
-    Errors: GammawallError if another process holds it, or the folder cannot be written.
+    Errors: GammawallError if another process holds the lock, or the folder cannot be written.
     """
     try:
         os.makedirs(path, exist_ok=True)
@@ -138,7 +138,7 @@ def lock_folder(path: Path) -> FileLock:
 
 
 def is_batch_folder(path: Path) -> bool:
-    """Whether a folder holds results of a batch, be it only cases."""
+    """Whether a folder holds a batch.json or any filed case."""
     return batch_document(path) is not None or any(True for _ in _filed_cases(path))
 
 
@@ -158,7 +158,7 @@ def _filed_cases(path: Path) -> Iterator[str]:
 
 
 def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bool) -> None:
-    """Raise InputError unless the path is free, or what is there may be resumed or replaced."""
+    """Raise InputError unless the path is free, or holds a batch that may be resumed or replaced."""
 
     def refused(why: str, hint: str) -> InputError:
         return InputError([Problem("", "--out", str(path), why, hint)])
@@ -185,7 +185,7 @@ def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bo
 
 
 def _changes_since(folder: BatchFolder) -> str:
-    """Differences between a batch and the one its folder holds, in words; empty if none matters."""
+    """Differences between a batch and the one that its folder holds, in words; empty if none matters."""
     former = batch_document(folder.path)
     if former is not None:
         return _changes(former, folder.document())
@@ -197,7 +197,7 @@ def _changes_since(folder: BatchFolder) -> str:
 
 
 def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
-    """Differences between two batch.json, in words; empty if none matters."""
+    """Differences between the contents of two batch.json, in words; empty if none matters."""
     found = [
         f"{key} was {former.get(key)}, is {present[key]}"
         for key in ("name", "baseline", "paths", "seed", "target_se", "max_paths")
@@ -226,7 +226,7 @@ def _remove_contents(path: Path) -> None:
 
 
 def _remove_leftovers(folder: BatchFolder) -> None:
-    """Remove what a killed process has left, and cases that the batch no longer has."""
+    """Remove the hidden files of killed processes, and the cases that the batch no longer has."""
     for parent in (folder.path, folder.path / CASES):
         if parent.is_dir():
             for entry in parent.iterdir():

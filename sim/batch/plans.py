@@ -1,9 +1,11 @@
-"""Plans of a batch's cases, each made once: what a check has made is there when the case is counted."""
+"""Cache of the plans of a batch's cases: a plan made by the check is used again to count the case."""
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from dataclasses import fields
+from threading import Lock
 from typing import NamedTuple
 
 from sim.plan.builder import prepare
@@ -15,17 +17,19 @@ from sim.scenario.model import Scenario
 
 # Name and hash of a case.
 CaseKey = tuple[str, str]
+# Digests kept, a few hundred bytes each: more than a batch has cases.
+MOST_MARKS = 1 << 15
 
 
 class CasePlan(NamedTuple):
-    """All that counting a case takes.
+    """Plan of a case, with the labels of its counts and the time it took to prepare.
 
     Attributes
     ----------
-    plan : what engines see.
+    plan : arrays and numbers that engines read.
     axes : labels of the counts.
-    facts : what a manifest tells of the plan.
-    seconds : time that making it took.
+    facts : facts about the plan for the manifest.
+    seconds : time that preparing it took.
     """
 
     plan: EnginePlan
@@ -35,32 +39,33 @@ class CasePlan(NamedTuple):
 
     @property
     def parts(self) -> dict[int, int]:
-        """Memory of its arrays, bytes by `id`."""
+        """Memory of the plan's arrays: `id` of each to its bytes."""
         values = [getattr(holder, f.name) for holder in (self.plan, self.axes) for f in fields(holder)]
         return array_parts(values)
 
 
 class PlanMark(NamedTuple):
-    """What is remembered of every plan once made: its digest, and the steps of a path."""
+    """Digest of a plan, and the number of steps of a path; kept after the plan itself is gone."""
 
     digest: str
     steps: int
 
 
 class CasePlans:
-    """Plans by case, kept within a limit of memory; safe to use from several threads.
+    """Cache of the plans of cases, within a limit of memory; safe to use from several threads.
 
-    A plan that has had to go is made again when it is wanted. What it is does not depend on that.
+    A plan that was dropped is made again when it is asked for, and is the same.
 
     Parameters
     ----------
-    most_bytes : memory that plans and what they have in common may take. The last plan is kept however large it is:
-        chunks of one case follow one another.
+    most_bytes : limit on the memory of the plans and of the work that they share. The latest plan is kept however
+        large it is: chunks of one case follow one another.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES):
         self._shared = SharedWork(most_bytes)
-        self._marks: dict[CaseKey, PlanMark] = {}
+        self._marks: OrderedDict[CaseKey, PlanMark] = OrderedDict()
+        self._lock = Lock()
         self._last: tuple[CaseKey, CasePlan] | None = None
 
     def plan(self, scenario: Scenario | None, key: CaseKey, where: str | None = None) -> CasePlan:
@@ -68,9 +73,9 @@ class CasePlans:
 
         Parameters
         ----------
-        scenario : what is simulated.
+        scenario : scenario of the case.
         key : name and hash of the case.
-        where : what to call the case in an error; its scenario's name if None.
+        where : name of the case in an error; its scenario's name if None.
 
         Errors: InputError, see `prepare`.
         """
@@ -86,12 +91,27 @@ class CasePlans:
             return CasePlan(prepared.plan, prepared.axes, facts, time.perf_counter() - began)
 
         plan = self._shared.get(("plan", key), make, lambda made: made.parts)
-        self._marks[key] = PlanMark(plan.facts.digest, plan.plan.steps)
+        self._remember(key, plan)
         self._last = key, plan
         return plan
 
+    def check(self, scenario: Scenario) -> None:
+        """Check that a scenario can be run; what its plan has in common with those of cases is kept for them.
+
+        Errors: InputError, see `prepare`.
+        """
+        prepare(scenario, None, self._shared)
+
+    def _remember(self, key: CaseKey, plan: CasePlan) -> None:
+        """Keep the mark of a plan, and drop the oldest of too many."""
+        with self._lock:
+            self._marks[key] = PlanMark(plan.facts.digest, plan.plan.steps)
+            self._marks.move_to_end(key)
+            while len(self._marks) > MOST_MARKS:
+                self._marks.popitem(last=False)
+
     def mark(self, scenario: Scenario | None, key: CaseKey) -> PlanMark:
-        """Digest and steps of a case's plan, which need not be there any more.
+        """Digest and steps of a case's plan, which is made if neither it nor its mark is kept.
 
         Parameters
         ----------
@@ -99,6 +119,8 @@ class CasePlans:
 
         Errors: InputError, see `prepare`.
         """
-        if key not in self._marks:
-            self.plan(scenario, key)
-        return self._marks[key]
+        known = self._marks.get(key)
+        if known is not None:
+            return known
+        plan = self.plan(scenario, key)
+        return PlanMark(plan.facts.digest, plan.plan.steps)

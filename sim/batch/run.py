@@ -1,4 +1,4 @@
-"""Running a batch: which cases are left to do, who counts them, and filing them as they finish."""
+"""Run of a batch: the cases left to do are counted by an executor and filed as they finish."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_WAITING = 2
 
 
 class Executor(Protocol):
-    """What counts cases: `count_locally` on an engine, or a cluster."""
+    """Function that counts cases: on an engine in this process, see `count_locally`, or on a cluster."""
 
     def __call__(
         self,
@@ -35,7 +35,15 @@ class Executor(Protocol):
         baseline: Baseline | None,
         progress: Callable[[int, int], None],
     ) -> Iterator[CountedCase | FailedCase]:
-        """Cases in any order, each as soon as it is counted or has failed."""
+        """Cases in any order, each as soon as it is counted or has failed.
+
+        Parameters
+        ----------
+        batch : paths, seed and target standard error of every case.
+        cases : cases to count.
+        baseline : baseline to pair the cases with; None for no pairs.
+        progress : called with (paths done, steps per path) now and then.
+        """
 
 
 class BatchProgress:
@@ -45,35 +53,35 @@ class BatchProgress:
         return short_repr(self, "")
 
     def checking(self, done: int, cases: int) -> None:
-        """Cases checked so far."""
+        """Report the number of cases checked so far, of how many."""
 
     def waiting(self, what: str) -> None:
-        """What the batch cannot go on without, "for workers" for instance."""
+        """Report the reason for waiting, "for workers to start" for instance."""
 
     def start(self, cases: int, finished: int, paths: int) -> None:
-        """Cases to run, cases finished before, paths that each will take at least."""
+        """Report the cases to run, the cases finished before, and the fewest paths of each case."""
 
     def advance(self, paths: int, steps: int) -> None:
-        """Paths just counted, of so many steps each."""
+        """Report paths just counted, and the steps per path."""
 
     def case_ended(self, name: str, error: str | None) -> None:
-        """A case has finished, or failed with an error."""
+        """Report a case that has finished, or failed with an error."""
 
     def tables(self, done: int, cases: int) -> None:
-        """Cases whose tables are written."""
+        """Report the number of cases whose tables are written, of how many."""
 
 
 @dataclass
 class BatchRun:
-    """How a run of a batch ended.
+    """Outcome of a batch's run.
 
     Attributes
     ----------
-    finished, failed : names of the cases that ended so in this run.
-    kept : cases that were finished before.
-    failed_before : cases that had failed before and were not tried again.
-    rows : of batch.csv.
-    folder : where the results are.
+    folder : folder of the results.
+    finished, failed : names of the cases that finished or failed in this run.
+    kept : names of the cases that were finished before.
+    failed_before : names of the cases that had failed before and were not tried again.
+    rows : rows of batch.csv.
     """
 
     folder: Path
@@ -96,9 +104,9 @@ def check_cases(
 
     Parameters
     ----------
-    cases : what to check.
-    plans : keeps those made, for the run.
-    progress : told of the cases checked.
+    cases : cases to check.
+    plans : cache in which the plans are kept for the run.
+    progress : callbacks, `checking` among them.
 
     Errors: InputError with the problems of all cases.
     """
@@ -129,10 +137,10 @@ def check_cases(
 def cases_of_other_plans(
     batch: Batch, folder: BatchFolder, cases: Sequence[Case], plans: CasePlans
 ) -> list[Case]:
-    """Finished cases whose plan would be another one today: their counts do not belong with new ones.
+    """Finished cases whose plan has changed since: their counts do not belong with new ones.
 
-    Another version of a library, or of the code that makes the tables, may do that. If it is so of the baseline, it
-    is so of all: they are paired with it.
+    Another version of a library, or of the code that makes the tables, may change a plan. If that of the baseline has
+    changed, all finished cases are returned: they are paired with it.
     """
     finished = [case for case in cases if folder.status(case) == FINISHED]
     others = [
@@ -159,11 +167,12 @@ def run_batch(
     Parameters
     ----------
     batch, folder : what to run, and its open folder.
-    cases : those wanted, the baseline first.
-    executor : who counts.
-    asked : engine that was asked for.
+    cases : cases wanted, the baseline first.
+    executor : function that counts the cases.
+    asked : name of the engine that was asked for.
     retry_failed : try cases again that failed before.
     fail_fast : end after the first case that fails.
+    progress : callbacks; see `BatchProgress`.
 
     Raises
     ------
@@ -231,7 +240,7 @@ def run_batch(
 
 
 def _left_to_do(batch: Batch, folder: BatchFolder, cases: Sequence[Case], retry_failed: bool) -> list[Case]:
-    """Cases to count: those not finished, those to be paired with a baseline that they did not have, the baseline."""
+    """Cases to count: those not finished, those still to be paired with the baseline, and the baseline if needed."""
     wanted = {NOT_RUN, FAILED} if retry_failed else {NOT_RUN}
     todo = [case for case in cases if folder.status(case) in wanted]
     finished = folder.status(batch.baseline_case) == FINISHED
@@ -246,7 +255,7 @@ def _left_to_do(batch: Batch, folder: BatchFolder, cases: Sequence[Case], retry_
 
 
 def _manifest(batch: Batch, ended: CountedCase, asked: str, versions: Mapping[str, str]) -> dict[str, Any]:
-    """How a case came about, as of a run of its scenario."""
+    """Manifest of a counted case, like that of a run of its scenario."""
     assert ended.case.scenario is not None
     return run_manifest(
         ended.case.scenario,
@@ -265,7 +274,7 @@ def _manifest(batch: Batch, ended: CountedCase, asked: str, versions: Mapping[st
 def _filed(
     ended: Iterable[CountedCase | FailedCase], file: Callable[[CountedCase | FailedCase], None]
 ) -> Iterator[CountedCase | FailedCase]:
-    """Cases as they end, each once it is filed, which happens while the next are counted."""
+    """Cases as they end, each once it is filed; filing takes place while the next cases are counted."""
     with ThreadPoolExecutor(1, thread_name_prefix="files") as clerk:
         waiting: list[tuple[CountedCase | FailedCase, Future[None]]] = []
         for one in ended:

@@ -1,4 +1,4 @@
-"""Sensitivity of the odds to each input of a scenario, bumped down and up on the same draws."""
+"""Sensitivity of the odds to each input of a scenario, which is bumped down and up on the same draws."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ import pandas as pd
 from sim.batch.family import Batch, is_chosen
 from sim.batch.file import BASE, LONGEST_NAME, Settings, batch_of_scenario
 from sim.batch.folder import BatchFolder
+from sim.batch.plans import CasePlans
 from sim.batch.tables import differences_table
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import SESSIONS_PER_YEAR
-from sim.plan.builder import prepare
+from sim.odds.tables import FIRST_TARGETS
+from sim.plan.outcomes import NEITHER
 from sim.problems import shown
 from sim.scenario.dates import count_sessions
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import apply_settings, values_at
-from sim.scenario.tables import scenario_data, validated_tables
 from sim.scenario.triggers import TRIGGERS
+from sim.scenario.validation import scenario_data, validated_tables
 
 DEFAULT_BUMP = 0.1
 # Bump of a drift of zero, which cannot be scaled: log return per year.
 DRIFT_BUMP = 0.01
-# Most halvings of a bump that is not possible, where the variance would grow without end for example.
+# Most halvings of a bump that makes no valid scenario, because the variance would grow without end for example.
 MOST_HALVINGS = 6
+# Events in which a target is reached; by their changes inputs are ranked.
+TARGET_EVENTS = tuple(event for event, target in FIRST_TARGETS.items() if target != NEITHER)
 COLUMNS = (
     "scenario",
     "input",
@@ -50,11 +54,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Bump:
-    """Input of a scenario and the settings of its two cases.
+    """Bumps of one input of a scenario, down and up, as settings of two cases.
 
     Attributes
     ----------
-    label : the input, its key where it has one.
+    label : key of the input.
     base, down, up : its values, as text.
     down_set, up_set : settings of the two cases; empty where no such bump is possible.
     """
@@ -68,9 +72,14 @@ class Bump:
 
 
 def sensitivity_batch(
-    scenario: Scenario, *, bump: float = DEFAULT_BUMP, only: str | None = None, **how: Any
+    scenario: Scenario,
+    *,
+    bump: float = DEFAULT_BUMP,
+    only: str | None = None,
+    plans: CasePlans | None = None,
+    **how: Any,
 ) -> tuple[Batch, tuple[Bump, ...]]:
-    """Batch of a scenario and of the bumps of every input.
+    """Batch of a scenario with two cases per input, bumped down and up, and the bumps themselves.
 
     Numbers are scaled by 1 ∓ bump; prices (spot, targets, strikes, regimes' levels) move by that share of a session's
     standard deviation, whole numbers (sessions apart) by one, a drift of zero by 0.01 per year. A bump that makes no
@@ -81,12 +90,15 @@ def sensitivity_batch(
     scenario : what to bump.
     bump : relative size, 0 < bump < 1.
     only : shell pattern that an input's key must match.
+    plans : cache that keeps what the trial of a bump has built for the case itself.
     how : paths, seed, target_se, max_paths.
+
+    Errors: InputError if `only` matches no input, or a case is refused.
     """
-    found = tuple(one for one in bumps(scenario, bump) if is_chosen(one.label, only))
+    found = tuple(one for one in bumps(scenario, bump, plans) if is_chosen(one.label, only))
     if not any(one.down_set or one.up_set for one in found):
         why = "matches no input" if only is not None else "has no input to bump"
-        labels = ", ".join(one.label for one in bumps(scenario, bump))
+        labels = ", ".join(one.label for one in bumps(scenario, bump, plans))
         raise InputError([Problem("", "--only", shown(only), why, f"Inputs are {labels}.")])
     cases = [
         {"name": _case_name(index, one, way), "set": settings}
@@ -109,17 +121,22 @@ def _case_name(index: int, one: Bump, way: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"input {index} {way}"
 
 
-def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
-    """Every input of a scenario with its bumps."""
+def bumps(scenario: Scenario, bump: float, plans: CasePlans | None = None) -> Iterator[Bump]:
+    """Bumps of every input of a scenario, in the order of its keys.
+
+    bump : relative size.
+    plans : see `sensitivity_batch`.
+    """
+    plans = CasePlans() if plans is None else plans
     data = scenario_data(scenario)
     for key in _scaled_keys(scenario):
-        yield _possible(data, key, bump)
+        yield _possible(data, key, bump, plans)
     day = scenario.market.spot * scenario.volatility.annual / math.sqrt(SESSIONS_PER_YEAR)
     for key in _price_keys(scenario):
-        yield _possible(data, key, bump * day / float(values_at(data, key)[0]))
+        yield _possible(data, key, bump * day / float(values_at(data, key)[0]), plans)
     sessions = count_sessions(scenario.market)
     fewer = max(1, round(sessions * bump))
-    yield _whole("market.sessions", sessions, fewer, data)
+    yield _whole("market.sessions", sessions, fewer, data, plans)
     if scenario.drift.annual == 0:
         yield Bump(
             "drift.annual",
@@ -131,16 +148,16 @@ def bumps(scenario: Scenario, bump: float) -> Iterator[Bump]:
         )
     for index, catalyst in enumerate(scenario.catalyst):
         if len(catalyst.outcomes) > 1:
-            yield _probability(data, index, bump)
+            yield _probability(data, index, bump, plans)
     for regime in scenario.regime:
         if TRIGGERS[regime.when].counts_closes:
-            yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data)
+            yield _whole(f"regime[{regime.name}].closes", regime.closes, 1, data, plans)
         if regime.lasts is not None:
-            yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data)
+            yield _whole(f"regime[{regime.name}].lasts", regime.lasts, 1, data, plans)
 
 
 def _scaled_keys(scenario: Scenario) -> Iterator[str]:
-    """Keys of the numbers that are scaled; those at zero stay there."""
+    """Keys of the numbers that are scaled, without those that are zero or missing."""
     data = scenario_data(scenario)
     keys = [
         f"volatility.{name}" for name in ("annual", "long_run_annual", "alpha", "gamma", "beta", "tail_dof")
@@ -176,7 +193,7 @@ def _price_keys(scenario: Scenario) -> Iterator[str]:
 
 
 def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
-    """Key of a whole group, or of each position that has it where others of its group do not."""
+    """Key of a whole group of positions, or of each position that states it where others of the group do not."""
     key = f"dealers.position[{group}].{name}"
     if None not in values_at(data, key):
         return [key]
@@ -184,14 +201,14 @@ def _position_keys(data: dict[str, Any], group: str, name: str) -> list[str]:
     return [f"dealers.position[{i}].{name}" for i, one in positions if one["group"] == group and name in one]
 
 
-def _possible(data: dict[str, Any], key: str, bump: float) -> Bump:
+def _possible(data: dict[str, Any], key: str, bump: float, plans: CasePlans) -> Bump:
     """Bumps of a key by factors 1 ∓ bump, halved until they make a valid scenario."""
     sides: list[tuple[str, Settings]] = []
     for sign in (-1, 1):
         settings: Settings = {}
         for halving in range(MOST_HALVINGS):
             tried = {f"{key}*": 1 + sign * bump / 2**halving}
-            if _is_valid(data, tried):
+            if _is_valid(data, tried, plans):
                 settings = tried
                 break
         sides.append((_texts(data, key, settings) if settings else "-", settings))
@@ -199,17 +216,20 @@ def _possible(data: dict[str, Any], key: str, bump: float) -> Bump:
     return Bump(key, _texts(data, key, {}), down, up, down_set, up_set)
 
 
-def _whole(key: str, value: int, step: int, data: dict[str, Any]) -> Bump:
+def _whole(key: str, value: int, step: int, data: dict[str, Any], plans: CasePlans) -> Bump:
+    """Bumps of a whole number by ∓ step, as far as they make a valid scenario."""
     sides = []
     for number in (value - step, value + step):
         settings = {key: number}
-        sides.append((str(number), settings) if number >= 1 and _is_valid(data, settings) else ("-", {}))
+        sides.append(
+            (str(number), settings) if number >= 1 and _is_valid(data, settings, plans) else ("-", {})
+        )
     (down, down_set), (up, up_set) = sides
     return Bump(key, str(value), down, up, down_set, up_set)
 
 
-def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
-    """Bump of the probability of a catalyst's first outcome, the others in proportion to theirs."""
+def _probability(data: dict[str, Any], index: int, bump: float, plans: CasePlans) -> Bump:
+    """Bumps of the probability of a catalyst's first outcome; the others share the rest in proportion."""
     stated = [outcome["probability"] for outcome in data["catalyst"][index]["outcomes"]]
     sides: list[tuple[str, Settings]] = []
     for sign in (-1, 1):
@@ -220,16 +240,16 @@ def _probability(data: dict[str, Any], index: int, bump: float) -> Bump:
             f"catalyst[{index}].outcomes[{place}].probability": first if place == 0 else share * scale
             for place, share in enumerate(stated)
         }
-        sides.append((f"{first:.6g}", settings) if _is_valid(data, settings) else ("-", {}))
+        sides.append((f"{first:.6g}", settings) if _is_valid(data, settings, plans) else ("-", {}))
     (down, down_set), (up, up_set) = sides
     return Bump(f"catalyst[{index}].outcomes[0].probability", f"{stated[0]:.6g}", down, up, down_set, up_set)
 
 
-def _is_valid(data: dict[str, Any], settings: Settings) -> bool:
+def _is_valid(data: dict[str, Any], settings: Settings, plans: CasePlans) -> bool:
     try:
         scenario = _with(data, settings)
         if scenario.dealers.groups and scenario.dealers.m_floor == 0:
-            prepare(scenario)  # without a floor there may be no map
+            plans.check(scenario)  # without a floor there may be no map
     except InputError:
         return False
     return True
@@ -247,7 +267,7 @@ def _texts(data: dict[str, Any], key: str, settings: Settings) -> str:
 
 
 def sensitivity_table(folder: BatchFolder, found: Sequence[Bump]) -> pd.DataFrame:
-    """Table of the changes in the odds by input, the widest swing of a first-target event first.
+    """Table of the changes in the odds by input, the widest swing of the odds of a target first.
 
     Columns: scenario, input, base_value, down_value, up_value, event, level, change_down and change_up, each with
     ci_low and ci_high (paired, 95%), swing (from the lowest to the highest of the three odds), paths. A bump that was
@@ -270,7 +290,7 @@ def sensitivity_table(folder: BatchFolder, found: Sequence[Bump]) -> pd.DataFram
         for event, level in dict.fromkeys(key for side in sides.values() for key in side):
             rows.append(_row(batch.base, one, event, level, sides))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    first = table[table["event"].isin(("first_upper", "first_lower"))]
+    first = table[table["event"].isin(TARGET_EVENTS)]
     widest = first.groupby("input")["swing"].max().to_dict()
     order = sorted(dict.fromkeys(table["input"]), key=lambda name: -widest.get(name, 0.0))
     ranks = {name: rank for rank, name in enumerate(order)}

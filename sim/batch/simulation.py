@@ -1,4 +1,4 @@
-"""A batch from check to tables in one call: what `gammawall batch` does, from Python."""
+"""Simulation of a batch in one call, from the check of its cases to its tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.errors import InputError, Problem
 from sim.files.table_files import refuse_parquet_without_pyarrow
 from sim.problems import check_type
 
-# Plans are kept from checking cases to running them.
+# Memory of the plans that are kept from the check of the cases to their run.
 MOST_PLAN_BYTES = 1 << 30
 
 
@@ -45,7 +45,7 @@ def simulate_batch(
 
     Parameters
     ----------
-    batch : what `load_batch` returned, or a built-in batch's name or the path of a batch file.
+    batch : a `Batch`, as of `load_batch`, a built-in batch's name, or the path of a batch file.
     out : the folder; ``results/<name>`` if None.
     cases : those of `batch.selected`; all if None.
     engine, threads, devices : as in `simulate`; with several devices each has a worker of its own.
@@ -53,7 +53,7 @@ def simulate_batch(
     resume, accept_changes, overwrite : what may be done with a folder that is there; see `open_batch_folder`.
     retry_failed, fail_fast : see `run_batch`.
     parquet : write each table as .parquet too.
-    progress : told of cases and paths as they are done.
+    progress : callbacks for cases and paths as they are done.
 
     Raises
     ------
@@ -112,18 +112,27 @@ def simulate_into_folder(
     overwrite: bool = False,
     parquet: bool = False,
     progress: BatchProgress | None = None,
+    plans: CasePlans | None = None,
     opened: Callable[[BatchFolder], None] | None = None,
     finish: Callable[[BatchFolder, BatchRun], None] | None = None,
 ) -> BatchRun:
-    """The same of a batch at hand, with a look at its folder before and after.
+    """Simulate a loaded batch into a folder, with hooks; see `simulate_batch`.
 
-    opened, finish : called with the open folder before the first case, and after the last table.
+    Parameters
+    ----------
+    plans : cache of plans; a new one if None.
+    opened : called with the open folder before the first case.
+    finish : called with the folder and the outcome after the last table.
+
+    Raises
+    ------
+    InputError, GammawallError, KeyboardInterrupt : as in `simulate_batch`.
     """
     chosen = batch.selected(None, None) if cases is None else cases
     if parquet:
         refuse_parquet_without_pyarrow()
     check_batch_folder(batch, out, resume=resume, overwrite=overwrite)
-    plans = CasePlans(MOST_PLAN_BYTES)
+    plans = CasePlans(MOST_PLAN_BYTES) if plans is None else plans
     check_cases(chosen, plans, progress)
     with (
         choose_executor(

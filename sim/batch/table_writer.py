@@ -1,4 +1,4 @@
-"""Tables of a batch, written case by case in the batch's order while further cases are counted."""
+"""Writer of a batch's tables, case by case in the batch's order, while further cases are counted."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def save_tables(folder: BatchFolder) -> list[Row]:
 class TableWriter:
     """Writer of the tables of a batch's finished cases, of batch.csv and of batch.json.
 
-    Leaving the context writes what is left and puts them into place; an exception leaves what was there before. What
-    is written depends on the finished cases alone, not on the order in which they ended. Until then cases come first:
+    Leaving the context writes the cases still missing and puts the tables into place; an exception leaves the former
+    tables. The tables depend on the finished cases alone, not on the order in which they ended. Counting comes first:
     tables that cannot be written while cases are counted give way, and are begun anew at the end.
 
     Parameters
     ----------
-    folder : the batch's.
+    folder : folder of the batch.
     unsettled : names of the cases that are still to be counted; the others are taken as they are filed.
-    progress : called with (cases done, cases) while what is left is written.
+    progress : called with (cases done, cases) while the cases still missing are written at the end.
 
     Attributes
     ----------
-    rows : of batch.csv, once the context is left.
+    rows : rows of batch.csv, once the context is left.
 
     Raises
     ------
-    GammawallError : they cannot be written.
+    GammawallError : the tables cannot be written.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class TableWriter:
             )
 
     def settle(self, case: Case, counts: CaseCounts | None) -> None:
-        """Take note that a case is filed, and write the cases that need not wait any more.
+        """Take note of a filed case, and write the cases that need not wait any more.
 
-        counts : those of the case; None if it failed.
+        counts : counts of the case; None if it failed.
         """
         self.unsettled.discard(case.name)
         if self.given_way:
@@ -103,7 +103,7 @@ class TableWriter:
         return True
 
     def _add(self, case: Case, counts: CaseCounts | None) -> None:
-        """Append the next case."""
+        """Append the next case of the batch to every table."""
         self.done += 1
         if self.folder.status(case) != FINISHED:
             return

@@ -1,4 +1,4 @@
-"""Tables of a batch: a row per case, differences to the baseline, the band of odds and its drivers."""
+"""Tables of a batch: a row per case, differences from the baseline, the range of odds and its drivers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ DIFFERENCE_COLUMNS = (
 
 @dataclass(frozen=True)
 class CaseState:
-    """Status of a case.
+    """Status of a case and its manifest.
 
     Attributes
     ----------
     status : "finished", "failed" or "not run".
-    manifest : of a finished or failed case.
+    manifest : manifest of a finished or failed case; empty for one that has not run.
     """
 
     status: str
@@ -60,11 +60,8 @@ def differences_columns(
     """
     rows: list[tuple[str, float, int, int]] = []
     for event, target in FIRST_TARGETS.items():
-        both = int(pairs.first[target, target])
-        only_case = int(pairs.first[target].sum()) - both
-        only_baseline = int(pairs.first[:, target].sum()) - both
         level = {UPPER: axes.upper, LOWER: axes.lower}.get(target, np.nan)
-        rows.append((event, float(level), only_case, only_baseline))
+        rows.append((event, float(level), *_first_pair(pairs, target)))
     for level in axes.levels:
         found = _touch_pair(pairs, axes, baseline, level)
         if found is not None:
@@ -89,10 +86,19 @@ def differences_table(
     return pd.DataFrame(differences_columns(pairs, axes, baseline, baseline_name))
 
 
+def _first_pair(pairs: PairCounts, target: int) -> tuple[int, int]:
+    """Numbers of paths with this first target in the case only and in the baseline only."""
+    both = int(pairs.first[target, target])
+    return int(pairs.first[target].sum()) - both, int(pairs.first[:, target].sum()) - both
+
+
 def _touch_pair(
     pairs: PairCounts, axes: OutcomeAxes, baseline: OutcomeAxes, level: float
 ) -> tuple[int, int] | None:
-    """Numbers of paths that touch a level in one only, case and baseline; None unless both have it on one side."""
+    """Numbers of paths that touch a level in the case only and in the baseline only.
+
+    None unless both have the level, on the same side of the start.
+    """
     for counts, sign in ((pairs.above, 1), (pairs.below, -1)):
         mine, theirs = (
             sorted((x for x in a.levels if sign * x > sign * a.spot), key=lambda x: sign * x)
@@ -136,6 +142,7 @@ def case_row(case: Case, state: CaseState, counts: CaseCounts | None) -> Row:
 
 
 def _first_targets(counts: CaseCounts) -> dict[str, dict[str, float]]:
+    """Odds of each event of `FIRST_TARGETS` by suffix of their columns: "", "_ci_low", "_ci_high", "_without"."""
     joint, paths = counts.outcomes.joint, counts.outcomes.paths
     found = {}
     for event, target in FIRST_TARGETS.items():
@@ -150,6 +157,7 @@ def _first_targets(counts: CaseCounts) -> dict[str, dict[str, float]]:
 
 
 def _first_differences(pairs: PairCounts) -> dict[str, dict[str, float]]:
+    """Differences of each event of `FIRST_TARGETS` by suffix of their columns: "", "_ci_low", "_ci_high"."""
     found = {}
     for event, target in FIRST_TARGETS.items():
         estimate = first_difference(pairs, target)
@@ -159,10 +167,11 @@ def _first_differences(pairs: PairCounts) -> dict[str, dict[str, float]]:
 
 
 def first_difference(pairs: PairCounts, target: int) -> Estimate:
-    """Odds that a target comes first in the case minus those in the baseline."""
-    both = pairs.first[target, target]
-    only_case, only_baseline = pairs.first[target].sum() - both, pairs.first[:, target].sum() - both
-    return paired_difference_estimate(only_case, only_baseline, pairs.paths)
+    """Estimate of the odds of a first target in the case minus those in the baseline, on the same paths.
+
+    target : code of the first target, a value of `FIRST_TARGETS`.
+    """
+    return paired_difference_estimate(*_first_pair(pairs, target), pairs.paths)
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ class Band:
 
 
 def bands(rows: Sequence[Row]) -> list[Band]:
-    """Band of every event over the finished rows of batch.csv; empty if there are none."""
+    """Band of each event of `FIRST_TARGETS` over the finished rows of batch.csv; empty if there are none."""
     finished = _finished(rows)
     if not finished:
         return []

@@ -1,15 +1,23 @@
-"""Book files, CSV or Parquet: read and checked as a whole, and the text of new ones."""
+"""Book files, CSV or Parquet: read, with every problem at once, and written."""
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from sim.book.limits import (
+    LARGEST_CARRY,
+    LARGEST_CONTRACTS,
+    LARGEST_IV,
+    LARGEST_PRICE,
+    MOST_GROUPS,
+    SMALLEST_IV,
+    is_group_name,
+)
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
@@ -20,8 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS: Final = 200_000
-MOST_GROUPS: Final = 64
-_GROUP: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _KIND: Final = InputKind(
     "book file",
     100_000_000,
@@ -30,15 +36,15 @@ _KIND: Final = InputKind(
     "Try gammawall book CHAIN, which writes such a file.",
 )
 _RANGES: Final = {
-    "strike": (0.0, 1e7, "a strike is above 0, at most 1e7"),
-    "iv": (0.01, 5.0, "a volatility lies between 0.01 and 5"),
-    "contracts": (-1e9, 1e9, "contracts lie between -1e9 and 1e9"),
-    "carry": (-1.0, 1.0, "a carry lies between -1 and 1"),
+    "strike": (0.0, LARGEST_PRICE, "a strike is above 0, at most 1e7"),
+    "iv": (SMALLEST_IV, LARGEST_IV, "a volatility lies between 0.01 and 5"),
+    "contracts": (-LARGEST_CONTRACTS, LARGEST_CONTRACTS, "contracts lie between -1e9 and 1e9"),
+    "carry": (-LARGEST_CARRY, LARGEST_CARRY, "a carry lies between -1 and 1"),
 }
 
 
 def read_book(path: Path, stated: str) -> BookRows:
-    """Positions of a book file.
+    """Positions read from a book file.
 
     Parameters
     ----------
@@ -58,7 +64,7 @@ def read_book(path: Path, stated: str) -> BookRows:
 
 
 def book_table(rows: BookRows) -> pd.DataFrame:
-    """Table of a book file."""
+    """Positions as the table of a book file."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -76,7 +82,7 @@ def book_table(rows: BookRows) -> pd.DataFrame:
 
 
 def book_csv(rows: BookRows) -> bytes:
-    """Book file as CSV, every number as the shortest text that is read back as the same number."""
+    """Positions as the bytes of a CSV book file, each number as the shortest text that reads back the same."""
     table = book_table(rows)
     for name in ("strike", "iv", "contracts", "carry"):
         table[name] = [repr(number).removesuffix(".0") for number in table[name].tolist()]
@@ -84,7 +90,7 @@ def book_csv(rows: BookRows) -> bytes:
 
 
 def _table(path: Path, where: str) -> pd.DataFrame:
-    """Cells of the file as text, one row a position; the index is the line of a CSV file, the row of another."""
+    """Cells of the file as text, one row per position; its index is the line in a CSV file, the row in Parquet."""
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
     table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
     if not len(table):
@@ -128,7 +134,7 @@ def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
 
 
 class _Checked:
-    """Columns of a book file and what is wrong with them."""
+    """Columns of a book file, read one by one, and the problems found in them."""
 
     def __init__(self, table: pd.DataFrame, where: str):
         self.table, self.where = table, where
@@ -175,7 +181,7 @@ class _Checked:
 
     def _groups(self) -> tuple[tuple[str, ...], Any]:
         codes, names = self.table["group"].factorize(sort=True)
-        bad = [i for i, name in enumerate(names) if not _GROUP.fullmatch(name)]
+        bad = [i for i, name in enumerate(names) if not is_group_name(name)]
         why = "must begin with a letter and have only letters, digits, _ and -"
         self._refuse("group", np.isin(codes, bad), why, "Try a name such as wall.")
         if len(names) > MOST_GROUPS:

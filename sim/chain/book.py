@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.book.limits import LARGEST_CONTRACTS, LARGEST_IV, SMALLEST_IV
 from sim.book.rows import BookRows
 from sim.chain.book_rules import NAIVE, BookRules
 from sim.chain.option_chain import OptionChain
@@ -34,9 +35,6 @@ SETTLEMENT_OF_ROOT: Final = {
     **dict.fromkeys(("SPX", "RUT", "NDX", "DJX"), "AM"),
     **dict.fromkeys(("SPXW", "RUTW", "NDXP", "XSP", "SPY", "QQQ", "IWM", "DIA"), "PM"),
 }
-SMALLEST_IV: Final = 0.01
-LARGEST_IV: Final = 5.0
-LARGEST_CONTRACTS: Final = 1e9
 # |ln| of a forward over spot, and its growth per year of the expiry's life: up to UNREMARKED no note is made of it,
 # beyond CREDIBLE it is refused.
 UNREMARKED: Final = (0.003, 0.1)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sim.book.limits import MOST_GROUPS, NAME_PATTERN, is_group_name
 from sim.errors import InputError, Problem
 from sim.problems import check_type, short_repr, shown
 
@@ -19,9 +20,8 @@ from sim.problems import check_type, short_repr, shown
 SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
 NAIVE: Final = SIGNS["naive"]
 CUSTOM: Final = "custom"
-_GROUP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-# Groups besides calls and puts; a scenario has 64 at most.
-MOST_GROUPS: Final = 62
+# Groups of strikes, besides calls and puts.
+MOST_STRIKE_GROUPS: Final = MOST_GROUPS - 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StrikeGroup:
         check_type("name", self.name, str, "the name of a group", hint)
         for name, strike in (("low", self.low), ("high", self.high)):
             check_type(name, strike, (int, float), "a strike", hint)
-        if not _GROUP_NAME.fullmatch(self.name):
+        if not is_group_name(self.name):
             why = "must begin with a letter and have only letters, digits, _ and -, 64 at most"
             raise InputError([Problem("", "name", shown(self.name), why, hint)])
         if not 0 <= self.low <= self.high < math.inf:
@@ -133,19 +133,20 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
     groups: list[StrikeGroup] = []
     problems = []
     for text in texts:
-        match = re.fullmatch(rf"({_GROUP_NAME.pattern})=([0-9.]+)(?::([0-9.]+))?", text.strip())
+        match = re.fullmatch(rf"({NAME_PATTERN})=([0-9.]+)(?::([0-9.]+))?", text.strip())
         try:
             low, high = (float(match[2]), float(match[3] or match[2])) if match else (1.0, 0.0)
         except ValueError:
             low, high = 1.0, 0.0
-        if match is None or low > high:
+        if match is None or not is_group_name(match[1]) or low > high:
             problems.append(Problem("--group", "", text, "is no NAME=LOW:HIGH", "Try wall=7000:7020."))
         elif match[1] in [group.name for group in groups]:
             problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))
         else:
             groups.append(StrikeGroup(match[1], low, high))
-    if len(groups) > MOST_GROUPS:
-        why = f"there are {len(groups)} groups besides calls and puts, at most {MOST_GROUPS} are possible"
+    if len(groups) > MOST_STRIKE_GROUPS:
+        most = f"at most {MOST_STRIKE_GROUPS} are possible"
+        why = f"there are {len(groups)} groups besides calls and puts, {most}"
         problems.append(Problem("--group", "", "", why, "Try wider ones."))
     if problems:
         raise InputError(problems)

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sim.cli.batch_options import run_options
 from sim.cli.options import (
-    DEVICES,
-    ENGINE,
     JSON,
     KEPT,
     SCENARIO,
     SET,
-    THREADS,
     WITH,
-    count_from,
     print_json,
-    read_standard_error,
     tell,
 )
 from sim.errors import PartlyFailedError
@@ -29,11 +25,9 @@ if TYPE_CHECKING:
     from sim.batch.folder import BatchFolder
     from sim.batch.run import BatchRun
 
-DEFAULT_SENSITIVITY_PATHS = 200_000
+SENSITIVITY_PATHS = "200_000"
 TO_RUN = "to run"
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
-
-Command = Callable[..., Any]
 
 
 def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -44,57 +38,6 @@ def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
     return int(index), int(count)
-
-
-RUN_OPTIONS = (
-    click.option(
-        "--paths", metavar="N", callback=count_from(1), help="Paths per case.  [default: the batch's own]"
-    ),
-    click.option(
-        "--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of all cases.  [default: the batch's own]"
-    ),
-    click.option(
-        "--target-se",
-        metavar="SE",
-        callback=read_standard_error,
-        help="Simulate beyond --paths until both first-target odds of a case have this standard error.",
-    ),
-    click.option(
-        "--max-paths",
-        metavar="N",
-        callback=count_from(1),
-        help="Upper limit on the paths that --target-se may add up to.",
-    ),
-    ENGINE,
-    DEVICES,
-    THREADS,
-    click.option(
-        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
-    ),
-    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
-    click.option(
-        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
-    ),
-    click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
-    click.option(
-        "--accept-changes",
-        is_flag=True,
-        help="Resume even if the batch has changed; keep the cases that are still the same.",
-    ),
-    click.option("--retry-failed", is_flag=True, help="Run cases again that failed before."),
-    click.option("--fail-fast", is_flag=True, help="Stop after the first case that fails."),
-    click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder."),
-    click.option("--parquet", is_flag=True, help="Also write each table as Parquet."),
-    JSON,
-    click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
-)
-
-
-def run_options(command: Command) -> Command:
-    """Add the options of commands that run a family of scenarios."""
-    for option in reversed(RUN_OPTIONS):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -112,7 +55,7 @@ def run_options(command: Command) -> Command:
     help="Run share I of N, counted from 0; see gammawall merge.",
 )
 @click.option("--dry-run", is_flag=True, help="Check and list every case; simulate nothing.")
-@run_options
+@run_options()
 @click.pass_context
 def batch(
     ctx: click.Context,
@@ -167,11 +110,12 @@ def run_family(
     quiet: bool,
     **how: Any,
 ) -> None:
-    """Run the cases of a batch as the options say, file and print the results.
+    """Run the cases of a batch, file and print the results.
 
+    dry_run : check and list the cases only.
+    finish : function that writes further files into the folder.
+    report, document : functions that print the results, and that make the document of --json; a batch's own if None.
     how : arguments of `simulate_into_folder`.
-    finish : what else to write into the folder.
-    report, document : how to print the results instead of a batch's own way, and with --json.
     """
     _refuse_contradictions(**how)
     from sim.batch.run import check_cases
@@ -214,7 +158,7 @@ def run_family(
 
 
 def _kept_cases(folder: BatchFolder) -> str:
-    """Text on what an interrupted batch has left in its folder."""
+    """Text on the finished cases that an interrupted batch has left in its folder."""
     from sim.batch.tables import FINISHED
 
     finished = sum(folder.status(case) == FINISHED for case in folder.batch.cases)
@@ -258,7 +202,7 @@ def _summary(run: BatchRun, folder: Path) -> str:
 
 
 def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
-    """Batch as one JSON document."""
+    """Results of a batch as one JSON document."""
     from dataclasses import asdict
 
     from sim.batch.tables import bands, drivers
@@ -277,7 +221,7 @@ def _document(loaded: Batch, run: BatchRun) -> dict[str, Any]:
 def _statuses(
     loaded: Batch, cases: Sequence[Case], out: Path | None, *, resume: bool, retry_failed: bool, **_: Any
 ) -> dict[str, str]:
-    """Status of each chosen case if the batch ran now, by name."""
+    """Name of each chosen case to its status: kept from a former run, or `TO_RUN`."""
     from sim.batch.opening import filed_statuses
     from sim.batch.tables import FAILED, FINISHED
 
@@ -319,7 +263,7 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
 
 
 def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
-    """Report why the folder could not be used, if it could not."""
+    """Print a note on the reason why the folder could not be used, if there is one."""
     from sim.batch.opening import check_batch_folder
     from sim.errors import GammawallError
 
@@ -399,7 +343,7 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
 )
 @click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
 @click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
-@run_options
+@run_options(SENSITIVITY_PATHS)
 @click.pass_context
 def sensitivity(
     ctx: click.Context,
@@ -416,17 +360,19 @@ def sensitivity(
     """Bump each input of SCENARIO and show the effect on the odds.
 
     Each input is bumped down and up. All cases share their draws, so that changes far smaller than the odds' own
-    error can be seen. 200,000 paths per case unless --paths is given. Writes a batch's files and sensitivity.csv.
+    error can be seen. Writes a batch's files and sensitivity.csv.
     """
     from sim.batch.folder import SENSITIVITY
+    from sim.batch.plans import CasePlans
     from sim.batch.sensitivity import sensitivity_batch, sensitivity_table
+    from sim.batch.simulation import MOST_PLAN_BYTES
     from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
 
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
-    numbers["paths"] = numbers["paths"] or DEFAULT_SENSITIVITY_PATHS
-    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, **numbers)
+    plans = CasePlans(MOST_PLAN_BYTES)
+    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
     tables: list[Any] = []
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:
@@ -444,7 +390,9 @@ def sensitivity(
 
         return {"scenario": loaded.name, "bump": bump, "sensitivity": json_rows(tables[0])}
 
-    run_family(ctx, family, family.cases, finish=finish, report=report, document=document, **options)
+    run_family(
+        ctx, family, family.cases, finish=finish, report=report, document=document, plans=plans, **options
+    )
 
 
 BATCH_COMMANDS = (batch, merge, sensitivity)

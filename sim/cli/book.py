@@ -1,4 +1,4 @@
-"""The command that makes a dealers' book of an option chain."""
+"""The command book: make a dealers' book of an option chain."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def book(
 
 
 def _picture(found: Any, levels: Any) -> bytes | None:
-    """PNG of the book; without matplotlib none, and a word about it."""
+    """PNG of the book; None and a warning on stderr without matplotlib."""
     from sim.report.pictures import gamma_picture
 
     try:

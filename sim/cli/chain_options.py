@@ -1,4 +1,4 @@
-"""Options by which an option chain becomes a dealers' book, shared by the commands that read one."""
+"""Options of the commands that make a dealers' book of an option chain."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ CHAIN_OPTIONS = (
 
 
 def chain_options(command: Command) -> Command:
-    """Add the options to a command."""
+    """Add the options of chains to a command."""
     for option in reversed(CHAIN_OPTIONS):
         command = option(command)
     return command
 
 
 def refuse_contradictory_signs(given: Mapping[str, Any]) -> None:
-    """Refuse shares without the sign that they are for, and the sign without shares."""
+    """Refuse --shares without --sign custom, and the reverse."""
     if given["shares"] is not None and given["sign"] not in (None, CUSTOM):
         raise click.UsageError(f"--shares is for --sign custom, not for --sign {given['sign']}.")
     if given["sign"] == CUSTOM and given["shares"] is None:
@@ -113,7 +113,7 @@ def refuse_contradictory_signs(given: Mapping[str, Any]) -> None:
 
 
 def read_book(chain: Path, given: Mapping[str, Any]) -> ChainBook:
-    """Book of a chain's file as the options say.
+    """Book made of a chain's file by the rules that the options state.
 
     given : values of the options by name.
     """

@@ -1,4 +1,4 @@
-"""The commands that fit what a scenario needs to market data."""
+"""The commands of the group fit: fits of a scenario's parameters to market data."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _date(value: dt.datetime | None) -> dt.date | None:
 
 
 def _prepare(out: Path | None, overwrite: bool) -> None:
-    """Refuse what cannot be written before any time is spent."""
+    """Refuse a file --out that cannot be written, before any time is spent."""
     if out is None:
         if overwrite:
             raise click.UsageError("--overwrite is about --out, which is not given.")
@@ -230,7 +230,7 @@ def _answer(
     as_json: bool,
     show: Callable[[], None],
 ) -> None:
-    """Write the fragment, print what was found and, where it is not written, the fragment."""
+    """Write the fragment, print the estimates and, if it is not written, the fragment."""
     failure = None
     if out is not None:
         from sim.scenario.fragments import write_fragment

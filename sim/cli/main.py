@@ -20,6 +20,7 @@ from sim.cli.batch import BATCH_COMMANDS
 from sim.cli.book import book
 from sim.cli.fit import fit
 from sim.cli.options import (
+    DEFAULT_PATHS,
     DEFAULT_SCENARIO,
     DEVICES,
     ENGINE,
@@ -40,12 +41,11 @@ from sim.cli.options import (
 from sim.cli.run import run
 from sim.errors import GammawallError
 
-DEFAULT_CHECK_PATHS = "1_000_000"
 INTERRUPTED = 130
 
 
 class Commands(click.Group):
-    """Commands in the order they are defined, whose expected failures become one message and an exit code."""
+    """Group of commands, listed as defined, that turns expected failures into messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names as defined, the main one first."""
@@ -106,8 +106,9 @@ def list_scenarios() -> None:
 @SET
 def show(name: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Print a built-in scenario NAME or a TOML file with every key and default."""
-    from sim.scenario.file import load_scenario, scenario_to_toml
+    from sim.scenario.file import load_scenario
     from sim.scenario.fragments import read_fragments
+    from sim.scenario.toml import scenario_to_toml
 
     click.echo(scenario_to_toml(load_scenario(name, overrides, read_fragments(fragments))), nl=False)
 
@@ -177,7 +178,7 @@ def trace(
     "--paths",
     metavar="N",
     callback=count_from(1),
-    default=DEFAULT_CHECK_PATHS,
+    default=DEFAULT_PATHS,
     show_default=True,
     help="Paths to simulate.",
 )
@@ -386,7 +387,7 @@ def _terminate(number: int, _frame: object) -> None:
 
 
 def _end_output(error: OSError, kept: str) -> int:
-    """Exit code after stdout could not be written, or something else failed in the system."""
+    """Exit code after a failed write to stdout, or another error of the system."""
     # what is still buffered must not fail again at exit
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
@@ -397,7 +398,7 @@ def _end_output(error: OSError, kept: str) -> int:
 
 
 def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
-    """Refuse a file that cannot be written before any time is spent."""
+    """Refuse a file --csv that cannot be written, before any time is spent."""
     if csv_file is None:
         return
     folder = csv_file.absolute().parent

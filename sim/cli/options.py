@@ -1,4 +1,4 @@
-"""The options that several commands share, the readers of what users type, and how commands answer."""
+"""Options that several commands share, readers of their values, and output on stdout and stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import click
 from sim.engines.choice import AUTO, ENGINES
 
 DEFAULT_SCENARIO = "siege-of-7000"
-ADDRESSES = 2**64  # path numbers are 64 bit
+# A test keeps these equal to those of the modules that compute, which are too heavy to load for a command's help.
+DEFAULT_PATHS = "1_000_000"
+ADDRESSES = 2**64  # numbers of paths and seeds are 64 bit
 SMALLEST_TARGET_SE = 1e-6
 # Text on what a command has written so far, or a function that returns it, for the message of an interruption.
 KEPT = "gammawall.kept"
@@ -23,13 +25,13 @@ MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
 def kept(ctx: click.Context, nothing: str) -> str:
-    """What a command has written so far."""
+    """Text on the results that a command has written so far; `nothing` before there are any."""
     value = ctx.meta.get(KEPT, nothing)
     return str(value() if callable(value) else value)
 
 
 def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """Reader of a whole number of at least ``smallest``, also as 1e6, 1_000_000, 300k, 10M."""
+    """Reader of a whole number from ``smallest`` to 2^64 − 1, written as 1000000, 1e6, 1_000_000, 300k or 10M."""
 
     def read(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
         if value is None:
@@ -52,7 +54,7 @@ def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str |
 
 
 def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """Reader of the standard error of a probability, between 0 and 0.5."""
+    """Reader of the standard error of a probability, from 1e-6 to 0.5."""
     if value is None:
         return None
     try:
@@ -73,7 +75,7 @@ def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str
 def read_numbers(
     smallest: int,
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
-    """Reader of whole numbers with commas between them, such as 0,1 or 1e5,1e6, none of them twice."""
+    """Reader of distinct whole numbers separated by commas, such as 0,1 or 1e5,1e6."""
     read = count_from(smallest)
 
     def read_all(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -114,12 +116,25 @@ WITH = click.option(
     metavar="FRAGMENT",
     help="TOML file whose keys replace the scenario's, such as one that a fit wrote. Repeatable.",
 )
+SEEDS = click.IntRange(0, ADDRESSES - 1)
 SEED = click.option(
     "--seed",
-    type=click.IntRange(0, 2**64 - 1),
+    type=SEEDS,
     default=1,
     show_default=True,
     help="Seed of the random numbers; the same seed replays the same paths.",
+)
+TARGET_SE = click.option(
+    "--target-se",
+    metavar="SE",
+    callback=read_standard_error,
+    help="Simulate beyond --paths until both first-target odds have this standard error.",
+)
+MAX_PATHS = click.option(
+    "--max-paths",
+    metavar="N",
+    callback=count_from(1),
+    help="Upper limit on the paths that --target-se may add up to.",
 )
 THREADS = click.option(
     "--threads",

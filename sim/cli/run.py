@@ -1,4 +1,4 @@
-"""The command that simulates a scenario, or an option chain, and prints its odds."""
+"""The command run: simulate a scenario, or an option chain, and print its odds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from click.core import ParameterSource
 from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
 from sim.cli.options import (
     ADDRESSES,
+    DEFAULT_PATHS,
     DEVICES,
     ENGINE,
     JSON,
     KEPT,
+    MAX_PATHS,
     SCENARIO,
     SEED,
     SET,
+    TARGET_SE,
     THREADS,
     WITH,
     count_from,
     print_json,
-    read_standard_error,
     tell,
 )
 from sim.errors import GammawallError
@@ -33,11 +35,9 @@ if TYPE_CHECKING:
     from sim.scenario.fragments import Fragment
     from sim.scenario.model import Scenario
 
-DEFAULT_PATHS = "1_000_000"
-
 
 class _Loaded(NamedTuple):
-    """A scenario, what messages call it, and the fragments of files in it."""
+    """A scenario as loaded, its name in messages, and the fragments read from files."""
 
     scenario: Scenario
     where: str
@@ -78,18 +78,8 @@ class _Loaded(NamedTuple):
 @ENGINE
 @DEVICES
 @THREADS
-@click.option(
-    "--target-se",
-    metavar="SE",
-    callback=read_standard_error,
-    help="Simulate beyond --paths until both first-target odds have this standard error.",
-)
-@click.option(
-    "--max-paths",
-    metavar="N",
-    callback=count_from(1),
-    help="Upper limit on the paths that --target-se may add up to.",
-)
+@TARGET_SE
+@MAX_PATHS
 @SET
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
@@ -183,7 +173,7 @@ def run(
 
 
 class _Asked(NamedTuple):
-    """Horizon and targets that the command line states."""
+    """Horizon and targets stated on the command line."""
 
     until: dt.date | None
     upper: float | None
@@ -191,7 +181,7 @@ class _Asked(NamedTuple):
 
     @property
     def fragments(self) -> list[Fragment]:
-        """The same as keys of a scenario."""
+        """Fragments that state them as keys of a scenario, one per option given."""
         from sim.scenario.fragments import Fragment
 
         stated = (

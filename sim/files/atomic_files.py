@@ -23,7 +23,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and move it there, over a former one, in one step."""
+    """Write a file under a hidden name and move it to its path, over a former file, in one step."""
     hidden = hidden_name(path.parent, "partial")
     try:
         write_file(hidden, content)
@@ -35,7 +35,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the folder's entries durable; only POSIX systems can open a folder to do so."""
+    """Flush the entries of a folder to the disk; only POSIX systems can open a folder for that."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -49,15 +49,15 @@ def flush_folder(folder: Path) -> None:
 
 
 def hidden_name(parent: Path, what: str) -> Path:
-    """Unused hidden name for a file or folder that is not whole yet.
+    """Unused hidden path for a file or folder that is not whole yet.
 
-    what : its part of the name, "partial" for instance.
+    what : part of the name, "partial" for instance.
     """
     return parent / f"{HIDDEN}{what}-{secrets.token_hex(4)}"
 
 
 def cannot_write(folder: Path, error: OSError) -> GammawallError:
-    """Error about results that cannot be written to a folder, with what to try."""
+    """Error about results that cannot be written to a folder, with a hint."""
     reason = error.strerror or str(error)
     hints = {
         errno.ENOSPC: "Free some space or choose another --out.",

@@ -1,4 +1,4 @@
-"""Users' own files: their bytes and the cells of CSV tables, with one clear error for whatever is wrong with them."""
+"""Bytes of users' files and cells of their CSV tables, with one clear error for each way they can be unusable."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _BINARY: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF")
 
 @dataclass(frozen=True)
 class InputKind:
-    """A kind of input file.
+    """Kind of input file, with the texts of its errors.
 
     Attributes
     ----------
-    noun : what such a file is called, "option chain" for instance.
-    most_bytes : larger files are refused.
-    hint : what to try where a file is of another kind.
-    inside : what to try where it is a directory.
-    missing : what to try where there is none.
+    noun : name of such a file, "option chain" for instance.
+    most_bytes : size above which files are refused.
+    hint : what to try if a file is of another kind.
+    inside : what to try if the path is a directory.
+    missing : what to try if there is no such file.
     """
 
     noun: str
@@ -59,11 +59,11 @@ def file_refusal(where: str, why: str, hint: str) -> InputError:
 
 
 def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> bytes:
-    """Content of a file.
+    """Bytes of a file.
 
-    where : what messages call it.
+    where : name of the file in messages.
 
-    Errors: `InputError`.
+    Errors: `InputError` if it cannot be read, or is too large for its kind.
     """
     try:
         if Path(path).is_dir():
@@ -86,12 +86,14 @@ def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> byt
 
 
 def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.DataFrame:
-    """Cells of a CSV table as text without blanks around it; its index is the line, rows of nothing are left out.
+    """Cells of a CSV table as stripped text, indexed by line; empty rows are left out.
 
-    The first line has the names of the columns, which are taken in lower case; commas part the cells, or semicolons
-    or tabs if it has no comma.
+    The first line has the names of the columns, which are taken in lower case. Cells are separated by commas, or by
+    semicolons or tabs if that line has no comma.
 
-    Errors: `InputError`.
+    where : name of the file in messages.
+
+    Errors: `InputError` if the file is no such table.
     """
     import pandas as pd
 
@@ -148,10 +150,11 @@ def refuse_repeated_columns(names: Iterable[str], where: str) -> None:
 def note_lines(
     problems: list[Problem], where: str, cells: pd.Series, wrong: Any, why: str, hint: str, noun: str = "line"
 ) -> None:
-    """Add a problem of a column that names the first lines concerned and counts the others; none if no line is.
+    """Add a problem with a column, which names the first wrong lines and counts the others; none if no line is wrong.
 
-    cells : a column, its index the lines.
-    wrong : (n,) bool.
+    cells : a column, (n,), indexed by line.
+    wrong : (n,) bool, the lines concerned.
+    noun : word for a line of the file.
     """
     lines = cells.index[wrong]
     if not len(lines):

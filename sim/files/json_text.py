@@ -1,4 +1,4 @@
-"""JSON text of manifests and tables, with dates in ISO form and without NaN or infinity; reading it again."""
+"""JSON of manifests and tables, written and read: dates in ISO form, no NaN, no infinity."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
-    """Manifest as strict JSON with sorted keys; dates in ISO form.
+    """Text of a manifest in strict JSON with sorted keys; dates in ISO form.
 
     Parameters
     ----------
-    manifest : the document; NaN and infinity in it are a ValueError, what JSON does not know a TypeError.
+    manifest : the document.
     form : its value of "format", a name and a version such as "gammawall-results/1".
+
+    Errors: ValueError for NaN or infinity, TypeError for a value that JSON does not have.
     """
     document = {**manifest, "format": form}
     return (
@@ -28,7 +30,7 @@ def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """JSON object of a file; None if there is none."""
+    """JSON object read from a file; None if the file is missing or holds no such object."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -37,7 +39,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def has_form(document: Mapping[str, Any], form: str) -> bool:
-    """Whether a document states a form, in whatever version."""
+    """Whether the "format" of a document has the name of a form, in any version."""
     return str(document.get("format", "")).partition("/")[0] == form.partition("/")[0]
 
 

@@ -1,4 +1,4 @@
-"""Numbers in the cells of a table as spreadsheets write them: thousands separators, decimal commas."""
+"""Numbers from the cells of a table, with thousands separators and decimal commas as spreadsheets write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DOT_GROUPS: Final = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+", re.ASCII)
 
 
 def comma_is_decimal(cells: Iterable[str]) -> bool:
-    """Whether numbers are written with a decimal comma: more cells can only be read with one than only without."""
+    """Whether cells have decimal commas: more of them can be read only with one than only without."""
     commas = dots = 0
     for cell in cells:
         if "," in cell:
@@ -32,7 +32,7 @@ def comma_is_decimal(cells: Iterable[str]) -> bool:
 
 
 def number(cell: str, decimal_comma: bool) -> float:
-    """A cell's number, NaN where it states none: "6448.28", "6,448.28", or "6.448,28" with a decimal comma."""
+    """Number of a cell, NaN if it has none: "6448.28", "6,448.28", or "6.448,28" with a decimal comma."""
     text = _BLANKS.sub("", cell)
     if decimal_comma:
         if "." in text and not (_DOT_GROUPS.fullmatch(text) or _COMMA_DECIMALS.fullmatch(text)):
@@ -45,7 +45,7 @@ def number(cell: str, decimal_comma: bool) -> float:
 
 
 def numbers(cells: Sequence[str], decimal_comma: bool) -> Float64s:
-    """Numbers of cells, float64 (n,), as `number` reads each."""
+    """Numbers of cells, float64 (n,), each as of `number`."""
     if decimal_comma:
         return np.array([number(cell, decimal_comma) for cell in cells], dtype=np.float64)
     values = np.array(pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce"), dtype=np.float64)

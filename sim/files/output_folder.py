@@ -1,8 +1,8 @@
-"""Life of a result folder: checked to be free before the work, written whole or not at all, replaced if asked.
+"""Result folders: checked to be free before the work, written whole or not at all, replaced if asked.
 
 Files are written into a hidden folder beside the final one, flushed to the disk, and renamed into place in one step.
-A full disk, a kill or an interruption leaves nothing under the final name. What the files are is told by a
-`FolderKind`, which each command has of its own.
+A full disk, a kill or an interruption leaves nothing under the final name. Each command has its own `FolderKind`,
+which lists its files.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
 
 @dataclass(frozen=True)
 class FolderKind:
-    """A kind of result folder.
+    """Kind of result folder.
 
     Attributes
     ----------
-    noun : what messages say wrote it, "run" or "book".
-    files : names of all files it may hold, `MANIFEST` among them.
+    noun : name of its writer in messages, "run" or "book".
+    files : names of all files that it may hold, `MANIFEST` among them.
     form : "format" of its manifest, a name and a version; a folder is of this kind if its manifest has that name.
     """
 
@@ -49,7 +49,7 @@ class OutputFolder:
     Attributes
     ----------
     folder : the final path.
-    kind : what goes there; only a folder of the same kind is ever replaced.
+    kind : kind of the folder; only a folder of the same kind is ever replaced.
     overwrite : whether a former result folder there may be replaced.
     numbered : whether a sibling ``-2``, ``-3`` … is used instead if the folder has been taken meanwhile.
     """
@@ -61,12 +61,12 @@ class OutputFolder:
 
 
 class Saved(NamedTuple):
-    """Folder in which results were saved, and what went wrong on the way there.
+    """Folder in which results were saved, and the failures on the way.
 
     Attributes
     ----------
-    folder : the folder written; None if none could be.
-    failures : sentences; empty if all is where it should be.
+    folder : the folder written; None if none could be written.
+    failures : sentences, one per failure; empty if all is in its place.
     """
 
     folder: Path | None
@@ -74,7 +74,7 @@ class Saved(NamedTuple):
 
 
 class FormerResultsLeftError(GammawallError):
-    """New results in place, beside former ones that could not be removed."""
+    """Error about former results that could not be removed; the new ones are in place."""
 
     def __init__(self, folder: Path, former: Path):
         super().__init__(
@@ -91,13 +91,13 @@ def prepare_output(
     *,
     overwrite: bool = False,
 ) -> OutputFolder:
-    """Place for results, checked to be free and writable before any time is spent. Leaves nothing behind.
+    """Place for results, checked to be free and writable before any time is spent; nothing is left there.
 
     Parameters
     ----------
-    name : what the results are of; without ``out`` they go to ``results/<name>``, or when that is taken to
-        ``results/<name>-2``, ``-3`` …
-    kind : what goes there.
+    name : name of the scenario or the chain. Without ``out`` the results go to ``results/<name>``, or when that is
+        taken to ``results/<name>-2``, ``-3`` …
+    kind : kind of the folder.
     out : the folder asked for, or None.
     overwrite : replace a former result folder at ``out``; without ``out``, replace ``results/<name>``.
 
@@ -123,8 +123,8 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
 
     Parameters
     ----------
-    place : where. Only an empty folder, or one that holds files of its kind and nothing else, is ever replaced.
-    contents : called for the names and contents of the files.
+    place : place of the folder. Only an empty folder, or one with files of its kind and nothing else, is replaced.
+    contents : function that yields the names and contents of the files.
 
     Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
     """
@@ -157,9 +157,9 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
 
 
 def save_folder(place: OutputFolder, contents: Contents) -> Saved:
-    """Write files to their place or, so that no finished work is lost, to a new temporary folder.
+    """Write files to their place or, if that fails, to a new temporary folder, so that no finished work is lost.
 
-    place, contents : as of `write_folder`.
+    place, contents : see `write_folder`.
     """
     try:
         return Saved(write_folder(place, contents), ())
@@ -181,7 +181,7 @@ def save_folder(place: OutputFolder, contents: Contents) -> Saved:
 
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
-    """Give the hidden folder its final name; return where a replaced folder now is, if there was one."""
+    """Give the hidden folder its final name; return the present path of the folder it replaces, if any."""
     former = None
     placed = False
     try:
@@ -199,7 +199,7 @@ def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path 
 
 
 def _rename_to_first_free(hidden: Path, target: Path) -> Path:
-    """Give the hidden folder the first free numbered name, also when other runs take names meanwhile."""
+    """Give the hidden folder the first free numbered name, even if other runs take names meanwhile."""
     while True:
         free = _first_free(target)
         try:
@@ -212,7 +212,7 @@ def _rename_to_first_free(hidden: Path, target: Path) -> Path:
 
 
 def _remove_result(folder: Path, kind: FolderKind) -> bool:
-    """Remove a command's own files and then the folder; anything else in it stays. True if all is gone."""
+    """Remove a command's own files and then the folder; other files stay. Return whether all is gone."""
     try:
         for name in kind.files:
             (folder / name).unlink(missing_ok=True)
@@ -225,7 +225,7 @@ def _remove_result(folder: Path, kind: FolderKind) -> bool:
 
 
 def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
-    """Raise InputError unless the folder is free, or may be replaced."""
+    """Raise InputError unless the folder is free or may be replaced."""
     if not os.path.lexists(folder):
         return
     if folder.is_symlink() and not folder.exists():
@@ -253,7 +253,7 @@ def _occupied(folder: Path, why: str, hint: str) -> InputError:
 
 
 def probe(folder: Path) -> None:
-    """Prove a folder writable: make and remove one beside it, or in the nearest parent that exists.
+    """Check that a folder can be made, by making and removing one beside it or in the nearest parent that exists.
 
     Errors: GammawallError if it cannot be written.
     """
@@ -285,5 +285,5 @@ def _first_free(folder: Path) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """Name as one that every file system takes for a folder."""
+    """Name of a folder made from any name, such that every file system takes it."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:80] or "scenario"

@@ -1,4 +1,4 @@
-"""Tables as files, CSV and Parquet, written piece by piece and put into place in one step.
+"""Table files, CSV and Parquet, written piece by piece and put into place in one step.
 
 The only module that imports pyarrow.
 """
@@ -24,7 +24,7 @@ INSTALL_PARQUET = "pip install 'gammawall-sim[parquet]'"
 
 
 def table_file_names(*names: str) -> list[str]:
-    """Names of the files of tables, in both formats."""
+    """Names of the files of tables, both formats of each."""
     return [f"{name}.{suffix}" for name in names for suffix in ("csv", "parquet")]
 
 
@@ -37,10 +37,10 @@ def refuse_parquet_without_pyarrow() -> None:
 
 
 class TableFile:
-    """Table written piece by piece: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
+    """Table file written piece by piece: `<name>.csv` in a folder and, where asked for, `<name>.parquet`.
 
-    Leaving the context puts the files into place; an exception leaves what was there before. Without any piece there
-    is no file.
+    Leaving the context puts the files into place; an exception leaves the former files. Without any piece there is
+    no file.
     """
 
     def __init__(self, folder: Path, name: str, parquet: bool):
@@ -76,7 +76,7 @@ class TableFile:
         self.pieces.write_table(rows)
 
     def write_out(self) -> None:
-        """Flush all that was added to the disk; nothing can be added after that."""
+        """Flush the rows added to the disk; none can be added after that."""
         pieces, self.pieces = self.pieces, None
         text, self.text = self.text, None
         with contextlib.ExitStack() as stack:
@@ -107,7 +107,7 @@ class TableFile:
 
 
 def parquet_bytes(table: pd.DataFrame) -> bytes:
-    """Whole table as a Parquet file."""
+    """Bytes of a Parquet file of a whole table."""
     import io
 
     import pyarrow

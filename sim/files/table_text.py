@@ -1,4 +1,4 @@
-"""Tables as CSV text, fast enough for thousands of cases: each distinct cell is formatted once."""
+"""CSV text of tables, fast enough for thousands of cases: each distinct cell is formatted once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Cells = NDArray[np.uint8]  # (different cells, width), filled up
 
 
 def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) -> bytes:
-    """Table as CSV in UTF-8: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
+    """CSV of a table in UTF-8: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
 
-    Text that UTF-8 cannot say is escaped.
+    Characters that UTF-8 cannot encode are escaped.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) 
 
 
 def _column(values: Any, length: int) -> tuple[_Codes, _Cells]:
-    """Index of each row's cell, -1 for the last, and the distinct cells of a column."""
+    """Index of each row's cell, (rows,), −1 for the last, and the distinct cells of a column."""
     import pandas as pd
 
     if np.ndim(values) == 0:
@@ -82,7 +82,7 @@ def _column(values: Any, length: int) -> tuple[_Codes, _Cells]:
 
 
 def _different(values: NDArray[Any]) -> tuple[_Codes, NDArray[Any]]:
-    """Index of each row's value, and the distinct values; where rows are few, all values as they are."""
+    """Index of each row's value, (rows,), and the distinct values; of few rows, all values as they are."""
     import pandas as pd
 
     if values.size <= FEW:
@@ -92,14 +92,14 @@ def _different(values: NDArray[Any]) -> tuple[_Codes, NDArray[Any]]:
 
 
 def _number_cells(numbers: NDArray[Any], form: str, width: int) -> _Cells:
-    """Numbers in a form that fills a width with spaces; nothing for NaN."""
+    """Cells of numbers, (n, width), formatted and filled up; empty for NaN."""
     text = (form * numbers.size) % tuple(numbers.tolist())
     cells = np.frombuffer(text.encode("ascii"), dtype=np.uint8).reshape(-1, width)
     return np.where((cells == ord(" ")) | np.isnan(numbers)[:, np.newaxis], np.uint8(FILLER[0]), cells)
 
 
 def _object_column(values: list[Any]) -> tuple[_Codes, _Cells]:
-    """Index of each row's cell and the distinct cells, of values of any kind."""
+    """Index of each row's cell, (rows,), and the distinct cells, for values of any kind."""
     known: dict[str, int] = {}
     codes = np.empty(len(values), dtype=np.intp)
     for row, value in enumerate(values):
@@ -123,7 +123,7 @@ def _text(value: object) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    """Text in quotes where it could be taken for more than one cell."""
+    """Text of a cell, in quotes where it could be taken for several cells."""
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
 
 

@@ -1,4 +1,4 @@
-"""TOML files, a user's own or built in, read with one clear error for whatever is wrong with them."""
+"""TOML files, a user's own or built in, read with one clear error for each way they can be unusable."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of doc
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of TOML file.
+    """Kind of TOML file.
 
     Attributes
     ----------
-    noun : what such a file is called, "scenario" for instance.
-    package : package that holds the built-in ones; "" without such.
+    noun : name of such a file, "scenario" for instance.
+    package : package that holds the built-in files; "" if there are none.
     example : command that prints one to start from.
     """
 
@@ -33,7 +33,7 @@ class FileKind:
     example: str
 
     def builtin(self) -> dict[str, str]:
-        """Names of the built-in ones, each with the first line of its description."""
+        """Name of each built-in file to the first line of its description."""
         found: dict[str, str] = {}
         if not self.package:
             return found
@@ -46,7 +46,7 @@ class FileKind:
     def read(self, source: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
         """Name of a file in messages, and its nested tables as `tomllib` returns them.
 
-        source : a path, or the name of a built-in one; a string is a path if it has a separator or ends in
+        source : a path, or the name of a built-in file; a string is a path if it has a separator or ends in
             ".toml".
 
         Errors: `InputError`.
@@ -59,7 +59,7 @@ class FileKind:
         return where, self._parse(content, where)
 
     def text(self, source: str | os.PathLike[str]) -> str:
-        """Text of a file, comments and all, or of a built-in one; it is checked to be TOML.
+        """Text of a user's or a built-in file with its comments, checked to be TOML.
 
         Errors: `InputError`.
         """
@@ -126,6 +126,6 @@ class FileKind:
 
 
 def is_path(source: str | os.PathLike[str]) -> bool:
-    """Whether a source names a file rather than a built-in one."""
+    """Whether a source is the path of a file rather than the name of a built-in one."""
     name = os.fspath(source)
     return not isinstance(source, str) or "/" in name or os.sep in name or name.endswith(".toml")

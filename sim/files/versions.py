@@ -16,8 +16,8 @@ def installed_versions(packages: Sequence[str] = ()) -> dict[str, str]:
 
     Parameters
     ----------
-    packages : further ones, by the names they are imported under. Each goes by the name it was installed under, cupy
-        by one such as cupy-cuda13x; one that is missing is left out.
+    packages : further libraries by the names they are imported under. The key of each is the name it was installed
+        under, cupy-cuda13x for cupy for instance; a missing one is left out.
     """
     further = sorted({name for package in packages for name in installed_names(package)})
     return {"python": platform.python_version(), **{name: _version(name) for name in (*EVERY_RUN, *further)}}
@@ -25,7 +25,7 @@ def installed_versions(packages: Sequence[str] = ()) -> dict[str, str]:
 
 @cache
 def installed_names(package: str) -> tuple[str, ...]:
-    """Names under which an importable package is installed."""
+    """Names of the installed distributions that hold an importable package."""
     return tuple(packages_distributions().get(package, ()))
 
 

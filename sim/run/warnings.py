@@ -15,7 +15,7 @@ from sim.plan.outcomes import Outcomes
 from sim.run.stopping import paths_wanting
 from sim.scenario.fragments import Fragment, holds_fragment
 from sim.scenario.model import Scenario
-from sim.scenario.tables import scenario_data
+from sim.scenario.validation import scenario_data
 
 # Share of a session's closes beyond the histogram from which a warning is due; the outermost quantile is 1%.
 LARGEST_SHARE_OUTSIDE = 0.001

@@ -1,4 +1,4 @@
-"""Dates of a scenario against the exchange calendar."""
+"""Dates of a scenario, checked against the exchange calendar, and its sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SESSIONS: Final = 2520
 
 
 def calendar_problems(scenario: Any) -> list[Problem]:
-    """Every date of a scenario that the exchange calendar refuses, each `Problem` without its `where`.
+    """Problems of a scenario's dates with the exchange calendar, each `Problem` without its `where`.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`.
     """
@@ -57,7 +57,7 @@ def _book_problems(calendar: TradingCalendar, book: Any) -> Iterator[Problem]:
 
 
 def horizon_positions(calendar: TradingCalendar, market: Any) -> range:
-    """Positions in the calendar of the sessions simulated: those after `as_of`, at most to the calendar's end.
+    """Positions in the calendar of the sessions simulated, from the one after `as_of` to the calendar's end at most.
 
     calendar : covers `as_of`.
     market : a `Market`, or anything with its dates, of which exactly one of `until` and `sessions` is None. The
@@ -71,7 +71,7 @@ def horizon_positions(calendar: TradingCalendar, market: Any) -> range:
 
 
 def count_sessions(market: Any) -> int:
-    """Number of sessions D that a `Market` asks for."""
+    """Number of sessions D of a `Market`'s horizon."""
     return len(horizon_positions(trading_calendar(), market))
 
 

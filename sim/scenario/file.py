@@ -1,4 +1,4 @@
-"""Scenario files: TOML to a validated `Scenario` and back.
+"""Scenario files: TOML read into a validated `Scenario`, and the hash of one.
 
 Everything wrong with a file is reported at once: what pydantic finds key by key, then the rules across keys,
 the exchange calendar's among them, as far as the remaining keys let them be judged. So is an argument of the wrong
@@ -22,17 +22,7 @@ from sim.problems import check_type
 from sim.scenario.fragments import Fragment, check_fragments
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import Overrides
-from sim.scenario.tables import changed_tables
-from sim.scenario.toml import scenario_to_toml
-
-__all__ = [
-    "builtin_scenarios",
-    "load_scenario",
-    "resolve_scenario",
-    "scenario_from_mapping",
-    "scenario_hash",
-    "scenario_to_toml",
-]
+from sim.scenario.validation import changed_tables
 
 SCENARIO_FILE: Final = FileKind("scenario", "sim.scenarios", "gammawall scenario show siege-of-7000")
 
@@ -93,7 +83,7 @@ def scenario_from_mapping(
     Parameters
     ----------
     data : the tables; they stay as they are.
-    where : what problems name as their place, usually the file.
+    where : place that problems name, usually the file.
     overrides, fragments : see `load_scenario`.
 
     Raises

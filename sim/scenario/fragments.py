@@ -1,6 +1,6 @@
-"""Fragments of scenarios: TOML files with some of a scenario's keys, what a fit has found for instance.
+"""Fragments of scenarios: TOML files with some of a scenario's keys, such as the results of a fit.
 
-The table [fit] of a fragment tells what it is from; it is no part of the scenario.
+The table [fit] of a fragment records its source; it is no part of the scenario.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FIT: Final = "fit"
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment as read.
+    """Keys of a scenario, read from a fragment's file or stated by options.
 
     Attributes
     ----------
-    where : what messages call it.
+    where : its name in messages, usually the path of its file.
     keys : nested tables of scenario keys.
-    fit : what the table [fit] says.
+    fit : content of the table [fit].
     """
 
     where: str
@@ -43,9 +43,9 @@ class Fragment:
 
 
 def read_fragment(source: str | os.PathLike[str]) -> Fragment:
-    """Fragment of a file.
+    """Fragment read from a file; its keys are checked when they are merged into a scenario.
 
-    Errors: `InputError`; whether its keys are a scenario's shows when they have been merged into one.
+    Errors: `InputError` if the file cannot be read, or states no key.
     """
     check_type("source", source, (str, os.PathLike), "the path of a fragment's file", 'Try "fit.toml".')
     where, data = FRAGMENT_FILE.read(Path(source))
@@ -60,7 +60,7 @@ def read_fragment(source: str | os.PathLike[str]) -> Fragment:
 
 
 def check_fragments(fragments: object) -> None:
-    """Refuse what is no sequence of fragments.
+    """Refuse an argument that is not a sequence of fragments.
 
     Errors: `InputError`.
     """
@@ -91,7 +91,7 @@ def read_fragments(sources: Iterable[str | os.PathLike[str]]) -> list[Fragment]:
 
 
 def merged(data: Mapping[str, Any], fragments: Sequence[Fragment]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Scenario data with the keys of fragments in place of its own, later ones over earlier, and where they are from.
+    """Scenario data overlaid with fragments, later ones over earlier, and the fragment that each key is from.
 
     Tables are merged key by key, lists are replaced as a whole. A key takes away its rival, until sessions for one.
 
@@ -125,7 +125,7 @@ def holds_fragment(tables: Mapping[str, Any], fragment: Fragment) -> bool:
 
 
 def fragment_record(fragment: Fragment) -> dict[str, Any]:
-    """What a manifest tells of a fragment: its file's name without folders, its keys and what it was fitted to."""
+    """Record of a fragment in a manifest: its file's name without folders, its keys and its table [fit]."""
     return {"file": Path(fragment.where).name, "keys": dict(fragment.keys), "fit": dict(fragment.fit)}
 
 
@@ -143,7 +143,7 @@ def fragment_text(comments: Sequence[str], keys: Mapping[str, Any], metadata: Ma
 
 
 def refuse_fragment_file(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place for a fragment before any time is spent.
+    """Refuse a path to which a fragment could not be written, before any time is spent.
 
     Errors: `InputError`.
     """
@@ -161,9 +161,9 @@ def refuse_fragment_file(path: Path, *, overwrite: bool) -> None:
 
 
 def write_fragment(path: Path, text: str) -> None:
-    """Write a fragment, whole or not at all.
+    """Write a fragment's file, whole or not at all.
 
-    Errors: `GammawallError`.
+    Errors: `GammawallError` if it cannot be written.
     """
     try:
         replace_file(path, text)
@@ -184,6 +184,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dotted(keys: Mapping[str, Any]) -> Iterator[str]:
+    """Dotted keys of nested tables, without those of the tables themselves."""
     for key, value in keys.items():
         if isinstance(value, Mapping) and value:
             yield from (f"{key}.{inner}" for inner in _dotted(value))

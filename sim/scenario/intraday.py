@@ -1,4 +1,4 @@
-"""Variance within a session: the U of the trading day and each step's share."""
+"""Variance within a session: its U over the trading day, and the share of each step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def variance_shares(
     overnight_share : share of the gap, in [0, 1).
     steps : number of trading steps.
     shape : "flat" or "u".
-    u_shape : the U; None: its default.
+    u_shape : densities of the U; None: its default.
     """
     edge = np.arange(steps + 1) / steps
     if shape == "flat":
@@ -38,7 +38,7 @@ def variance_shares(
 
 
 def u_shape_integral(u: Float64s, shape: UShape) -> Float64s:
-    """Integral of a variance density from the open to each u, float64 like `u`.
+    """Integral of a variance density from the open to each u, float64 of the shape of `u`.
 
         base·u + open·open_fade·(1 − e^(−u/open_fade)) + close·close_fade·(e^(−(1−u)/close_fade) − e^(−1/close_fade))
 

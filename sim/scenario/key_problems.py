@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a file's keys, as problems a user can act on."""
+"""Problems with a file's keys, made of pydantic's errors, each with a hint on what to try."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Location = tuple[int | str, ...]
 
 
 def table_of(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field that is a table or an array of tables."""
+    """Model of a field that is a table or an array of tables; None for any other field."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(table_of, getattr(annotation, "__args__", ()))), None)
 
 
 def dotted(location: Location) -> str:
-    """Location as a dotted key with items by index."""
+    """Dotted key of a location, items by index: dealers.position[0].iv."""
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -34,7 +34,7 @@ def dotted(location: Location) -> str:
 
 
 def _known_keys(location: Location, top: type[BaseModel]) -> list[str]:
-    """Keys the table at a location may have."""
+    """Keys that the table at a location may have; empty if there is no table."""
     table: type[BaseModel] | None = top
     for part in location:
         if isinstance(part, str) and table is not None:
@@ -70,7 +70,10 @@ _LIMITED: Final = {
 
 
 def key_problem(error: ErrorDetails, model: type[BaseModel]) -> Problem:
-    """Problem with one key of a file that a model describes, from pydantic's account of it."""
+    """Problem with one key of a file, made of pydantic's error; its place is still open.
+
+    model : model of the whole file.
+    """
     kind, location, context = error["type"], error["loc"], error.get("ctx", {})
     key, value = dotted(location), shown(error["input"])
     last = location[-1] if location else ""

@@ -1,4 +1,4 @@
-"""Levels of a scenario: which are scored on every path, and how they are ranked."""
+"""Levels of a scenario that are scored on every path, and their ranks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sim.scenario.triggers import TRIGGERS
 
 
 def all_levels(scenario: Any) -> tuple[float, ...]:
-    """Levels every path is scored on, index points, ascending: `levels`, both targets, levels that triggers count
-    touches of; each once.
+    """Distinct levels that every path is scored on, index points, ascending.
+
+    They are `levels`, both targets, and the levels of the triggers that count touches.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`; those are left
         out.
@@ -23,12 +24,13 @@ def all_levels(scenario: Any) -> tuple[float, ...]:
 
 
 def _is_touched(regime: Any) -> bool:
+    """Whether a regime is entered by the touch of a level."""
     trigger = TRIGGERS.get(regime.when)
     return trigger is not None and trigger.counts_touches and regime.level is not None
 
 
 def rank_of_level(levels: Sequence[float], spot: float, level: float) -> int:
-    """Number of levels between the start and a level: 0 for the nearest on its side.
+    """Rank of a level: the number of levels between the start and it, 0 for the nearest on its side.
 
     levels : all levels, index points.
     spot, level : the start and one of the levels, index points.

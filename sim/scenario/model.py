@@ -25,6 +25,15 @@ from pydantic import (
 )
 from pydantic_core.core_schema import FieldSerializationInfo
 
+from sim.book.limits import (
+    LARGEST_CARRY,
+    LARGEST_CONTRACTS,
+    LARGEST_IV,
+    LARGEST_PRICE,
+    LONGEST_NAME,
+    NAME_PATTERN,
+    SMALLEST_IV,
+)
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
@@ -34,11 +43,14 @@ from sim.scenario.frozen import FrozenDict
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
-from sim.scenario.tables import changed_tables, scenario_data
 from sim.scenario.triggers import TriggerName
+from sim.scenario.validation import changed_tables, scenario_data
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
+# Degrees of freedom of a shock: above the smallest its variance is finite, at the largest it is all but normal.
+SMALLEST_TAIL_DOF: Final = 2.05
+LARGEST_TAIL_DOF: Final = 1000.0
 
 _Item = TypeVar("_Item")
 
@@ -48,7 +60,10 @@ def _list_as_tuple(value: Any) -> Any:
 
 
 def _file_name_safe(name: str) -> str:
-    """Scenario names become folder names and CSV cells."""
+    """Name of a scenario, checked to serve as the name of a folder and as a cell of a CSV file.
+
+    Errors: ValueError with the reason.
+    """
     if not name.strip():
         raise ValueError("is empty")
     if name != name.strip():
@@ -62,11 +77,11 @@ def _file_name_safe(name: str) -> str:
 
 Items = Annotated[tuple[_Item, ...], BeforeValidator(_list_as_tuple)]
 Date = Annotated[dt.date, Field(ge=FIRST_DATE, le=LAST_DATE)]
-Price = Annotated[float, Field(gt=0, le=1e7)]
+Price = Annotated[float, Field(gt=0, le=LARGEST_PRICE)]
 LogReturn = Annotated[float, Field(ge=-2, le=2)]
 LogSpread = Annotated[float, Field(ge=0, le=2)]
 Volatile = Annotated[float, Field(gt=0, le=5)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Identifier = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$", max_length=LONGEST_NAME)]
 Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
 Density = Annotated[float, Field(ge=0, le=1e6)]
 DayPart = Annotated[float, Field(gt=0, le=10)]
@@ -75,12 +90,12 @@ GroupWeights = Annotated[dict[str, GroupWeight], AfterValidator(FrozenDict)]
 
 
 class ScenarioTable(BaseModel):
-    """A table of the scenario file: strict types, no unknown keys, frozen, finite numbers."""
+    """Base of the tables of a scenario file: strict types, no unknown keys, frozen, finite numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __repr__(self) -> str:
-        """Return the keys that were given, as many as a line holds."""
+        """Return the table with the keys that were given, on one line."""
         given = ((name, value) for name, value in self if name in self.model_fields_set)
         return short_repr(self, ", ".join(f"{name}={value!r}" for name, value in given))
 
@@ -89,7 +104,7 @@ class ScenarioTable(BaseModel):
 
 
 class Market(ScenarioTable):
-    """Start and horizon.
+    """Start and horizon of the paths.
 
     as_of : session at whose close every path starts.
     spot : index level at that close.
@@ -142,7 +157,7 @@ class Volatility(ScenarioTable):
     alpha: Annotated[float, Field(ge=0)] = 0.0
     gamma: float = 0.0
     beta: Annotated[float, Field(ge=0)] = 1.0
-    tail_dof: Annotated[float, Field(gt=2.05, le=1000)] | None = None
+    tail_dof: Annotated[float, Field(gt=SMALLEST_TAIL_DOF, le=LARGEST_TAIL_DOF)] | None = None
     overnight_share: Annotated[float, Field(ge=0, lt=1)] = 0.46
     steps_per_session: Annotated[int, Field(ge=1, le=390)] = 13
     intraday_shape: Literal["flat", "u"] = "u"
@@ -150,12 +165,12 @@ class Volatility(ScenarioTable):
 
     @property
     def is_constant(self) -> bool:
-        """Whether the variance stays what it is at the start."""
+        """Whether the variance stays constant, h_t = h_0."""
         return is_constant(self)
 
     @model_serializer(mode="wrap")
     def _without_absent_shape(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what scenarios of the default shape do not have, so that their hashes stay."""
+        """Leave out the key `u_shape` where it has no value, so that hashes made before it stay the same."""
         data: dict[str, Any] = handler(self)
         if self.u_shape is None:
             data.pop("u_shape", None)
@@ -193,7 +208,7 @@ class Catalyst(ScenarioTable):
 
 
 class Position(ScenarioTable):
-    """One line of the dealers' book, signed from the dealers' side (positive: dealers are long the option).
+    """One position of the dealers' book, signed from the dealers' side (positive: dealers are long the option).
 
     group : name by which regimes weigh it.
     type : "call" or "put".
@@ -211,14 +226,14 @@ class Position(ScenarioTable):
     strike: Price
     expiry: Date
     settlement: Literal["AM", "PM"]
-    iv: Annotated[float, Field(ge=0.01, le=5)]
+    iv: Annotated[float, Field(ge=SMALLEST_IV, le=LARGEST_IV)]
     gex_bn: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
-    contracts: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
-    carry: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    contracts: Annotated[float, Field(ge=-LARGEST_CONTRACTS, le=LARGEST_CONTRACTS)] | None = None
+    carry: Annotated[float, Field(ge=-LARGEST_CARRY, le=LARGEST_CARRY)] = 0.0
 
 
 class Dealers(ScenarioTable):
-    """Dealers' book and what hedging it does to the price.
+    """Dealers' book and the price impact of hedging it.
 
     impact_bp_per_bn : basis points the price moves per $1bn traded.
     impact_half_life : sessions until half of an impact has faded; 0: it is permanent.
@@ -246,14 +261,14 @@ class Dealers(ScenarioTable):
 
     @field_serializer("book", when_used="json")
     def _book_in_json(self, book: BookRows | None, _info: FieldSerializationInfo) -> dict[str, Any] | None:
-        """What a manifest tells of a book: its file's name without folders, and a digest of the positions."""
+        """Record of a book in a manifest: its file's name without folders, and a digest of its positions."""
         if book is None:
             return None
         return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
 
     @model_serializer(mode="wrap")
     def _without_absent_book(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what scenarios without a book file do not have, so that their hashes stay."""
+        """Leave out the keys of a book file where there is none, so that hashes made before them stay the same."""
         data: dict[str, Any] = handler(self)
         if self.book is None:
             data.pop("book", None)
@@ -262,7 +277,7 @@ class Dealers(ScenarioTable):
 
 
 class Regime(ScenarioTable):
-    """A state of the market entered at a close, at most once per path.
+    """State of the market, entered at a close and at most once per path.
 
     when, level, closes : trigger, a name of `sim.scenario.triggers.TRIGGERS`; the index level that it is about;
         closes in a row beyond the level, if it counts them.
@@ -284,14 +299,14 @@ class Regime(ScenarioTable):
 
 
 class Targets(ScenarioTable):
-    """The two levels whose order of first touch is asked for: `upper` above spot, `lower` below it."""
+    """The two levels whose order of first touch a run counts: `upper` above spot, `lower` below it."""
 
     upper: Price
     lower: Price
 
 
 class Scenario(ScenarioTable):
-    """A complete scenario.
+    """Scenario with everything that a simulation depends on, validated and frozen.
 
     Errors: `pydantic.ValidationError` for a single key's type or range, `sim.errors.InputError` for keys that
     contradict each other or the exchange calendar. `sim.scenario.file.scenario_from_mapping` reports both together.
@@ -329,7 +344,7 @@ class Scenario(ScenarioTable):
         return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy with other tables or keys, checked as a whole; the new values themselves are taken as they are.
+        """Copy with other tables or keys, checked against each other; the values themselves are not validated.
 
         Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
         """
@@ -349,10 +364,10 @@ class Scenario(ScenarioTable):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the odds should know of where the scenario is from; no part of it."""
+        """Warnings about the source of the scenario, for a reader of its odds; no part of the scenario itself."""
         return ()
 
     @property
     def all_levels(self) -> tuple[float, ...]:
-        """Levels every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
+        """Levels that every path is scored on, index points, ascending; see `sim.scenario.levels.all_levels`."""
         return all_levels(self)

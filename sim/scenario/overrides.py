@@ -42,24 +42,24 @@ class _RefusedError(Exception):
 
 
 def place_of_overrides(overrides: Overrides, argument: str) -> str:
-    """What problems with overrides name as their place: "--set" for texts, for a mapping the argument."""
+    """Place of problems with overrides: "--set" for texts, the name of the argument for a mapping."""
     return argument if isinstance(overrides, Mapping) else WHERE
 
 
 def apply_overrides(
     data: dict[str, Any], overrides: Overrides, argument: str = "overrides"
 ) -> tuple[list[str], list[Problem]]:
-    """Overrides put into a scenario's data, in place and in order.
+    """Put overrides into a scenario's data, in place and in order; return the keys set and the problems found.
 
     Stating `until` takes `sessions` away and the other way round; likewise `gex_bn` and `contracts`.
 
     data : nested tables as `tomllib` returns them.
     overrides : keys and their values, or "key=value" each.
-    argument : what they are called where they are given.
+    argument : name of the argument that holds them.
 
     Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
 
-    Errors: `InputError` if they are neither, or a mapping's value is a whole table.
+    Errors: `InputError` if `overrides` is neither a mapping nor a list of texts, or a value of it is a whole table.
     """
     _check_overrides(overrides, argument)
     if isinstance(overrides, Mapping):
@@ -106,7 +106,7 @@ def _check_overrides(overrides: object, argument: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Python value as a TOML file would state it: lists for tuples, plain numbers for NumPy's, text for a path."""
+    """Python value in TOML's types: a list for a tuple, a plain number for NumPy's, a text for a path."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -121,10 +121,10 @@ def _plain(value: Any) -> Any:
 def apply_settings(
     data: dict[str, Any], settings: Iterable[tuple[str, Any]], where: str
 ) -> tuple[list[str], list[Problem]]:
-    """Values put into a scenario's data, in place and in order; see `apply_overrides`.
+    """Put settings into a scenario's data, in place and in order; return as `apply_overrides` does.
 
     settings : keys, a star behind one multiplies, and their TOML values.
-    where : what problems name as their place.
+    where : place that problems name.
     """
     applied: list[str] = []
     problems: list[Problem] = []
@@ -137,7 +137,7 @@ def apply_settings(
 
 
 def values_at(data: dict[str, Any], key: str) -> list[Any]:
-    """Values that a key stands for, one for each position of a group; empty where it stands for none."""
+    """Values at a key, one for each position of a group; empty where the data has no such place."""
     try:
         return [_get(data, path) for path in _resolve(data, plain_key(key))]
     except _RefusedError:
@@ -145,12 +145,12 @@ def values_at(data: dict[str, Any], key: str) -> list[Any]:
 
 
 def plain_key(key: str) -> str:
-    """Key of a setting without the star that multiplies."""
+    """Key of a setting without the star that makes it a factor."""
     return key.strip().removesuffix("*").rstrip()
 
 
 def short_key(key: str, others: Iterable[str]) -> str:
-    """Last part of a key, and the parts before it as far as others end alike: iv, or position[wall].iv."""
+    """Shortest end of a key that no other key shares: iv, or position[wall].iv where another ends in iv."""
     parts = plain_key(key).split(".")
     rivals = [plain_key(other).split(".") for other in others if plain_key(other) != plain_key(key)]
     length = 1
@@ -160,7 +160,7 @@ def short_key(key: str, others: Iterable[str]) -> str:
 
 
 def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
-    """Two keys of which a scenario states one only, such as market.until and market.sessions; None without such."""
+    """First two of the keys that contradict each other, such as market.until and market.sessions; None if none do."""
     stated = {plain_key(key) for key in keys}
     for key in stated:
         table, _, last = key.rpartition(".")
@@ -171,7 +171,7 @@ def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
-    """Put a value wherever a key says, or multiply what stands there; the dotted keys that were set."""
+    """Put a value at every path of a key, or multiply what stands there; yield the dotted keys that were set."""
     path_key = plain_key(key)
     if not path_key or not path_key.isprintable():
         raise _RefusedError("is no key", _KEY_HINT)
@@ -200,7 +200,7 @@ def _refusal(where: str, key: str, value: str, refusal: _RefusedError) -> Proble
 
 
 def _value(text: str) -> Any:
-    """TOML value of a text, a number too that TOML would write otherwise, such as .6; else the text itself."""
+    """TOML value of a text, or the number of one that TOML would write otherwise, such as .6, or the text itself."""
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -209,7 +209,7 @@ def _value(text: str) -> Any:
 
 
 def _resolve(data: dict[str, Any], key: str) -> list[Path]:
-    """Paths a key stands for: one, or one for each position of a group."""
+    """Paths of a key: one, or one for each position of a group."""
     paths: list[Path] = [()]
     for segment in _segments(key):
         name, selectors = segment[0], segment[1:]
@@ -220,6 +220,7 @@ def _resolve(data: dict[str, Any], key: str) -> list[Path]:
 
 
 def _segments(key: str) -> list[list[str]]:
+    """Parts of a dotted key, each with its selectors: [["dealers"], ["position", "wall"], ["iv"]]."""
     segments = []
     position = 0
     while True:
@@ -236,7 +237,7 @@ def _segments(key: str) -> list[list[str]]:
 
 
 def _select(data: dict[str, Any], path: Path, name: str, selector: str) -> list[Path]:
-    """Paths of the items a selector chooses from the list at a path."""
+    """Paths of the items that a selector, an index or a name, chooses from the list at a path."""
     items = _get(data, path)
     if not isinstance(items, list):
         raise _RefusedError(
@@ -258,7 +259,7 @@ def _select(data: dict[str, Any], path: Path, name: str, selector: str) -> list[
 
 
 def _get(data: Any, path: Path) -> Any:
-    """What stands at a path; None if nothing does."""
+    """Value at a path; None without one."""
     for part in path:
         if isinstance(part, int):
             data = data[part]

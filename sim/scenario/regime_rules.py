@@ -1,4 +1,4 @@
-"""Cross-field rules of the regimes: names, triggers, weights, and how one leads to another."""
+"""Cross-field rules of the regimes: names, triggers, weights, and the order in which they may follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INITIAL: Final = "initial"
 
 
 def regime_problems(scenario: Any) -> Iterator[Problem]:
-    """Every contradiction in a scenario's regimes, each `Problem` without its `where`.
+    """Problems of a scenario's regimes with each other and with the book, each `Problem` without its `where`.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`.
     """

@@ -1,4 +1,4 @@
-"""Cross-field rules of a scenario: what no single key can show to be wrong."""
+"""Cross-field rules of a scenario: problems that no single key shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_DENSITY: Final = 1e-9
 
 
 def cross_field_problems(scenario: Any) -> list[Problem]:
-    """Contradictions between a scenario's keys or with the exchange calendar, each `Problem` without its `where`.
+    """Problems of a scenario's keys with each other or the exchange calendar, each `Problem` without its `where`.
 
     scenario : a `Scenario`, or anything with its attributes in which unreadable parts are `UNKNOWN`.
     """
@@ -64,7 +64,7 @@ def _market(market: Any) -> Iterator[Problem]:
 
 
 def is_constant(volatility: Any) -> bool:
-    """Whether the variance recursion h ← ω + (α + γ·1[n<0])·n² + β·h leaves h as it is."""
+    """Whether the variance recursion h ← ω + (α + γ·1[n<0])·n² + β·h keeps h constant."""
     return bool(volatility.alpha == 0 and volatility.gamma == 0 and volatility.beta == 1)
 
 

@@ -1,4 +1,4 @@
-"""Scenario as TOML text with every key, defaults included and marked."""
+"""TOML text of a scenario with every key; defaults are marked."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def scenario_to_toml(scenario: Scenario) -> str:
 
 
 def _table(path: str, table: BaseModel, *, is_list: bool) -> list[str]:
+    """Lines of a table and of the tables in it, after a blank line.
+
+    path : its dotted key.
+    is_list : whether it is an item of an array of tables.
+    """
     plain, tables = _split(table)
     lines = ["", f"[[{path}]]" if is_list else f"[{path}]", *plain]
     for key, value in tables:
@@ -79,7 +84,7 @@ def _split(table: BaseModel) -> tuple[list[str], list[tuple[str, Any]]]:
 
 
 def _lacks(table: BaseModel, key: str) -> str:
-    """Why a table has no such key, in words; empty if it has."""
+    """Reason why a table lacks a key, in words; empty if it has the key."""
     if isinstance(table, Regime):
         trigger = TRIGGERS[table.when]
         if key == "level" and not trigger.has_level:

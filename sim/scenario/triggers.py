@@ -1,9 +1,9 @@
-"""Triggers of regimes: all that scenarios, plans and kernels know of each kind."""
+"""Triggers of regimes: each kind's name in a scenario, code in the kernels, side, and what it counts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from sim.compiled import kernel_constants as codes
 
@@ -13,12 +13,12 @@ BELOW: Final = -1
 
 @dataclass(frozen=True)
 class Trigger:
-    """A kind of trigger.
+    """Kind of trigger by which a regime is entered.
 
     Attributes
     ----------
-    name : `when` in scenario files.
-    code : what kernels call it.
+    name : its name, `when` in scenario files.
+    code : its code in the kernels.
     side : 1: beyond its level is above it, −1: below; 0: it has no level.
     counts_closes : whether it holds after `closes` closes in a row beyond the level.
     counts_touches : whether it holds once the level has been touched, which makes it one of the scenario's levels.
@@ -32,7 +32,7 @@ class Trigger:
 
     @property
     def has_level(self) -> bool:
-        """Whether it needs a level; without one a regime is entered through `then` alone."""
+        """Whether the trigger needs a level; a regime without one is entered through `then` alone."""
         return self.side != 0
 
     def is_beyond(self, price: float, level: float) -> bool:
@@ -51,14 +51,11 @@ TRIGGERS: Final = {
     )
 }
 
-# Type of `when`: the names above, which pydantic lists to whoever states another.
-if TYPE_CHECKING:
-    TriggerName = str
-else:
-    TriggerName = Literal[tuple(TRIGGERS)]
+# Type of `when`: the names of `TRIGGERS`, which pydantic lists to whoever states another.
+TriggerName: TypeAlias = Literal["closes_above", "closes_below", "touches_above", "touches_below", "never"]
 
 
 def other_side(trigger: Trigger) -> Trigger:
-    """Trigger of the same kind on the other side of its level."""
+    """Trigger of the same kind for the other side of a level."""
     wanted = replace(trigger, name="", code=0, side=-trigger.side)
     return next(found for found in TRIGGERS.values() if replace(found, name="", code=0) == wanted)

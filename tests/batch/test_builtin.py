@@ -8,7 +8,7 @@ from sim.batch.family import Batch
 from sim.batch.file import builtin_batches, load_batch
 from sim.scenario.file import scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
-from sim.scenario.tables import scenario_data
+from sim.scenario.validation import scenario_data
 
 
 def scenarios(batch: Batch) -> dict[str, Scenario]:

@@ -63,7 +63,7 @@ def chunks_have(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of 500 paths: six a case."""
+    """Chunks of 500 paths: six per case."""
     monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 500)
     chunks_have(monkeypatch, 500 * 12)
 
@@ -85,7 +85,40 @@ def test_same_files_as_in_one_process(whole: Path, cluster: Any, tmp_path: Path)
     assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
 
 
-def test_units_of_whole_cases(whole: Path, cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_chunks")
+def test_the_baseline_is_held_only_where_chunks_are_paired_with_it(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cases whose paths are cut otherwise leave nothing behind for those after them."""
+    sharings: list[Any] = []
+
+    class Watched(batch_cluster._Sharing):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            self.ranges: set[tuple[int, int]] = set()
+            self.most_held = 0
+            sharings.append(self)
+
+        def _baseline_of(self, chunk: Any) -> Any:
+            records = super()._baseline_of(chunk)
+            self.ranges |= self.sent.keys()
+            self.most_held = max(self.most_held, len(self.sent))
+            return records
+
+    monkeypatch.setattr(batch_cluster, "_Sharing", Watched)
+    done = run(
+        small_batch(case=[], grid={"volatility.steps_per_session": [1, 2, 4]}), tmp_path / "b", cluster
+    )
+    assert len(done.finished) == 4
+    of_baseline, of_others = sharings
+    assert not of_baseline.ranges
+    assert len({size for _, size in of_others.ranges}) > 1
+    assert of_others.most_held < len(of_others.ranges)
+    assert not of_others.sent
+    assert not +of_others.pairing
+
+
+def test_chunks_of_whole_cases(whole: Path, cluster: Any, tmp_path: Path) -> None:
     run(small_batch(), tmp_path / "b", cluster)
     assert contents(tmp_path / "b", machine=False) == contents(whole, machine=False)
 
@@ -364,7 +397,7 @@ def test_a_device_that_is_masked() -> None:
         batch_cluster.visible_devices((0, 2), "4,7")
 
 
-def test_a_worker_a_device() -> None:
+def test_a_worker_per_device() -> None:
     """Each worker process sees its own GPU alone."""
     with (
         batch_cluster._quiet_logs(),

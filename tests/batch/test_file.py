@@ -19,7 +19,7 @@ from sim.errors import InputError
 from sim.plan.dealers import initial_feedback
 from sim.scenario.file import load_scenario, scenario_from_mapping
 from sim.scenario.model import Scenario
-from sim.scenario.tables import scenario_data
+from sim.scenario.validation import scenario_data
 
 HALF_LIFE = "dealers.impact_half_life"
 

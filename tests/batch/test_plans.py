@@ -10,6 +10,7 @@ import pytest
 from support.batch_results import IMPOSSIBLE, SINGLES, contents, small_batch
 from support.counted_calls import count_calls
 
+import sim.batch.plans
 import sim.batch.simulation
 from sim.batch.plans import CasePlans
 from sim.batch.run import check_cases
@@ -56,6 +57,19 @@ def test_workers_leave_the_client_to_prepare_each_case_once(
     monkeypatch.setattr(sim.batch.simulation, "MOST_PLAN_BYTES", 0)
     assert len(simulate_batch(batch, tmp_path / "b", engine="numpy", workers=1).finished) == 3
     assert len(plans) == 3
+
+
+def test_digests_of_old_cases_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that lives long sees many batches."""
+    monkeypatch.setattr(sim.batch.plans, "MOST_MARKS", 3)
+    batch = small_batch(grid={"dealers.impact_bp_per_bn": [1.0, 2.0]}, case=[])
+    plans = CasePlans(0)
+    alone = [plans.mark(case.scenario, case.key) for case in batch.cases for _ in range(2)]
+    again = small_batch(name="again", grid={"dealers.impact_bp_per_bn": [3.0, 4.0]}, case=[])
+    for case in again.cases:
+        plans.mark(case.scenario, case.key)
+    assert len(plans._marks) == 3
+    assert [plans.mark(case.scenario, case.key) for case in batch.cases for _ in range(2)] == alone
 
 
 @pytest.mark.parametrize("most_bytes", [0, 300_000])

@@ -10,20 +10,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support.counted_calls import count_calls
 from support.path_records import recorded
 from support.sample_scenario import DELETE
 from support.short_scenarios import CATALYST, scenario_of
 
+import sim.batch.run
 from sim.batch.case_counts import CaseCounts
+from sim.batch.plans import CasePlans
 from sim.batch.sensitivity import COLUMNS, Bump, bumps, sensitivity_batch, sensitivity_table
 from sim.batch.tables import differences_table
 from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import InputError
 from sim.odds.pairs import PairCounts
 from sim.plan.builder import prepare
+from sim.plan.map_tables import build_map_tables
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
-from sim.scenario.tables import scenario_data
+from sim.scenario.validation import scenario_data
 
 DAY = 6941.81 * 0.141 / math.sqrt(252)
 
@@ -264,3 +268,15 @@ def test_a_failed_case_has_no_change(folder: tuple[Any, tuple[Bump, ...]]) -> No
     empty = sensitivity_table(none, found)  # type: ignore[arg-type]
     assert (len(empty), tuple(empty.columns)) == (0, COLUMNS)
     assert isinstance(empty, pd.DataFrame)
+
+
+def test_what_a_trial_has_built_is_kept_for_its_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a floor a bump is tried by making its tables, which its case then has."""
+    scenario = scenario_of({"dealers.m_floor": 0.0, "dealers.impact_bp_per_bn": 0.5})
+    built, plans = count_calls(monkeypatch, build_map_tables), CasePlans()
+    batch, _ = sensitivity_batch(scenario, only="dealers.*", plans=plans)
+    tried = len(built)
+    assert len(batch.cases) > 3
+    sim.batch.run.check_cases(batch.cases, plans)
+    assert tried > 1
+    assert len(built) - tried <= 1  # those of the base

@@ -143,7 +143,7 @@ def test_first_difference_is_the_tables() -> None:
         assert (float(found.ci_low), float(found.ci_high)) == tuple(table.loc[event, ["ci_low", "ci_high"]])
 
 
-# --- a row a case
+# --- a row per case
 
 CASE = Case("mine", "00000-mine", "0" * 64, None, {}, {"wall": "2", "impact": ""})
 MANIFEST = {

@@ -18,7 +18,8 @@ from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.plan.dealers import build_dealer_book
 from sim.plan.time_grid import build_time_grid
-from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash, scenario_to_toml
+from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
+from sim.scenario.toml import scenario_to_toml
 
 TEXT = """strike,expiry,type,settlement,iv,contracts,carry,group
 6900,2026-02-20,put,AM,0.16,-1500,0.03,puts

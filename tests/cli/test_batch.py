@@ -14,6 +14,7 @@ from support.batch_results import IMPOSSIBLE, SHORT, SINGLES, contents, small_ta
 from support.cli_runner import gammawall
 
 import sim.batch.local_executor
+import sim.cli.batch
 from sim.batch.local_executor import CountedCase
 
 OPTIONS = [part for override in SHORT for part in ("--set", override)] + [
@@ -322,6 +323,24 @@ class TestSensitivity:
         document = json.loads(result.stdout)
         assert document["bump"] == 0.1
         assert len(document["sensitivity"]) == len(rows(tmp_path / "out" / "sensitivity.csv"))
+
+    def test_help_states_its_own_defaults(self) -> None:
+        text = " ".join(gammawall("sensitivity", "--help").stdout.split())
+        assert "Paths per case. [default: 200_000]" in text
+        assert "Seed of all cases. [default: 1;" in text
+        assert "the batch's own" not in text
+        assert text.count("200_000") == 1
+        assert "200,000" not in text
+
+    def test_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        families: list[Any] = []
+        monkeypatch.setattr(
+            sim.cli.batch, "run_family", lambda _, family, *__, **___: families.append(family)
+        )
+        arguments = ["sensitivity", "no-dealers", "--only", "volatility.annual"]
+        for more in ([], ["--paths", "1k", "--seed", "7"]):
+            assert gammawall(*arguments, *more).exit_code == 0
+        assert [(family.paths, family.seed) for family in families] == [(200_000, 1), (1_000, 7)]
 
     @pytest.mark.parametrize("bump", ["0", "1", "100%", "x", "-5%", "nan"])
     def test_bad_bumps(self, tmp_path: Path, bump: str) -> None:

@@ -22,7 +22,7 @@ from sim.scenario.file import (
     scenario_hash,
 )
 from sim.scenario.model import Scenario
-from sim.scenario.tables import readable_part
+from sim.scenario.validation import readable_part
 
 
 def refusal(data: dict[str, Any]) -> str:

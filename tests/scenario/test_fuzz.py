@@ -17,8 +17,9 @@ from support.sample_scenario import check_lines, refusal, sample
 from sim.errors import InputError, Problem
 from sim.plan.time_grid import build_time_grid
 from sim.run.simulation import simulate
-from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash, scenario_to_toml
+from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
+from sim.scenario.toml import scenario_to_toml
 
 # Anything TOML can hold, and values that are right somewhere, so that some mutants stay valid.
 TOML_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

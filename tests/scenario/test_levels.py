@@ -7,7 +7,7 @@ from support.sample_scenario import sample
 
 from sim.scenario.levels import all_levels, rank_of_level
 from sim.scenario.model import Scenario
-from sim.scenario.tables import readable_part
+from sim.scenario.validation import readable_part
 
 SPOT = 6941.81
 

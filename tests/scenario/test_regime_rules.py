@@ -9,7 +9,7 @@ from support.sample_scenario import sample
 
 from sim.scenario.model import Scenario
 from sim.scenario.regime_rules import regime_problems
-from sim.scenario.tables import readable_part
+from sim.scenario.validation import readable_part
 
 
 def keys(*regimes: dict[str, Any], broken: set[tuple[int | str, ...]] | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from support.sample_scenario import sample
 from sim.problems import UNKNOWN
 from sim.scenario.model import Scenario
 from sim.scenario.rules import cross_field_problems
-from sim.scenario.tables import readable_part
+from sim.scenario.validation import readable_part
 
 
 def keys(edits: dict[str, Any], *broken: tuple[int | str, ...]) -> list[str]:

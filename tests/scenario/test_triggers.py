@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from support.sample_scenario import sample
@@ -10,9 +10,9 @@ from support.sample_scenario import sample
 from sim.compiled import kernel_constants, kernel_sources
 from sim.errors import InputError
 from sim.scenario.file import scenario_from_mapping
-from sim.scenario.tables import scenario_data
 from sim.scenario.toml import scenario_to_toml
-from sim.scenario.triggers import TRIGGERS, Trigger, other_side
+from sim.scenario.triggers import TRIGGERS, Trigger, TriggerName, other_side
+from sim.scenario.validation import scenario_data
 
 PAIRS = [("closes_above", "closes_below"), ("touches_above", "touches_below")]
 
@@ -61,3 +61,7 @@ def test_sides(above: str, below: str) -> None:
     assert (other_side(up), other_side(down)) == (down, up)
     assert [up.is_beyond(price, 100.0) for price in (99.0, 100.0, 101.0)] == [False, False, True]
     assert [down.is_beyond(price, 100.0) for price in (99.0, 100.0, 101.0)] == [True, False, False]
+
+
+def test_the_type_of_when_lists_the_table() -> None:
+    assert get_args(TriggerName) == tuple(TRIGGERS)

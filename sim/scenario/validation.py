@@ -1,4 +1,4 @@
-"""Nested tables of a scenario file: validated into a model with every problem at once, and back."""
+"""Validation of a scenario's nested tables, with every problem at once, and the tables of a valid scenario."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def changed_tables(
 ) -> _Model:
     """Scenario of nested tables with the keys of fragments, then of overrides, in place of their own.
 
-    model : `sim.scenario.model.Scenario`.
+    model : `sim.scenario.model.Scenario`, handed over because its own module imports this one.
     data : nested tables as `tomllib` returns them; they are changed.
-    where : what problems name as their place.
+    where : place that problems name.
     overrides, fragments : see `sim.scenario.file.load_scenario`.
     folder : what the path of a book file is relative to; the present folder if None.
-    argument : what the overrides are called where they are given.
+    argument : name of the argument that holds the overrides.
 
     Errors: `InputError` with every problem.
     """
@@ -64,7 +64,7 @@ def changed_tables(
 
 
 def _in_python(problem: Problem, argument: str) -> Problem:
-    """Problem whose hint is written as an argument's value is."""
+    """Problem whose hint is written in Python, where its value was given as an argument."""
     is_date = problem.where == argument and problem.why == "a date is expected"
     return replace(problem, hint="Try datetime.date(2026, 2, 10).") if is_date else problem
 
@@ -78,14 +78,16 @@ def validated_tables(
     *,
     folder: Path | None = None,
 ) -> _Model:
-    """Scenario of nested tables, or every problem: those found so far, then the tables' own.
+    """Scenario of nested tables, validated together with the problems found before.
 
-    model : `sim.scenario.model.Scenario`.
+    model : see `changed_tables`.
     data : nested tables as `tomllib` returns them.
-    where : what problems name as their place.
-    places : dotted key to what they name instead, "--set" for what was overridden.
-    problems : what is wrong already.
+    where : place that problems name.
+    places : dotted key to the place that its problems name instead, "--set" for an overridden key.
+    problems : those found before, reported first.
     folder : what the path of a book file is relative to; the present folder if None.
+
+    Errors: `InputError` with every problem.
     """
     errors: Sequence[ErrorDetails] = ()
     scenario: Any
@@ -123,7 +125,7 @@ def validated_tables(
 
 
 def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """Data with the rows of its book file in place of the path; without the key if the file cannot be read."""
+    """Data with the rows of its book file for the path, or without the key if it cannot be read; and its problems."""
     dealers = data.get("dealers")
     stated = dealers.get("book") if isinstance(dealers, Mapping) else None
     if not isinstance(stated, str):
@@ -140,7 +142,7 @@ def _with_book(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list
 def scenario_data(scenario: Any) -> dict[str, Any]:
     """Nested tables of a scenario with every default, as a file would state them.
 
-    Left out are keys without a value and those that a regime's kind of trigger does not have.
+    Keys without a value are left out, and so are those that a regime's kind of trigger does not have.
 
     scenario : a `sim.scenario.model.Scenario`.
     """
@@ -164,7 +166,7 @@ def _lists(value: Any) -> Any:
 
 
 def place_of(key: str, places: Mapping[str, str]) -> str | None:
-    """Place of a key, or of the last table or list stated that it is part of."""
+    """Place of a key, or of the table or list stated last that it is part of; None if `places` has neither."""
     found = [
         place for path, place in places.items() if key == path or key.startswith((f"{path}.", f"{path}["))
     ]
@@ -172,7 +174,7 @@ def place_of(key: str, places: Mapping[str, str]) -> str | None:
 
 
 class _Readable:
-    """A table of which only the readable keys have values; the others are `UNKNOWN`."""
+    """Table in which only the readable keys have values; the others are `UNKNOWN`."""
 
     def __init__(self, values: dict[str, Any], given: set[str]):
         self.__dict__.update(values)
@@ -180,9 +182,9 @@ class _Readable:
 
 
 def readable_part(table: type[BaseModel], data: Any, broken: set[Location], at: Location = ()) -> Any:
-    """What can be read of a table: attributes as in its model, `UNKNOWN` at and below each broken location.
+    """Readable part of a table: attributes as in its model, `UNKNOWN` at and below each broken location.
 
-    table : the model the table stands for.
+    table : model of the table.
     data : the table as given.
     broken : locations of the problems found, keys as in the file.
     at : location of this table.

@@ -1,0 +1,24 @@
+"""Limits of option positions, wherever they are stated: in a scenario, in a book file, by an option chain.
+
+It imports nothing heavy: the command line reads the names of groups.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LARGEST_PRICE: Final = 1e7  # index points; a price is above 0
+SMALLEST_IV: Final = 0.01  # annual
+LARGEST_IV: Final = 5.0
+LARGEST_CONTRACTS: Final = 1e9  # on either side
+LARGEST_CARRY: Final = 1.0  # annual, of either sign
+MOST_GROUPS: Final = 64
+# Name of a group or of a regime.
+NAME_PATTERN: Final = r"[A-Za-z][A-Za-z0-9_-]*"
+LONGEST_NAME: Final = 64
+
+
+def is_group_name(text: str) -> bool:
+    """Whether a text is the name of a group: a letter, then letters, digits, _ and -, 64 in all at most."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(NAME_PATTERN, text) is not None

@@ -1,0 +1,81 @@
+"""Options of the commands that run a family of scenarios: paths, engine, workers, and the folder of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sim.cli.options import (
+    DEVICES,
+    ENGINE,
+    JSON,
+    MAX_PATHS,
+    SEEDS,
+    TARGET_SE,
+    THREADS,
+    count_from,
+)
+
+Command = Callable[..., Any]
+OF_BATCH = "[default: the batch's own]"
+RUN_OPTIONS = (
+    TARGET_SE,
+    MAX_PATHS,
+    ENGINE,
+    DEVICES,
+    THREADS,
+    click.option(
+        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
+    ),
+    click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
+    click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
+    ),
+    click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
+    click.option(
+        "--accept-changes",
+        is_flag=True,
+        help="Resume even if the batch has changed; keep the cases that are still the same.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Run cases again that failed before."),
+    click.option("--fail-fast", is_flag=True, help="Stop after the first case that fails."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder."),
+    click.option("--parquet", is_flag=True, help="Also write each table as Parquet."),
+    JSON,
+    click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
+)
+
+
+def run_options(paths: str | None = None) -> Callable[[Command], Command]:
+    """Decorator that adds the options of commands that run a family of scenarios.
+
+    paths : default number of paths per case, of seed 1; None: paths and seed are those of the batch's file.
+    """
+    own = paths is None
+    numbers = (
+        click.option(
+            "--paths",
+            metavar="N",
+            callback=count_from(1),
+            default=paths,
+            show_default=not own,
+            help="Paths per case." + (f"  {OF_BATCH}" if own else ""),
+        ),
+        click.option(
+            "--seed",
+            type=SEEDS,
+            default=None if own else 1,
+            show_default=not own,
+            help="Seed of all cases." + (f"  {OF_BATCH}" if own else ""),
+        ),
+    )
+
+    def add_options(command: Command) -> Command:
+        for option in reversed((*numbers, *RUN_OPTIONS)):
+            command = option(command)
+        return command
+
+    return add_options
