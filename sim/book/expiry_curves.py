@@ -36,6 +36,7 @@ WIDTHS_COVERED = 7.0
 SHORTEST_KNOT = 1440.0
 KNOT_RATIO = 1.15
 KNOTS = SHORTEST_KNOT * whole_powers(KNOT_RATIO, 78)
+KNOTS.flags.writeable = False
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Field(NamedTuple):
 
 
 @cache
-def kernel_structs() -> dict[str, list[Field]]:
+def kernel_structs() -> Mapping[str, tuple[Field, ...]]:
     """Fields of every struct of `STRUCT_FILES`, by its name, in the order of the source.
 
     Raises
@@ -50,7 +51,7 @@ def kernel_structs() -> dict[str, list[Field]]:
                 fields.append(Field(field[3], field[1] + field[2], sizes[field[4]] if field[4] else 0))
             elif fields is not None and not line.strip().startswith("//"):
                 raise ValueError(f"{name}: cannot read {line!r}")
-    return structs
+    return MappingProxyType({name: tuple(fields) for name, fields in structs.items()})
 
 
 def struct_dtype(name: str) -> np.dtype[Any]:

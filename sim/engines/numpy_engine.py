@@ -30,6 +30,8 @@ from sim.plan.outcomes import Outcomes
 BLOCK_PATHS = 1 << 16
 # Fewer paths than this take less time than a worker needs to start.
 SMALLEST_BLOCK = 1 << 14
+# What writing to a dead worker or reading from one raises.
+DEAD_WORKER = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class NumpyEngine:
@@ -82,6 +84,7 @@ class NumpyEngine:
         Raises
         ------
         GammawallError : a worker process was killed, for want of memory perhaps.
+        MemoryError : there is none left.
         KeyboardInterrupt : after the workers have stopped.
         """
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_BLOCK, BLOCK_PATHS)
@@ -126,11 +129,11 @@ def _count_in_workers(
     workers: int,
 ) -> Generator[Outcomes, None, None]:
     job = pickle.dumps((plan, seed, capacity, kept.wanted), pickle.HIGHEST_PROTOCOL)
-    finished: SimpleQueue[Outcomes | Exception | None] = SimpleQueue()
+    finished: SimpleQueue[Outcomes | BaseException | None] = SimpleQueue()
     taking = threading.Lock()
 
     def feed(jobs: IO[bytes], counts: IO[bytes]) -> None:
-        """Hand a worker its ranges one by one and keep their records, then None to the queue, or what went wrong."""
+        """Hand a worker its ranges and queue their counts, then None; or the exception that ended it."""
         try:
             jobs.write(job)
             while True:
@@ -145,7 +148,7 @@ def _count_in_workers(
                 if records is not None:
                     records[:] = found
                 finished.put(outcomes)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except BaseException as error:
             finished.put(error)
         else:
             finished.put(None)
@@ -168,11 +171,13 @@ def _count_in_workers(
         working = workers
         while working:
             outcomes = finished.get()
-            if isinstance(outcomes, Exception):
+            if isinstance(outcomes, DEAD_WORKER):
                 raise GammawallError(
                     "a worker process died before it had finished, for want of memory perhaps. "
                     "Try fewer threads."
                 ) from outcomes
+            if isinstance(outcomes, BaseException):
+                raise outcomes
             if outcomes is None:
                 working -= 1
             else:

@@ -9,6 +9,7 @@ from sim.compiled.kernel_constants import (
     CALLS_PER_SESSION,
     CLOSES_ABOVE,
     DOWN,
+    OPENING_WORDS,
     PURPOSE_MOVES,
     TOUCHES_ABOVE,
     UP,
@@ -31,7 +32,7 @@ def open_session(block: PathBlock, session: int) -> None:
     Random words per session: one for V, one for the outcome, then two per pair of normals, drawn whether used or not.
     """
     words = block.random_words
-    for call in range(-(-(2 + block.normal_count) // 4)):
+    for call in range(-(-(OPENING_WORDS + block.normal_count) // 4)):
         address = session * CALLS_PER_SESSION + call
         block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, words)
         if call == 0:

@@ -120,7 +120,9 @@ def _normal_quantiles(count: int) -> FloatArray:
     """Where N is i/count, i from 1 to count − 1, to about 1e-3."""
     entries_per_unit, last = _GUESS_ENTRIES
     law, _ = normal_tables(entries_per_unit, last)
-    return interpolate(np.arange(1, count) / count, law, np.arange(-last, last + 1) / entries_per_unit)
+    found = interpolate(np.arange(1, count) / count, law, np.arange(-last, last + 1) / entries_per_unit)
+    found.flags.writeable = False
+    return found
 
 
 def gamma_quantiles(a: float, count: int) -> FloatArray:

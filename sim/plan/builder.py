@@ -70,7 +70,8 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
     clearing_map = build_clearing_map(scenario, grid, log_levels)
     observed = scenario.volatility.quoted == "observed"
     scale = squared(feedback_at_start(clearing_map, grid)) if observed else 1.0
-    maps = shared_map_tables(clearing_map, grid, log_levels, where, shared)
+    single_positions = len(scenario.dealers.position)
+    maps = shared_map_tables(clearing_map, grid, log_levels, where, single_positions, shared)
     targets = scenario.targets.upper, scenario.targets.lower
     plan = EnginePlan(
         sessions=grid.n_sessions,

@@ -220,7 +220,7 @@ UNPINNED_METHODS = {
     ),
     "pivot_table",
 }
-ENTRANCES = ("sim.plan.builder", "sim.chain.scenario", "sim.chain.files")
+ENTRANCES = ("sim.plan.builder", "sim.chain.scenario", "sim.chain.files", "sim.kernels_numpy.paths")
 
 WHOLE = "whole numbers, exact in any order"
 TOLD = "told to the reader or drawn, and no part of a plan"
@@ -350,6 +350,10 @@ def test_the_scan_covers_the_way() -> None:
             for name in ("normal_law", "black_scholes", "contracts", "elementary", "hermite")
         ),
         *(f"sim.chain.{name}" for name in ("parity_carry", "book", "levels", "scenario")),
+        *(
+            f"sim.kernels_numpy.{name}"
+            for name in ("bridge", "normal", "path_state", "path_step", "philox", "reaction", "session")
+        ),
         "sim.scenario.intraday",
     }
 
