@@ -168,12 +168,12 @@ def main() -> None:
     print(
         f"{SCENARIO}: paths of {plan.steps} steps, median of {options.rounds} rounds; speed against QuantLib"
     )
-    ahead = f"{'engine':34} {'workers':>7} {'paths':>9} {'ns a path-step':>15}"
+    ahead = f"{'engine':34} {'workers':>7} {'paths':>9} {'ns per path-step':>16}"
     print(f"{ahead} {'speed':>8} {'from':>6} {'to':>6}  counts")
     for row in table.itertuples(index=False):
         size = f"{row.workers:7} {row.paths:9,}"
         speeds = f"{row.speed:7.1f}x {row.lowest_speed:6.1f} {row.highest_speed:6.1f}"
-        print(f"{row.engine:34} {size} {row.ns_per_path_step:15.2f} {speeds}  {row.counts}")
+        print(f"{row.engine:34} {size} {row.ns_per_path_step:16.2f} {speeds}  {row.counts}")
     help_seconds = command_seconds(["--help"], 5)
     fixed_seconds = command_seconds(["run", "--paths", "1", "--no-save"], options.rounds)
     print(f"gammawall --help {help_seconds:.2f} s; a run of one path (fixed cost) {fixed_seconds:.2f} s")

@@ -84,7 +84,7 @@ def book_csv(rows: BookRows) -> bytes:
 
 
 def _table(path: Path, where: str) -> pd.DataFrame:
-    """Cells of the file as text, one row a position; the index is the line of a CSV file, the row of another."""
+    """Cells of the file as text, one row per position; the index is the line of a CSV file, the row of another."""
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
     table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
     if not len(table):

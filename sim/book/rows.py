@@ -1,4 +1,4 @@
-"""Option positions as columns: what a book file holds, what a chain makes, what dealers hedge.
+"""Option positions as columns: the rows of a book file, of a book made from a chain, of what dealers hedge.
 
 A book file is CSV or Parquet with one row per position and the columns
 
@@ -99,21 +99,21 @@ class BookRows:
         return found.hexdigest()
 
     def after(self, day: dt.date) -> BookRows:
-        """Positions that expire later than a day."""
+        """Book of the positions that expire later than a day."""
         later = self.expiry > np.datetime64(day, "D")
         return self if later.all() else self.taken(np.flatnonzero(later))
 
     def taken(self, index: NDArray[np.intp]) -> BookRows:
-        """Positions of the numbers in `index`, in that order."""
+        """Book of the positions at `index`, (k,) row numbers, in that order."""
         return BookRows(self.file, self.groups, *(array[index] for array in self._arrays))
 
     def regrouped(self, groups: tuple[str, ...]) -> BookRows:
-        """The same positions, their groups numbered as in `groups`, which has every name."""
+        """Book with the same positions and its groups renumbered as in `groups`, which has every name."""
         number = np.array([groups.index(name) for name in self.groups], dtype=np.int32)
         return BookRows(self.file, groups, number[self.group], *self._arrays[1:])
 
     def joined(self, other: BookRows) -> BookRows:
-        """These positions and then those of another book with the same groups."""
+        """Book of these positions and then those of another book with the same groups."""
         assert self.groups == other.groups
         both = zip(self._arrays, other._arrays, strict=True)
         return BookRows(self.file, self.groups, *(np.concatenate(pair) for pair in both))

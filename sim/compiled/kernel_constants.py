@@ -1,4 +1,4 @@
-"""Numbers that every engine's kernels share. They are defined here alone; compiled kernels receive them.
+"""Numbers that every engine's kernels share, defined here alone: compiled kernels receive them as definitions.
 
 The polynomials are minimax fits (relative error; absolute for the cosine) and are evaluated by Horner's rule
 in float32, one multiply and one add per coefficient, never fused.

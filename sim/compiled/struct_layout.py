@@ -1,4 +1,4 @@
-"""The kernels' structs as NumPy types, read off their sources: there is no second description to fall behind."""
+"""The kernels' structs as NumPy types, read from the kernels' sources."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCALARS = {"float": "f4", "double": "f8", "int": "i4", "int64_t": "i8", "Word": 
 
 
 class Field(NamedTuple):
-    """Field of a struct: name, type, with * at the end for a pointer, and length of an array, 0 for none."""
+    """Field of a struct: its name, its type (ending in * for a pointer) and its array length (0 for a scalar)."""
 
     name: str
     kind: str

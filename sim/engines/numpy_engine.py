@@ -35,7 +35,7 @@ DEAD_WORKER = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class NumpyEngine:
-    """Simulates with NumPy on the CPU.
+    """Engine that simulates with NumPy on the CPU.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class NumpyEngine:
 
     @staticmethod
     def problem() -> str | None:
-        """None: NumPy is always here."""
+        """None, since NumPy is always available."""
         return None
 
     @property
@@ -197,7 +197,7 @@ def _count_in_workers(
 
 
 def _start_worker() -> subprocess.Popen[bytes]:
-    """New worker process, on POSIX in a group of its own, since Ctrl-C is the main process's to handle."""
+    """New worker process; on POSIX in a group of its own, so that Ctrl-C reaches the main process alone."""
     code = f"import sys; sys.path[:] = {sys.path!r}; from sim.engines.numpy_worker import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code],

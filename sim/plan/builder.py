@@ -50,7 +50,7 @@ class Prepared:
 
 
 def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | None = None) -> Prepared:
-    """Everything that a run of a scenario needs, engine and seed apart.
+    """Scenario with all that a run of it needs, engine and seed apart.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
 
 
 def _refuse_long_outcomes(grid: TimeGrid, levels: int, where: str) -> None:
-    """Raise InputError if counts alone would fill the memory: touches by level and step, closes by session."""
+    """Raise InputError if the counts alone, of touches by level and step and of closes, would outgrow the memory."""
     counts = 2 * grid.n_steps * (levels + 2) + grid.n_sessions * MOST_CLOSE_BINS
     if 8 * counts > MOST_OUTCOME_BYTES:
         size = f"{grid.n_steps:,} steps and {levels} levels"

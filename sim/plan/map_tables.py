@@ -17,6 +17,7 @@ from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
 from sim.market.contracts import UNITS_PER_CONTRACT
 from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
+from sim.plan.outcomes import IndexArray, levels_by_side
 from sim.plan.shared_work import SharedWork, array_parts
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
@@ -74,7 +75,7 @@ def _map_tables(
     numbers : (N,) table of Φ⁻¹ at the end of each step, table of Φ just after it, whether options settle then.
     tables : none: Φ(s,t) = s.
     """
-    above, below = np.flatnonzero(log_levels > 0), np.flatnonzero(log_levels < 0)[::-1]
+    above, below = levels_by_side(log_levels, 0.0)
     no_pairs = np.empty((0, 2), dtype=np.float32)
     sizes = [size for some in tables for size in some.table_lines]
     fields: dict[str, Any] = {
@@ -99,7 +100,7 @@ def _map_tables(
     return MapTables(fields, floor_events)
 
 
-def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
+def _by_side(values: FloatArray, above: IndexArray, below: IndexArray) -> Float32Array:
     """Values (N, books, levels) as rows (N, 2, books, W): outward by side, nearest level first, ended by no level."""
     rows = np.full((values.shape[0], 2, values.shape[1], max(above.size, below.size) + 1), NO_LEVEL)
     rows[:, 0, :, : above.size] = values[..., above]
@@ -108,7 +109,7 @@ def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
 
 
 def _joined(parts: list[Float32Array]) -> Float32Array:
-    """All parts in one array, which is the only one with anything in it if there is but one."""
+    """Concatenation of the parts, without a copy if only one of them has any lines."""
     filled = [part for part in parts if part.size]
     return filled[0] if len(filled) == 1 else np.concatenate(parts)
 
@@ -129,7 +130,7 @@ def shared_map_tables(
     single_positions: int,
     shared: SharedWork,
 ) -> MapTables:
-    """Tables of a scenario's map, those of a case before it if that had the same map, steps and levels.
+    """Tables of a scenario's map, taken from `shared` if an earlier case had the same map, steps and levels.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def build_map_tables(
     ----------
     clearing_map : the float64 map.
     grid : the steps.
-    log_levels : (levels,) log levels, ascending.
+    log_levels : (levels,) ln(level/S0), ascending, none at zero.
     where : what to call the scenario in an error.
     single_positions : how many of the book's positions, the first stated, come from the scenario and no book file.
 
@@ -252,7 +253,7 @@ class _Tables:
         )
 
     def checked(self, at: MapSlice, minute: float) -> MapSlice:
-        """Return the slice if it is increasing and small enough."""
+        """Return the slice; raise InputError unless it is increasing and fits float32."""
         if at.floor_events and self.clearing_map.m_floor == 0:
             worst = min(at.floor_events, key=lambda e: e.lowest)
             raise self._refusal(

@@ -25,7 +25,7 @@ MOST_LINES = 1 << 22
 
 @dataclass(frozen=True)
 class Instants:
-    """Instants at which the map is wanted.
+    """Instants at which the clearing map is to be built.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Instants:
 
 @dataclass(frozen=True)
 class Built:
-    """Tables and values of consecutive instants.
+    """Tables of the map, and its values, at consecutive instants.
 
     Attributes
     ----------
@@ -76,8 +76,9 @@ class NativeMaps:
     Parameters
     ----------
     library : see `sim.compiled.native_library`.
-    clearing_map, log_prices : the map, and the log prices at which it is read.
-    rules : what the tables must keep to.
+    clearing_map : the map.
+    log_prices : (L,) log prices at which its values are wanted.
+    rules : error limits of the tables.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class NativeMaps:
     def _built(
         self, out: NDArray[Any], minute: FloatArray, wanted: NDArray[np.uint8], lines: NDArray[np.float32]
     ) -> Built:
-        """Copy of what the library holds, but for an instant that it has not finished."""
+        """Copy of the library's results, an unfinished instant left out."""
         done, events = int(out["done"]), int(out["events"])
         tables = sum(int(some).bit_count() for some in wanted[:done])
         counts = _copied(out["table_lines"], np.int64, tables).tolist()
@@ -203,7 +204,7 @@ class NativeMaps:
 
 
 def _copied(address: NDArray[Any], dtype: Any, *shape: int) -> NDArray[Any]:
-    """Array of the library's, in memory of our own."""
+    """Copy of an array of the library's."""
     array = np.empty(shape, dtype=dtype)
     if array.nbytes:
         assert address

@@ -1,4 +1,4 @@
-"""What happens once a session, rule by rule: variance, tails, regimes, flow, fading, re-basing."""
+"""What happens once per session, rule by rule: variance, tails, regimes, flow, fading, re-basing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sim.scenario.model import Scenario
 
 SPOT = 6941.81
 DATES = [dt.date(2026, 2, day) for day in (11, 12, 13, 17, 18, 19, 20, 23)]
-# Moves of 1e-9 a session: prices are what gaps, drift and flow make them.
+# Moves of 1e-9 per session: prices are what gaps, drift and flow make them.
 STILL: dict[str, Any] = {
     "market": {"as_of": dt.date(2026, 2, 10), "spot": SPOT, "sessions": 8},
     "volatility": {"annual": 1e-8, "overnight_share": 0.5, "steps_per_session": 4},
