@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py [--paths N] [--numpy-paths N] [--threads 1 2] [--rounds R] [--csv FILE]
 
-Each row is one configuration: nanoseconds a path-step (a path moved through one step, gaps included), and the speed
+Each row is one configuration: nanoseconds per path-step (a path moved through one step, gaps included), and the speed
 against QuantLib's Monte Carlo barrier engine. All configurations take turns, round after round, and are compared
 within a round: a machine's speed drifts with its other guests. Both numbers are medians of the rounds; the lowest and
 the highest speed stand beside them. The peers do less than the engines: each row says what it leaves out. The counts
@@ -77,7 +77,7 @@ class Contestant:
         self.seconds.append(self.own_clock() if self.own_clock else elapsed)
 
     def nanoseconds(self, steps: int) -> list[float]:
-        """Nanoseconds a path-step of each round."""
+        """Nanoseconds per path-step of each round."""
         return [s / self.paths / steps * 1e9 for s in self.seconds]
 
 

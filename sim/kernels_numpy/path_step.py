@@ -40,6 +40,7 @@ from sim.kernels_numpy.reaction import look_up
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.
 SIGN = np.array([1, -1], dtype=np.float32)
+SIGN.flags.writeable = False
 LARGEST_BOUNDS = largest_bounds()
 
 

@@ -390,7 +390,7 @@ def within(prepared: Prepared, sessions: int) -> tuple[NDArray[np.float64], NDAr
 
 @pytest.mark.parametrize("flow", [8.0, -5.0])
 def test_flow_presses_the_price_in_trading_steps(flow: float) -> None:
-    """impact_bp_per_bn·1e-4·flow a session in equal steps, from the session after the regime is entered."""
+    """impact_bp_per_bn·1e-4·flow per session in equal steps, from the session after the regime is entered."""
     buying = above("buying", 6900, flow_bn_per_session=flow)
     s, x = within(prepared_of({"regime": [buying]}), 3)
     session = 3.5e-4 * flow * np.array([0, 0.25, 0.5, 0.75, 1.0])
