@@ -1,4 +1,8 @@
-"""Work done once per session: random words and variance before the open, variance and regime after the close."""
+"""Work done once per session: random words and variance before the open, variance and regime after the close.
+
+Legend: n paths; `words` (n,) uint32, a random word of each; `paths` (k,) indices of paths in the block; r index of a
+regime; `free` (n,) whether a path may still change its regime at this close. The state is in `PathBlock`.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _map_tables(
 
 
 def _by_side(values: FloatArray, above: IndexArray, below: IndexArray) -> Float32Array:
-    """Values (N, books, levels) as rows (N, 2, books, W): outward by side, nearest level first, ended by no level."""
+    """Barriers (N, 2, books, W) from values (N, books, levels): outward by side, nearest first, then infinite."""
     rows = np.full((values.shape[0], 2, values.shape[1], max(above.size, below.size) + 1), NO_LEVEL)
     rows[:, 0, :, : above.size] = values[..., above]
     rows[:, 1, :, : below.size] = -values[..., below]
@@ -115,7 +115,7 @@ def _joined(parts: list[Float32Array]) -> Float32Array:
 
 
 def identity_tables(grid: TimeGrid, log_levels: FloatArray, books: int) -> MapTables:
-    """Tables of a market without impact: none, and every barrier is its level."""
+    """Tables of a market without impact: no segment table, and each barrier at its level."""
     barrier = np.broadcast_to(log_levels, (grid.n_steps, books, log_levels.size))
     none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
     settles = np.zeros(grid.n_steps, dtype=np.bool_)
