@@ -835,8 +835,7 @@ bool Builder::add_table(double tolerance) {
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_segments)) return false;
-    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total >
-        static_cast<double>(in.most_lines)) {
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_lines)) {
         return false;
     }
     add_lines(low, high);
