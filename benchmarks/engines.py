@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py [--paths N] [--numpy-paths N] [--threads 1 2] [--rounds R] [--csv FILE]
 
-Each row is one configuration: nanoseconds a path-step (a path moved through one step, gaps included), and the speed
+Each row is one configuration: nanoseconds per path-step (a path moved through one step, gaps included), and the speed
 against QuantLib's Monte Carlo barrier engine. All configurations take turns, round after round, and are compared
 within a round: a machine's speed drifts with its other guests. Both numbers are medians of the rounds; the lowest and
 the highest speed stand beside them. The peers do less than the engines: each row says what it leaves out. The counts
@@ -77,7 +77,7 @@ class Contestant:
         self.seconds.append(self.own_clock() if self.own_clock else elapsed)
 
     def nanoseconds(self, steps: int) -> list[float]:
-        """Nanoseconds a path-step of each round."""
+        """Nanoseconds per path-step of each round."""
         return [s / self.paths / steps * 1e9 for s in self.seconds]
 
 
@@ -168,12 +168,12 @@ def main() -> None:
     print(
         f"{SCENARIO}: paths of {plan.steps} steps, median of {options.rounds} rounds; speed against QuantLib"
     )
-    ahead = f"{'engine':34} {'workers':>7} {'paths':>9} {'ns a path-step':>15}"
+    ahead = f"{'engine':34} {'workers':>7} {'paths':>9} {'ns per path-step':>16}"
     print(f"{ahead} {'speed':>8} {'from':>6} {'to':>6}  counts")
     for row in table.itertuples(index=False):
         size = f"{row.workers:7} {row.paths:9,}"
         speeds = f"{row.speed:7.1f}x {row.lowest_speed:6.1f} {row.highest_speed:6.1f}"
-        print(f"{row.engine:34} {size} {row.ns_per_path_step:15.2f} {speeds}  {row.counts}")
+        print(f"{row.engine:34} {size} {row.ns_per_path_step:16.2f} {speeds}  {row.counts}")
     help_seconds = command_seconds(["--help"], 5)
     fixed_seconds = command_seconds(["run", "--paths", "1", "--no-save"], options.rounds)
     print(f"gammawall --help {help_seconds:.2f} s; a run of one path (fixed cost) {fixed_seconds:.2f} s")

@@ -42,10 +42,10 @@ END_NUMBERS = 1 << 17
 LARGEST_DRAWS = DRAWS_A_PATH << 32
 
 EXPLANATION = """
-instructions   machine instructions a normal for sm_90 on the common way, words given
-loads          16-byte reads of the table a normal; wavefronts: passes of the shared memory's port that such a read of
-               a warp takes, by a model (eight threads at a time, one pass for each row wanted of the same banks)
-C++, NumPy     nanoseconds a normal on one thread, least of the repeats; blocks of 512 and 65,536 pairs
+instructions   machine instructions per normal for sm_90 on the common way, words given
+loads          16-byte reads of the table per normal; wavefronts: passes of the shared memory's port that such a read
+               of a warp takes, by a model (eight threads at a time, one pass for each row wanted of the same banks)
+C++, NumPy     nanoseconds per normal on one thread, least of the repeats; blocks of 512 and 65,536 pairs
 rms, largest   error against float64 of the same words (of the cell's middle, for inverse distributions); beyond 1:
                the largest error of normals beyond one standard deviation
 farthest       largest normal that any word gives

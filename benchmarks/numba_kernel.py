@@ -125,8 +125,8 @@ def climb(levels, rank, start, end, variance, state, touch, step):
     product = 2.0 * (levels[rank] - start) * d1
     if d1 > 0.0 and product * u > variance * (1.0 - u):
         return state, rank
-    reach = -variance * np.log(u)
-    while d1 <= 0.0 or product < reach:
+    bound = -variance * np.log(u)
+    while d1 <= 0.0 or product < bound:
         touch[rank, step] += 1
         rank += 1
         d1 = levels[rank] - end

@@ -21,7 +21,7 @@ from sim.compiled.kernel_constants import NO_LEVEL, VARIANCE_ATOMS_BITS
 from sim.plan.builder import Prepared
 from sim.plan.engine_plan import EnginePlan
 
-NO_DEALERS = "dealers, regimes, twin, close histogram"
+NO_DEALERS = "dealers, regimes, control path, close histogram"
 WARM_UP_PATHS = 64
 
 

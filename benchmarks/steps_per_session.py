@@ -1,4 +1,4 @@
-"""Convergence in the number of steps a session: the same market with 6, 13, 26 and 78.
+"""Convergence in the number of steps per session: the same market with 6, 13, 26 and 78.
 
     python benchmarks/steps_per_session.py [SCENARIO] [--paths N]
 
@@ -33,11 +33,11 @@ def main() -> None:
         rows.append(joint.sum(axis=1)[[UPPER, LOWER]] / options.paths)
     error = np.sqrt(0.25 / options.paths)
     print(f"{options.scenario}: {options.paths:,} paths, standard error at most {error:.5f}")
-    print(f"{'steps a session':>16} {'first upper':>12} {'first lower':>12}")
+    print(f"{'steps per session':>17} {'first upper':>12} {'first lower':>12}")
     for steps, (upper, lower) in zip(STEPS, rows, strict=True):
-        print(f"{steps:16} {upper:12.5f} {lower:12.5f}")
+        print(f"{steps:17} {upper:12.5f} {lower:12.5f}")
     left = (rows[-1] - rows[-2]) * STEPS[-2] / (STEPS[-1] - STEPS[-2])
-    print(f"{'Richardson':>16} {left[0]:+12.5f} {left[1]:+12.5f}")
+    print(f"{'Richardson':>17} {left[0]:+12.5f} {left[1]:+12.5f}")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Builder {
     // Results.
     int64_t done = 0, lines = 0;
     std::vector<float> table_clip, table_scale;
-    std::vector<int64_t> table_entries, table_panels, event;
+    std::vector<int64_t> table_lines, table_panels, event;
     Reals value, event_range;
     // Scratch.
     Curve joined;
@@ -807,7 +807,7 @@ void Builder::add_lines(double low, double high) {
     }
     const double margin_low = in.end_margin * width / fewest[0];
     const double margin_high = in.end_margin * width / fewest[panels - 1];
-    table_entries.push_back(total);
+    table_lines.push_back(total);
     table_panels.push_back(panels);
     table_clip.insert(table_clip.end(), {static_cast<float>(low + margin_low), static_cast<float>(high - margin_high)});
     table_scale.insert(table_scale.end(), {static_cast<float>(1.0 / width), static_cast<float>(-low / width)});
@@ -835,8 +835,7 @@ bool Builder::add_table(double tolerance) {
     double total = 0.0;
     for (const double own : fewest) total += own;
     if (total >= static_cast<double>(in.most_segments)) return false;
-    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total >
-        static_cast<double>(in.most_entries)) {
+    if (static_cast<double>(lines) + static_cast<double>(fewest.size()) + total > static_cast<double>(in.most_lines)) {
         return false;
     }
     add_lines(low, high);
@@ -889,7 +888,7 @@ void Builder::build() {
 MapOutputs Builder::outputs() const {
     return {done,
             static_cast<int64_t>(event.size() / 2),
-            table_entries.data(),
+            table_lines.data(),
             table_panels.data(),
             table_clip.data(),
             table_scale.data(),

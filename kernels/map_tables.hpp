@@ -63,9 +63,9 @@ struct MapInputs {
     // Log prices at which every instant's map is read.
     int64_t log_prices;
     const double* log_price;
-    // Where the tables' lines go, (most_entries, 2) float32.
+    // Where the tables' lines go, (most_lines, 2) float32.
     float* line;
-    int64_t most_entries;
+    int64_t most_lines;
 };
 
 // The pointers lead into what the library holds.
@@ -74,7 +74,7 @@ struct MapOutputs {
     int64_t done;
     int64_t events;
     // Tables in the order of the instants, Φ⁻¹ before Φ: lines and panels of each, range and scale (·, 2).
-    const int64_t* table_entries;
+    const int64_t* table_lines;
     const int64_t* table_panels;
     const float* table_clip;
     const float* table_scale;

@@ -22,7 +22,7 @@ struct PathState {
     int regime;
     int age;
     Word visited;
-    // First target with dealers, and from bit 2 on without.
+    // First target with dealers in the lowest RECORD_FIRST_BITS, and above them that without.
     int first;
     // Distance from the nearer world's path to its next barrier at the start of the step, above and below.
     float closest[2];
@@ -31,6 +31,8 @@ struct PathState {
     // Next barrier of the control path on each side.
     float control_barrier[2];
 };
+
+constexpr int FIRST_MASK = (1 << RECORD_FIRST_BITS) - 1;
 
 // Outward direction of each side.
 DEVICE float sign_of(int side) { return side == UP ? 1.0f : -1.0f; }

@@ -246,10 +246,10 @@ DEVICE void settle_first_targets(const Plan& plan, const StepCursor& cursor, con
     for (int world = WITH; world <= WITHOUT; ++world) {
         const float upper = to_target[2 * world + UP];
         const float lower = to_target[2 * world + DOWN];
-        const bool open = (path.first >> 2 * world & 3) == NEITHER;
+        const bool open = (path.first >> RECORD_FIRST_BITS * world & FIRST_MASK) == NEITHER;
         if (open && smaller(upper, lower) < NO_LEVEL) {
             const int side = upper <= lower ? UP : DOWN;
-            path.first |= (side == UP ? UPPER : LOWER) << 2 * world;
+            path.first |= (side == UP ? UPPER : LOWER) << RECORD_FIRST_BITS * world;
             add_one(tally, plan.first_tally + number_of(plan, cursor) * WORLD_SIDES + 2 * world + side);
         }
     }

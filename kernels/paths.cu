@@ -12,7 +12,7 @@
 //     records   (count,) uint16, see record_of; or null: nothing of a single path is kept
 //
 // Shared memory: private_count 32-bit counts, then 16-bit closes in a row, one per close trigger and thread.
-// Random words: see session.cuh and path_step.cuh. Source: the model in the README; Philox, Salmon et al. (2011).
+// Random words: see session.cuh and path_step.cuh. Source: docs/methods.md; Philox, Salmon et al. (2011).
 #define SHARED_TALLY
 #include "paths.cuh"
 

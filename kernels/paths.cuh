@@ -5,7 +5,7 @@
 
 // 17 Count a finished path: the pair of first targets, and levels touched in both worlds.
 DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& tally) {
-    add_one(tally, plan.joint_tally + 3 * (path.first & 3) + (path.first >> 2));
+    add_one(tally, plan.joint_tally + 3 * (path.first & FIRST_MASK) + (path.first >> RECORD_FIRST_BITS));
     UNROLL
     for (int side = UP; side <= DOWN; ++side) {
         const int with = rank_of(plan, path, side);
@@ -17,7 +17,7 @@ DEVICE void count_paths(const Plan& plan, const PathState& path, const Tally& ta
 // 18 The record of a finished path with dealers: first target, then levels touched above, then below.
 DEVICE Record record_of(const Plan& plan, const PathState& path) {
     const int ranks = rank_of(plan, path, UP) | rank_of(plan, path, DOWN) << RECORD_RANK_BITS;
-    return static_cast<Record>((path.first & 3) | ranks << RECORD_FIRST_BITS);
+    return static_cast<Record>((path.first & FIRST_MASK) | ranks << RECORD_FIRST_BITS);
 }
 
 // One trading step, the one `steps` after the cursor's base; `left`: steps left in the session, this one included.

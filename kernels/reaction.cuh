@@ -8,7 +8,7 @@
 
 #include "plan.cuh"
 
-DEVICE Line entry_at(const Line* lines, int index) {
+DEVICE Line line_at(const Line* lines, int index) {
 #ifdef __CUDACC__
     const float2 line = __ldg(reinterpret_cast<const float2*>(lines) + index);
     return {line.x, line.y};
@@ -46,6 +46,6 @@ DEVICE float value_at(const Line& line, float x) { return line.intercept + line.
 
 // Value at x of the segment's line in a book's row.
 DEVICE float look_up(const SegmentTable& table, float x, int book) {
-    const Line panel = entry_at(table.lines, panel_index(table, x, book));
-    return value_at(entry_at(table.lines, segment_index(table, panel, x)), x);
+    const Line panel = line_at(table.lines, panel_index(table, x, book));
+    return value_at(line_at(table.lines, segment_index(table, panel, x)), x);
 }

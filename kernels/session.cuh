@@ -5,9 +5,6 @@
 
 #include "path_step.cuh"
 
-// Words of a session that come before those of the normals.
-constexpr int OPENING_WORDS = 2;
-
 DEVICE void scale_variance(const Plan&, Word, PathState&);
 DEVICE GapOutcome gap_outcome(const Plan&, int, Word);
 DEVICE void change_regime(const Plan&, Word, const Step&, PathState&);

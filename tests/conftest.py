@@ -5,6 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on the machine and on what else runs there.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # A shell has Ctrl-C ignored in what it starts in the background, and so have the programs that it starts in turn:
 # tests of Ctrl-C would fail there, or wait for ever.

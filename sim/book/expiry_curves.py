@@ -22,10 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.book.hedge import SPARE, DealerBook, LiveBook, near_positions
+from sim.book.hedge import SPARE, DealerBook, LiveBook, centre_and_width, near_positions
 from sim.market.black_scholes import MINUTES_PER_YEAR, FloatArray, years_to_settlement
-from sim.market.elementary import whole_powers
-from sim.market.hermite import cubic_coefficients
+from sim.market.elementary import sum_in_order, whole_powers
+from sim.market.hermite import cubic, cubic_coefficients, cubic_slope, intervals_of
 from sim.market.normal_law import LAW_HALF_WIDTH
 
 # Spacing of nodes where no gamma is narrow, log units. Cells of other sizes are this one doubled again and again.
@@ -36,6 +36,7 @@ WIDTHS_COVERED = 7.0
 SHORTEST_KNOT = 1440.0
 KNOT_RATIO = 1.15
 KNOTS = SHORTEST_KNOT * whole_powers(KNOT_RATIO, 78)
+KNOTS.flags.writeable = False
 
 
 @dataclass(frozen=True)
@@ -60,37 +61,35 @@ class ExpiryCurve:
 
     def add(self, s: FloatArray, hedge: FloatArray, slope: FloatArray) -> None:
         """Add D_g and its slope at (len(s),) log prices within the nodes to arrays (groups, len(s))."""
-        at = np.minimum(np.maximum(np.searchsorted(self.nodes, s, side="right") - 1, 0), self.nodes.size - 2)
-        width = self.nodes[at + 1] - self.nodes[at]
-        t = (s - self.nodes[at]) / width
+        at, width, t = intervals_of(s, self.nodes)
         for group, (values, slopes) in enumerate(zip(self.hedge, self.slope, strict=True)):
             start, end = slopes[at] * width, slopes[at + 1] * width
             second, third = cubic_coefficients(values[at + 1] - values[at], start, end)
-            hedge[group] += values[at] + t * (start + t * (second + t * third))
-            slope[group] += (start + t * (2 * second + t * (3 * third))) / width
+            hedge[group] += cubic(t, values[at], start, second, third)
+            slope[group] += cubic_slope(t, start, second, third) / width
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiryGroup(LiveBook):
-    """Positions of one expiry at one instant, with the rates at which they age.
+    """Positions of one expiry at one instant, with the rates at which their gammas move and narrow.
 
     Attributes
     ----------
-    drift : (n,) (b + iv²/2)/v.
-    half_rate : 1/(2τ).
+    drift : (n,) (b + iv²/2)/v, 1/year.
+    half_rate : 1/(2τ), 1/year.
     """
 
     drift: FloatArray
     half_rate: float
 
     def sums(self, s: FloatArray, groups: int, *, rates: bool) -> FloatArray:
-        """D_g and ∂D_g/∂s at nodes s, positions added in their order, place by place.
+        """D_g and ∂D_g/∂s at nodes s, positions added in their order, node by node.
 
         Parameters
         ----------
         s : (n,) log price, ascending.
         groups : how many groups there are.
-        rates : whether ∂/∂τ of both, by year, are wanted too.
+        rates : whether ∂/∂τ of both, per year, are wanted too.
 
         Returns
         -------
@@ -101,7 +100,7 @@ class ExpiryGroup(LiveBook):
             np.searchsorted(s, self.centre - far),
             np.searchsorted(s, self.centre + far, side="right"),
         )
-        place, law, density, z = near_positions(s, self.centre, 1.0 / self.width, low, above - low)
+        node, law, density, z = near_positions(s, self.centre, 1.0 / self.width, low, above - low)
         position = np.repeat(np.arange(low.size), above - low)
         units, by_width = self.units[position], (self.units * (1.0 / self.width))[position]
         terms = [units * law, by_width * density]
@@ -113,16 +112,18 @@ class ExpiryGroup(LiveBook):
             own = self.group == group
             there = own[position]
             for term, row in zip(terms, found[:, group], strict=True):
-                row[:] = np.bincount(place[there], term[there], s.size)
+                row[:] = np.bincount(node[there], term[there], s.size)
             # Below lies delta's one end, above it the other: a step.
             step = np.bincount(above[own], self.units[own], s.size + 1)[: s.size]
-            found[0, group] = found[0, group] + np.cumsum(step) - _in_turn(self.units[own] * self.put[own])
+            found[0, group] = (
+                found[0, group] + np.cumsum(step) - sum_in_order(self.units[own] * self.put[own])
+            )
         return found
 
 
 @dataclass(frozen=True)
 class _Interval:
-    """What is known of an expiry between two knots: at the earlier and at the later one.
+    """Sums and rates of an expiry at the two knots around an instant.
 
     Attributes
     ----------
@@ -169,16 +170,16 @@ class ExpiryCurves:
         return found
 
     def _group_at(self, expiry_group: slice, left: float) -> ExpiryGroup:
-        """Expiry group so many minutes before it settles."""
+        """Expiry group `left` minutes before it settles."""
         rows = self.book.rows
         years = float(years_to_settlement(left))
         iv, carry = rows.iv[expiry_group], rows.carry[expiry_group]
-        width = iv * np.sqrt(years)
+        centre, width = centre_and_width(self.log_strike[expiry_group], iv, carry, years)
         return ExpiryGroup(
             group=rows.group[expiry_group],
             put=self.book.put[expiry_group],
             units=self.book.units[expiry_group],
-            centre=self.log_strike[expiry_group] - carry * years - 0.5 * (width * width),
+            centre=centre,
             width=width,
             drift=(carry + 0.5 * (iv * iv)) / width,
             half_rate=0.5 / years,
@@ -204,7 +205,7 @@ class ExpiryCurves:
         u = (KNOTS[knot + 1] - left) / length
         start, end = known.knots[:, 2:] * (-length / MINUTES_PER_YEAR)
         second, third = cubic_coefficients(known.knots[1, :2] - known.knots[0, :2], start, end)
-        hedge, slope = known.knots[0, :2] + u * (start + u * (second + u * third))
+        hedge, slope = cubic(u, known.knots[0, :2], start, second, third)
         curve = known.curve
         return ExpiryCurve(curve.cell, curve.first, curve.spacing, curve.nodes, hedge, slope)
 
@@ -212,7 +213,12 @@ class ExpiryCurves:
 def _nodes(
     early: ExpiryGroup, late: ExpiryGroup, half_width: float
 ) -> tuple[float, int, FloatArray, FloatArray]:
-    """Cell, first cell, spacing and nodes of an expiry between two instants, at the later of which it is narrower."""
+    """Cells and nodes of an expiry that serve two instants, at the later of which its gammas are narrower.
+
+    Returns
+    -------
+    cell, first, spacing, nodes : see `ExpiryCurve`.
+    """
     own = late.width / NODES_PER_WIDTH
     cell = COARSE_SPACING
     while 2 * cell <= own.min():
@@ -233,8 +239,3 @@ def _nodes(
     begins = np.arange(first, last) * cell
     nodes = np.append(np.repeat(begins, count) + within * np.repeat(spacing, count), last * cell)
     return cell, first, spacing, nodes
-
-
-def _in_turn(values: FloatArray) -> float:
-    """Sum in order; NumPy's own adds in pairs."""
-    return float(np.cumsum(values)[-1]) if values.size else 0.0

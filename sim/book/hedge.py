@@ -28,7 +28,7 @@ SMALLEST_EXPIRY_GROUP = 16
 
 @dataclass(frozen=True)
 class LiveBook:
-    """The positions in the book at an instant, in the order of the book, one number per position in each array.
+    """Positions in the book at an instant, in the order of the book; arrays are (n,), one number per position.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class LiveBook:
     put : one for a put, zero for a call.
     units : index units, signed from the dealers' side.
     centre, width : of a position's gamma over the log price: ln(K/spot) − b·τ − v²/2 and v = iv·√τ.
-    expiry_groups : further positions, those of each expiry with many of them, by settlement.
+    expiry_groups : further positions, one `LiveBook` per expiry with many of them, by settlement.
     """
 
     group: NDArray[np.int32]
@@ -83,21 +83,36 @@ class LiveBook:
             slope[group, there] += gamma[near]
 
 
-def near_positions(
-    s: FloatArray, centre: FloatArray, scale: FloatArray, low: NDArray[np.intp], count: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
-    """Places near positions, one position after the other, and N(z), n(z) and z = (s − centre)·scale there.
+def centre_and_width(
+    log_strike: FloatArray, iv: FloatArray, carry: FloatArray, years: FloatArray | float
+) -> tuple[FloatArray, FloatArray]:
+    """Centre c = ln(K/S0) − b·τ − v²/2 and width v = iv·√τ of positions' gammas over the log price, (n,) log units.
 
     Parameters
     ----------
-    s : (n,) log price.
-    centre, scale : of each position.
-    low, count : of each position, the first place and how many follow each other.
+    log_strike : (n,) ln(K/S0).
+    iv, carry : (n,) 1/sqrt(year) and 1/year.
+    years : τ, years to settlement, (n,) or one number for all.
+    """
+    width = iv * np.sqrt(years)
+    return log_strike - carry * years - 0.5 * (width * width), width
+
+
+def near_positions(
+    s: FloatArray, centre: FloatArray, scale: FloatArray, low: NDArray[np.intp], count: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
+    """Log prices near positions, one position after the other: their indices in s, and N(z), n(z) and z there.
+
+    Parameters
+    ----------
+    s : (n,) log price, ascending.
+    centre, scale : (positions,) centre of the gamma and one over its width: z = (s − centre)·scale.
+    low, count : (positions,) index in s of the first log price near the position, and how many there are.
     """
     last = np.cumsum(count)
-    place = np.arange(last[-1]) + np.repeat(low - last + count, count)
-    z = (s[place] - np.repeat(centre, count)) * np.repeat(scale, count)
-    return place, *law_and_density(z), z
+    index = np.arange(last[-1]) + np.repeat(low - last + count, count)
+    z = (s[index] - np.repeat(centre, count)) * np.repeat(scale, count)
+    return index, *law_and_density(z), z
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +176,7 @@ class DealerBook:
         return log(self.rows.strike / spot)
 
     def live_at(self, minute: float, after_settlement: bool, spot: float) -> LiveBook:
-        """Return what is in the book at an instant, with or without what settles right then.
+        """Positions in the book at an instant, with or without those that settle right then.
 
         Parameters
         ----------
@@ -172,8 +187,7 @@ class DealerBook:
         rows = self.rows
         live = self.settlement > minute if after_settlement else self.settlement >= minute
         years = black_scholes.years_to_settlement(self.settlement - minute)
-        width = rows.iv * np.sqrt(years)
-        centre = self.log_strike(spot) - rows.carry * years - 0.5 * (width * width)
+        centre, width = centre_and_width(self.log_strike(spot), rows.iv, rows.carry, years)
         start = self.expiry_start.tolist()
         single = np.flatnonzero(live[: start[0]])
         expiry_groups = [np.arange(*ends) for ends in itertools.pairwise(start) if live[ends[0]]]

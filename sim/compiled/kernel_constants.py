@@ -1,10 +1,12 @@
-"""Numbers that every engine's kernels share. They are defined here alone; compiled kernels receive them.
+"""Numbers that every engine's kernels share, defined here alone: compiled kernels receive them as definitions.
 
 The polynomials are minimax fits (relative error; absolute for the cosine) and are evaluated by Horner's rule
 in float32, one multiply and one add per coefficient, never fused.
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
 
 PHILOX_ROUNDS = 10
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -15,6 +17,8 @@ PURPOSE_MOVES = 0
 PURPOSE_BRIDGE = 1
 # Third word of the counter: session · CALLS_PER_SESSION + call within the session.
 CALLS_PER_SESSION = 1 << 12
+# Words of a session that come before those of its normals: the variance's and the gap outcome's.
+OPENING_WORDS = 2
 
 # A uniform is an odd multiple of 2^-31, between 0 and 1 and symmetric about ½: the top bit of its word is ignored
 # and the lowest one set. The farthest normal is sqrt(62·ln 2) = 6.55 standard deviations out.
@@ -59,10 +63,6 @@ VARIANCE_ATOMS_BITS = 12
 ANGLE_SPARE_BITS = 12
 # Bits of a step's number. They are the top bits of the uniform above and, all turned, those of the uniform below.
 BRIDGE_KNOWN_BITS = 6
-# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U gives E/2 = 10.744;
-# beyond this bound no word need be drawn. Known bits, a number above zero, lower it to −ln(number/64)/2.
-BRIDGE_BOUND = 11.0
-
 # Unit of the kernels' bounds of E/2: ½·ln 2 for a step of one in the bits of a float, 2^23 of them an octave.
 BRIDGE_UNIT = 0.34657359027997264 * 2.0**-23
 
@@ -84,5 +84,15 @@ RECORD_RANK_BITS = 7
 # Tables wanted of an instant of the clearing map, Φ⁻¹ and Φ; both are their sum.
 INVERSE, FORWARD = 1, 2
 
-# Triggers: how a regime is entered.
-NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = range(5)
+
+class TriggerCode(IntEnum):
+    """Codes of the triggers: how a regime is entered."""
+
+    NEVER = 0
+    CLOSES_ABOVE = 1
+    CLOSES_BELOW = 2
+    TOUCHES_ABOVE = 3
+    TOUCHES_BELOW = 4
+
+
+NEVER, CLOSES_ABOVE, CLOSES_BELOW, TOUCHES_ABOVE, TOUCHES_BELOW = TriggerCode

@@ -23,6 +23,7 @@ WHOLE = (
     "PHILOX_ROUNDS",
     "SQRT_HALF_BITS",
     "VARIANCE_ATOMS_BITS",
+    "OPENING_WORDS",
     "ANGLE_SPARE_BITS",
     "BRIDGE_KNOWN_BITS",
     "UNIFORM_BITS",
@@ -33,7 +34,7 @@ WORDS = ("PURPOSE_MOVES", "PURPOSE_BRIDGE", "CALLS_PER_SESSION")
 REALS = ("MINUS_TWO_LN_TWO", "BRIDGE_UNIT")
 POLYNOMIALS = ("LOG_POLYNOMIAL", "SINE_POLYNOMIAL", "COSINE_POLYNOMIAL")
 CODES = ("UP", "DOWN", "WITH", "WITHOUT", "NEITHER", "UPPER", "LOWER", "WORLD_SIDES", "INVERSE", "FORWARD")
-TRIGGERS = ("NEVER", "CLOSES_ABOVE", "CLOSES_BELOW", "TOUCHES_ABOVE", "TOUCHES_BELOW")
+TRIGGERS = tuple(code.name for code in constants.TriggerCode)
 
 
 def kernel_folder() -> Path:
@@ -72,7 +73,7 @@ def constant_definitions() -> str:
     numbers["NO_LEVEL"] = "(3.4e38f * 10.0f)"
     for name in POLYNOMIALS:
         numbers[name] = ", ".join(f"{c!r}f" for c in getattr(constants, name))
-    codes = [f"constexpr int {name} = {getattr(constants, name)};\n" for name in (*CODES, *TRIGGERS)]
+    codes = [f"constexpr int {name} = {int(getattr(constants, name))};\n" for name in (*CODES, *TRIGGERS)]
     return "".join([*(f"#define {name} {value}\n" for name, value in numbers.items()), *codes])
 
 

@@ -1,4 +1,4 @@
-"""The kernels compiled for processors: which builds are here, whether they can be used, and their functions."""
+"""The kernels compiled for processors: builds, their functions, and reasons why one is unavailable."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def load_library(file: Path) -> ctypes.CDLL:
 
 
 def usable_builds() -> list[str]:
-    """Builds that are here, whole, and that this processor can run, fastest first."""
+    """Names of the builds that were compiled, can be loaded and run on this processor, fastest first."""
     return [b for b in _runnable_builds() if _loading_problem(b) is None]
 
 
 def _runnable_builds() -> list[str]:
-    """Builds that are here and that this processor can run; nothing of the others is loaded."""
+    """Names of the builds that were compiled and run on this processor; the others are never loaded."""
     builds = [b for b in NATIVE_BUILDS if library_file(b)]
     if "baseline" not in builds or _loading_problem("baseline"):
         return []
@@ -84,7 +84,7 @@ def _loading_problem(build: str) -> str | None:
 
 
 def native_problem(build: str | None = None) -> str | None:
-    """Why the engine, or one build of it, cannot be used, and what to do; None if it can."""
+    """Reason why the native engine, or one build of it, is unavailable, with a remedy; None if it is available."""
     if build is not None and build not in NATIVE_BUILDS:
         return f"there is no build {build!r}. Try one of {', '.join(NATIVE_BUILDS)}."
     if os.name != "posix":
@@ -111,5 +111,5 @@ def native_problem(build: str | None = None) -> str | None:
 
 @cache
 def working_library() -> ctypes.CDLL | None:
-    """Fastest library that works here, or None: what is built without it comes out the same."""
+    """Fastest library that works here, or None; NumPy builds the same tables without it."""
     return load_library(file_of(usable_builds()[0])) if native_problem() is None else None

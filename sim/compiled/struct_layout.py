@@ -1,10 +1,11 @@
-"""The kernels' structs as NumPy types, read off their sources: there is no second description to fall behind."""
+"""The kernels' structs as NumPy types, read from the kernels' sources."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ SCALARS = {"float": "f4", "double": "f8", "int": "i4", "int64_t": "i8", "Word": 
 
 
 class Field(NamedTuple):
-    """Field of a struct: name, type, with * at the end for a pointer, and length of an array, 0 for none."""
+    """Field of a struct: its name, its type (ending in * for a pointer) and its array length (0 for a scalar)."""
 
     name: str
     kind: str
@@ -29,7 +30,7 @@ class Field(NamedTuple):
 
 
 @cache
-def kernel_structs() -> dict[str, list[Field]]:
+def kernel_structs() -> Mapping[str, tuple[Field, ...]]:
     """Fields of every struct of `STRUCT_FILES`, by its name, in the order of the source.
 
     Raises
@@ -50,7 +51,7 @@ def kernel_structs() -> dict[str, list[Field]]:
                 fields.append(Field(field[3], field[1] + field[2], sizes[field[4]] if field[4] else 0))
             elif fields is not None and not line.strip().startswith("//"):
                 raise ValueError(f"{name}: cannot read {line!r}")
-    return structs
+    return MappingProxyType({name: tuple(fields) for name, fields in structs.items()})
 
 
 def struct_dtype(name: str) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""The engines there are, and which of them runs: the one asked for, or the fastest one present.
+"""The list of engines, and the choice of one: by its name, or the fastest that is available.
 
 Nothing heavy is imported before an engine is made.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Simulator: it turns (plan, seed, range of paths) into counts and, where asked for, into a record of each path.
+    """Simulator of a plan's paths: a seed and a range of paths in, counts and, where wanted, path records out.
 
     Its class is called with the number of processors to use, or with the numbers of the GPUs if it runs on them, and
     with `block_paths`; see `choose`.
@@ -32,7 +32,7 @@ class Engine(Protocol):
 
     @staticmethod
     def problem() -> str | None:
-        """Why the engine cannot be used here, and how to get it; None if it can."""
+        """Reason why the engine is unavailable here, with a remedy; None if it is available."""
 
     @property
     def threads(self) -> int:
@@ -56,7 +56,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class EngineEntry:
-    """An engine before it is made.
+    """Entry of an engine in the list `ENGINES`.
 
     Attributes
     ----------
@@ -90,13 +90,13 @@ AUTO = "auto"
 
 
 def engine_problem(name: str) -> str | None:
-    """Why an engine cannot be used here, and how to get it; None if it can."""
+    """Reason why an engine is unavailable here, with a remedy; None if it is available."""
     problem: str | None = ENGINES[name].load().problem()
     return problem
 
 
 def device_engine(name: str, devices: Sequence[int]) -> str:
-    """Name of the engine that takes devices: the one named, or for "auto" the first there is.
+    """Name of the engine that runs on devices: the one named, or for "auto" the first of them.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def choose(
     block_paths: int | None = None,
     devices: Sequence[int] | None = None,
 ) -> Engine:
-    """Engine of a name; "auto" takes the fastest one present, the first of `ENGINES` without a problem.
+    """Engine of a name; "auto" takes the fastest that is available, the first of `ENGINES` without a problem.
 
     Parameters
     ----------

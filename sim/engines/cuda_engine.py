@@ -43,7 +43,7 @@ INSTALL = "pip install 'gammawall-sim[cuda13]' (or [cuda12], by what nvidia-smi 
 
 
 class CudaEngine:
-    """Simulates on NVIDIA GPUs.
+    """Engine that simulates on NVIDIA GPUs.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class CudaEngine:
 
     @staticmethod
     def problem() -> str | None:
-        """Why the engine cannot be used here, and what to do; None if it can."""
+        """Reason why the engine is unavailable here, with a remedy; None if it is available."""
         return cuda_problem()
 
     @property
@@ -120,7 +120,7 @@ class CudaEngine:
         return outcomes_from_tallies(plan, np.sum([w.total for w in workers], axis=0), paths)
 
     def kernel(self, device: int, step_bytes: int) -> Any:
-        """Compiled kernel of a device for a distance between steps, which is the current device."""
+        """Kernel compiled for a device, which must be the current one, and for `step_bytes` between steps."""
         key = device, step_bytes
         if key not in self._kernels:
             began = time.perf_counter()
@@ -140,7 +140,7 @@ class CudaEngine:
 
 
 class _DeviceRun:
-    """One device's share of a run: the plan in its memory, its counts, the records of a launch if they are wanted."""
+    """One device's share of a run: the plan in its memory, its counts and, if wanted, the records of a launch."""
 
     def __init__(
         self, engine: CudaEngine, device: int, plan: EnginePlan, seed: int, kept: RunRecords, capacity: int
@@ -207,7 +207,7 @@ def _cupy() -> Any:
 
 @contextmanager
 def _device_failures() -> Iterator[None]:
-    """Turn what CuPy raises into one message that says what to try; nothing has been written by then."""
+    """Context in which failures of a device become one `GammawallError` with a remedy; nothing is written by then."""
     cupy = _cupy()
     try:
         yield
@@ -225,7 +225,7 @@ def _device_failures() -> Iterator[None]:
 
 @contextmanager
 def _compile_failures() -> Iterator[None]:
-    """Turn what CuPy raises when it compiles into one message; failures of the device itself pass through."""
+    """Context in which failures of the compiler become one `GammawallError`; those of the device pass through."""
     cupy = _cupy()
     try:
         yield
@@ -242,7 +242,7 @@ def _compile_failures() -> Iterator[None]:
 
 
 def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
-    """Why the engine, or one of the devices, cannot be used, and what to do; None if they can."""
+    """Reason why the CUDA engine, or one of the devices, is unavailable, with a remedy; None if all are available."""
     try:
         cupy = _cupy()
         driver_error = cupy.cuda.runtime.CUDARuntimeError
@@ -267,7 +267,7 @@ def cuda_problem(devices: Sequence[int] = (0,)) -> str | None:
 
 
 def device_names() -> list[str]:
-    """Names of the GPUs, by device number; empty where there is none or no CuPy."""
+    """Names of the GPUs, by device number; empty without a GPU or without CuPy."""
     if cuda_problem() is not None:
         return []
     runtime = _cupy().cuda.runtime

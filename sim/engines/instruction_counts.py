@@ -1,8 +1,9 @@
-"""What the CUDA kernel may cost and what it does cost, by architecture: the one home of these numbers.
+"""Instructions and registers of the CUDA kernel by architecture, counted and at most.
 
 The common path is a trading step of a path with no level near: the shortest way round the kernel's loop over four
 steps, divided by four, counted in the machine code. Steps near a level, the gap and the close come on top. The tests
-compile the kernel for every architecture and compare; CHANGELOG.md has the history of the budget.
+compile the kernel for every architecture and compare; the limits, `COMMON_PATH_BUDGET` and `REGISTER_LIMIT`, are
+theirs alone. CHANGELOG.md has the history of the budget.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan in the kernels' own layout, and their counts back in ours."""
+"""EnginePlan to the kernels' Plan struct, and the kernels' counts to Outcomes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KernelArray = NDArray[Any]
 
 @dataclass(frozen=True)
 class TallyLayout:
-    """Where each array of counts begins in the kernels' one array; see kernels/tally.cuh.
+    """Offsets of the arrays of counts in the kernels' one array; see kernels/tally.cuh.
 
     The smallest come first but for touches; closes, which rarely fit into a block's shared memory and spread over
     many bins, come last.
@@ -46,7 +46,7 @@ class TallyLayout:
 
     @classmethod
     def of(cls, plan: EnginePlan) -> TallyLayout:
-        """Return the layout for a plan."""
+        """Layout of a plan's counts."""
         width = plan.level.shape[1]
         sizes = {
             "joint_tally": 9,
@@ -63,12 +63,23 @@ class TallyLayout:
         return cls(starts, here)
 
     def ends(self) -> list[int]:
-        """Index after the last count of each array: how many leading counts may be kept together."""
+        """End of each array of counts, ascending: the numbers of leading counts that are whole arrays."""
         return [*list(self.starts.values())[1:], self.tallies]
 
 
 def kernel_arrays(plan: EnginePlan) -> dict[str, KernelArray]:
-    """Arrays that the Plan struct points to, by field, and "lines", which the tables point to."""
+    """Arrays that the Plan struct points to, by field, and "lines", which the tables point to.
+
+    Legend: W, D as in `EnginePlan`; R regimes.
+
+    Returns
+    -------
+    lines : (·, 2) float32 intercept and slope, log units and 1.
+    level : (2, W) float32, log units.
+    variance_atoms : (4096,) float32.
+    outcome_start, outcome_threshold, outcome_mean, outcome_variance : (D + 1,) int32, then (·,) uint32 and float32.
+    regimes : (R,) Regime structs.
+    """
     atoms = plan.variance_atoms
     if not atoms.size:
         atoms = np.ones(1 << VARIANCE_ATOMS_BITS, dtype=np.float32)
@@ -87,7 +98,7 @@ def kernel_arrays(plan: EnginePlan) -> dict[str, KernelArray]:
 
 
 def _tables(plan: EnginePlan, lines: int) -> KernelArray:
-    """SegmentTable structs whose lines begin at an address."""
+    """SegmentTable structs, (T,) or one for the identity; `lines` is the address of the lines."""
     tables = np.zeros(max(1, plan.table_start.size), dtype=struct_dtype("SegmentTable"))
     tables["lines"] = lines
     if not plan.identity_map:
@@ -99,7 +110,7 @@ def _tables(plan: EnginePlan, lines: int) -> KernelArray:
 
 
 def _steps(plan: EnginePlan, tables: KernelArray) -> KernelArray:
-    """Step structs, each followed by its barriers, and an empty one after the last."""
+    """Step structs, (N + 1,), each followed by its barriers; the last one is empty."""
     barriers = plan.barrier_end[0].size
     step = struct_dtype("Step")
     unpadded = step.itemsize + 8 * barriers
@@ -147,7 +158,7 @@ def _regimes(plan: EnginePlan) -> KernelArray:
 
 
 def kernel_plan(plan: EnginePlan, place: Callable[[str, KernelArray], int]) -> KernelArray:
-    """Plan struct as a NumPy scalar array, () of its struct type.
+    """Plan struct of a plan, () of its struct type.
 
     Parameters
     ----------

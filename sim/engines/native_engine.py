@@ -30,7 +30,7 @@ SMALLEST_RANGE = 1 << 8
 
 
 class NativeEngine:
-    """Simulates with the compiled kernels on the CPU.
+    """Engine that simulates with the compiled kernels on the CPU.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class NativeEngine:
 
     @staticmethod
     def problem() -> str | None:
-        """Why the engine cannot be used here, and what to do; None if it can."""
+        """Reason why the engine is unavailable here, with a remedy; None if it is available."""
         return native_problem()
 
     @property
@@ -84,14 +84,14 @@ class NativeEngine:
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_STEPS // plan.steps)
         threads = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
-        counters = [self._counter(placed, seed, own, kept) for own in totals]
-        share_ranges(counters, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)
+        functions = [self._range_function(placed, seed, own, kept) for own in totals]
+        share_ranges(functions, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)
         return outcomes_from_tallies(plan, totals.sum(axis=0), paths)
 
-    def _counter(
+    def _range_function(
         self, placed: _PlacedPlan, seed: int, total: NDArray[np.int64], kept: RunRecords
     ) -> Callable[[int, int], None]:
-        """Counter of ranges into a total of its own, which keeps alive all that the library reads and writes."""
+        """Range function that adds its counts to `total`; it keeps alive all that the library reads and writes."""
         counts = np.empty(total.size, dtype=np.uint32)
 
         def count_paths(first: int, count: int) -> None:
@@ -108,7 +108,7 @@ class NativeEngine:
 
 
 class _PlacedPlan:
-    """A plan as the library reads it: the struct and the arrays it points to."""
+    """A plan in memory as the library reads it: the Plan struct and the arrays it points to."""
 
     def __init__(self, plan: EnginePlan):
         self.arrays: dict[str, NDArray[Any]] = {}

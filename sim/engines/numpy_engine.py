@@ -30,10 +30,12 @@ from sim.plan.outcomes import Outcomes
 BLOCK_PATHS = 1 << 16
 # Fewer paths than this take less time than a worker needs to start.
 SMALLEST_BLOCK = 1 << 14
+# What writing to a dead worker or reading from one raises.
+DEAD_WORKER = (OSError, EOFError, pickle.UnpicklingError)
 
 
 class NumpyEngine:
-    """Simulates with NumPy on the CPU.
+    """Engine that simulates with NumPy on the CPU.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class NumpyEngine:
 
     @staticmethod
     def problem() -> str | None:
-        """None: NumPy is always here."""
+        """None, since NumPy is always available."""
         return None
 
     @property
@@ -82,6 +84,7 @@ class NumpyEngine:
         Raises
         ------
         GammawallError : a worker process was killed, for want of memory perhaps.
+        MemoryError : there is none left.
         KeyboardInterrupt : after the workers have stopped.
         """
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_BLOCK, BLOCK_PATHS)
@@ -126,11 +129,11 @@ def _count_in_workers(
     workers: int,
 ) -> Generator[Outcomes, None, None]:
     job = pickle.dumps((plan, seed, capacity, kept.wanted), pickle.HIGHEST_PROTOCOL)
-    finished: SimpleQueue[Outcomes | Exception | None] = SimpleQueue()
+    finished: SimpleQueue[Outcomes | BaseException | None] = SimpleQueue()
     taking = threading.Lock()
 
     def feed(jobs: IO[bytes], counts: IO[bytes]) -> None:
-        """Hand a worker its ranges one by one and keep their records, then None to the queue, or what went wrong."""
+        """Hand a worker its ranges and queue their counts, then None; or the exception that ended it."""
         try:
             jobs.write(job)
             while True:
@@ -145,7 +148,7 @@ def _count_in_workers(
                 if records is not None:
                     records[:] = found
                 finished.put(outcomes)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except BaseException as error:
             finished.put(error)
         else:
             finished.put(None)
@@ -168,11 +171,13 @@ def _count_in_workers(
         working = workers
         while working:
             outcomes = finished.get()
-            if isinstance(outcomes, Exception):
+            if isinstance(outcomes, DEAD_WORKER):
                 raise GammawallError(
                     "a worker process died before it had finished, for want of memory perhaps. "
                     "Try fewer threads."
                 ) from outcomes
+            if isinstance(outcomes, BaseException):
+                raise outcomes
             if outcomes is None:
                 working -= 1
             else:
@@ -192,7 +197,7 @@ def _count_in_workers(
 
 
 def _start_worker() -> subprocess.Popen[bytes]:
-    """New worker process, on POSIX in a group of its own, since Ctrl-C is the main process's to handle."""
+    """New worker process; on POSIX in a group of its own, so that Ctrl-C reaches the main process alone."""
     code = f"import sys; sys.path[:] = {sys.path!r}; from sim.engines.numpy_worker import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code],

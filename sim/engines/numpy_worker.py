@@ -16,9 +16,9 @@ from sim.plan.outcomes import Outcomes
 
 
 def work(ranges: BinaryIO, counts: BinaryIO) -> None:
-    """Counts of each range (first path, number of paths) that follows the job, and its records or None.
+    """Read a job, then ranges of paths; answer each with its counts and its records or None.
 
-    The job is the plan, the seed, the block size, and whether records are wanted.
+    The job is (plan, seed, block size, whether records are wanted); a range is (first path, number of paths).
     """
     plan, seed, capacity, wanted = pickle.load(ranges)
     block = PathBlock(plan, seed, capacity)
@@ -35,7 +35,7 @@ def work(ranges: BinaryIO, counts: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Work until there is no more to do or nobody to do it for."""
+    """Entry point: work until stdin ends or the main process is gone."""
     counts, sys.stdout = sys.stdout.buffer, sys.stderr
     try:
         work(sys.stdin.buffer, counts)

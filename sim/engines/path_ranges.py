@@ -1,4 +1,4 @@
-"""The paths of a run, cut into ranges that workers take one by one, and where the records of a range go."""
+"""Ranges of a run's paths, shared out among workers, and the array of the paths' records."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def path_ranges(first_path: int, paths: int, size: int) -> Iterator[tuple[int, i
 
 
 def even_size(paths: int, workers: int, smallest: int, largest: int) -> int:
-    """Size of a range that gives each worker as many equal ranges."""
+    """Size of a range by which all workers get the same number of equal ranges."""
     largest = max(smallest, largest)
     rounds = -(-paths // (workers * largest))
     return max(smallest, -(-paths // (workers * rounds)))
 
 
 class RunRecords:
-    """The array that takes the records of a run's paths, if one was given.
+    """Array for the records of a run's paths, if they are wanted.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ class RunRecords:
 
     @property
     def wanted(self) -> bool:
-        """Whether there is an array."""
+        """Whether records are wanted."""
         return self.records is not None
 
     def of_range(self, first: int, count: int) -> NDArray[np.uint16] | None:
-        """The part that paths `first` … `first + count − 1` go to, (count,), or None."""
+        """View for the records of paths `first` … `first + count − 1`, (count,); None if none are wanted."""
         if self.records is None:
             return None
         start = first - self.first_path
@@ -65,21 +65,22 @@ class RunRecords:
 
 
 def share_ranges(
-    counters: Sequence[Callable[[int, int], None]],
+    range_functions: Sequence[Callable[[int, int], None]],
     ranges: Iterator[tuple[int, int]],
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Let each counter, in a thread of its own, take range after range until none is left.
+    """Run each range function in a thread of its own, on range after range until none is left.
 
     Parameters
     ----------
-    counters : called with (first path, number of paths); each counts into an array of its own, without the GIL.
-    ranges : what there is to count.
+    range_functions : called with (first path, number of paths) of a range; each counts into an array of its own,
+        without the GIL.
+    ranges : (first path, number of paths) of each range, to be counted once.
     progress : called, in the calling thread, with the number of paths of each finished range.
 
     Raises
     ------
-    Exception : whatever a counter raises first, after the other counters have finished their range.
+    Exception : whatever a range function raises first, after the others have finished their range.
     KeyboardInterrupt : likewise.
     """
     finished: SimpleQueue[int | BaseException | None] = SimpleQueue()
@@ -99,7 +100,7 @@ def share_ranges(
         else:
             finished.put(None)
 
-    workers = [_Worker(partial(work, counter)) for counter in counters]
+    workers = [_Worker(partial(work, function)) for function in range_functions]
     working = len(workers)
     try:
         # In here, since an interruption may come before the last one has started.
@@ -119,7 +120,7 @@ def share_ranges(
 
 
 class _Worker(threading.Thread):
-    """A thread that says when its work has ended.
+    """Thread with an event for the end of its work.
 
     Until Python 3.13 a thread whose `join` is interrupted counts as ended although it is still at work.
     """

@@ -1,4 +1,4 @@
-"""What processor this is, and how many of it there are for us."""
+"""Name of the processor, and the number of processors that this process may use."""
 
 from __future__ import annotations
 

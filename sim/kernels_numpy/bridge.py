@@ -13,14 +13,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.kernel_constants import BRIDGE_BOUND, BRIDGE_KNOWN_BITS, UNIFORM_BITS
+from sim.compiled.kernel_constants import BRIDGE_KNOWN_BITS, UNIFORM_BITS
 from sim.kernels_numpy.normal import Float32Array, minus_two_log
 from sim.kernels_numpy.philox import WordArray
+from sim.market.elementary import log
 
 SpareArray = NDArray[np.uint16]
 QUARTER = np.float32(0.25)
 KNOWN_MASK = np.uint16((1 << BRIDGE_KNOWN_BITS) - 1)
 DRAWN_BITS = UNIFORM_BITS - BRIDGE_KNOWN_BITS
+# A bridge touches when v·E/2 exceeds the product of the distances, E = −ln U. The smallest U gives E/2 = 10.744;
+# beyond this bound no word need be drawn. Known bits, a number above zero, lower it to −ln(number/64)/2.
+BRIDGE_BOUND = 11.0
 # Room for the rounding of E/2 and of the products it is compared with.
 BOUND_MARGIN = 1e-5
 
@@ -62,9 +66,11 @@ def half_exponential(words: WordArray) -> Float32Array:
 def largest_bounds() -> Float32Array:
     """Upper bounds of E/2 for each known number, above and below, (2, 64): beyond them nothing need be drawn."""
     number = np.arange(1, KNOWN_MASK + 1)
-    bounds = -0.5 * np.log(number / (KNOWN_MASK + 1.0)) * (1 + BOUND_MARGIN) + BOUND_MARGIN
+    bounds = -0.5 * log(number / (KNOWN_MASK + 1.0)) * (1 + BOUND_MARGIN) + BOUND_MARGIN
     above = np.concatenate(([BRIDGE_BOUND], bounds))
-    return np.stack((above, above[::-1])).astype(np.float32)
+    found = np.stack((above, above[::-1])).astype(np.float32)
+    found.flags.writeable = False
+    return found
 
 
 def touched(start: Float32Array, end: Float32Array, bound: Float32Array | None) -> NDArray[np.bool_]:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.compiled.kernel_constants import (
-    BRIDGE_BOUND,
     CALLS_PER_SESSION,
     DOWN,
     LOWER,
@@ -26,7 +25,14 @@ from sim.compiled.kernel_constants import (
     WITHOUT,
     WORLD_SIDES,
 )
-from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_bounds, touched
+from sim.kernels_numpy.bridge import (
+    BRIDGE_BOUND,
+    bridge_word,
+    half_exponential,
+    known_bits,
+    largest_bounds,
+    touched,
+)
 from sim.kernels_numpy.normal import Float32Array
 from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.reaction import look_up
@@ -34,6 +40,7 @@ from sim.kernels_numpy.reaction import look_up
 IndexArray = NDArray[np.intp]
 # Outward direction of each side.
 SIGN = np.array([1, -1], dtype=np.float32)
+SIGN.flags.writeable = False
 LARGEST_BOUNDS = largest_bounds()
 
 

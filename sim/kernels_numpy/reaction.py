@@ -30,7 +30,7 @@ class SegmentTable:
 
 
 def plan_tables(plan: EnginePlan) -> list[SegmentTable]:
-    """Return views of all segment tables of a plan."""
+    """Views of all segment tables of a plan."""
     lines = plan.lines.view(np.complex64).reshape(-1)
     # A plan without tables has no lines, hence no end either.
     ends = np.append(plan.table_start[1:], lines.size)[: plan.table_start.size]
@@ -53,11 +53,11 @@ class LookUpWork:
 
     @classmethod
     def allocate(cls, n: int) -> LookUpWork:
-        """Return scratch for up to n paths."""
+        """Scratch for up to n paths."""
         return cls(np.empty(n, "f4"), np.empty(n, "f4"), np.empty(n, "i4"), np.empty(n, "c8"))
 
     def cut(self, n: int) -> LookUpWork:
-        """Return the same scratch, shortened to n paths."""
+        """The same scratch, shortened to n paths."""
         return LookUpWork(self.inside[:n], self.scaled[:n], self.index[:n], self.line[:n])
 
 

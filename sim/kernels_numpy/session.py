@@ -1,4 +1,8 @@
-"""Work done once per session: random words and variance before the open, variance and regime after the close."""
+"""Work done once per session: random words and variance before the open, variance and regime after the close.
+
+Legend: n paths; `words` (n,) uint32, a random word of each; `paths` (k,) indices of paths in the block; r index of a
+regime; `free` (n,) whether a path may still change its regime at this close. The state is in `PathBlock`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from sim.compiled.kernel_constants import (
     CALLS_PER_SESSION,
     CLOSES_ABOVE,
     DOWN,
+    OPENING_WORDS,
     PURPOSE_MOVES,
     TOUCHES_ABOVE,
     UP,
@@ -31,7 +36,7 @@ def open_session(block: PathBlock, session: int) -> None:
     Random words per session: one for V, one for the outcome, then two per pair of normals, drawn whether used or not.
     """
     words = block.random_words
-    for call in range(-(-(2 + block.normal_count) // 4)):
+    for call in range(-(-(OPENING_WORDS + block.normal_count) // 4)):
         address = session * CALLS_PER_SESSION + call
         block.words.draw(block.path_low, block.path_high, address, PURPOSE_MOVES, words)
         if call == 0:
@@ -45,7 +50,7 @@ def open_session(block: PathBlock, session: int) -> None:
 
 
 def draw_pair(block: PathBlock, pair: int, radius_words: WordArray, angle_words: WordArray) -> None:
-    """Turn two words into the normals of two steps, and keep the angle's spare bits for their bridges."""
+    """Turn two words, (n,) uint32 each, into the normals of two steps; the angle's spare bits go to their bridges."""
     np.copyto(block.spare[pair], angle_words, casting="unsafe")
     cosine, sine = block.normals[2 * pair], block.normals[2 * pair + 1]
     normal_pair(radius_words, angle_words, cosine, sine, block.scratch)
@@ -65,7 +70,10 @@ def scale_variance(block: PathBlock, words: WordArray) -> None:
 
 
 def gap_outcome(block: PathBlock, session: int, words: WordArray) -> tuple[Float32Array, Float32Array] | None:
-    """Mean and variance that each path's catalyst or jump adds to the gap; None in a session without any."""
+    """Mean and variance that the catalyst or jump adds to the gap, (n,) float32 each; None in a session without any.
+
+    words : (n,) uint32, which choose the outcome.
+    """
     plan = block.plan
     first, last = int(plan.outcome_start[session]), int(plan.outcome_start[session + 1])
     if last == first:
@@ -151,7 +159,7 @@ def change_regimes(block: PathBlock) -> None:
 
 
 def trigger_holds(block: PathBlock, r: int) -> NDArray[np.bool_] | None:
-    """14 Test a regime's trigger for every path; None for one that is entered by hand-over only."""
+    """14 Test a regime's trigger for every path, (n,); None for one that is entered by hand-over only."""
     plan = block.plan
     trigger, level = plan.trigger[r], plan.trigger_level[r]
     if r in block.runs:

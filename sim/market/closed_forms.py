@@ -1,4 +1,4 @@
-"""Closed forms the simulator is judged against, and the ones traders use today.
+"""Closed forms: odds that the simulator is tested against, and rules of thumb that traders use.
 
 All of them describe an arithmetic Brownian motion X from X(0) = 0 in log-price units, with a total drift
 `mean` and a total `variance` over the horizon. Odds by an earlier time are the same functions of what is
@@ -9,8 +9,6 @@ Legend: a = upper, b = -lower, L = a + b, mu = mean, v = variance, theta = mu / 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -40,13 +38,11 @@ class CorridorOdds(NamedTuple):
 
 
 class FlatVolatilityOdds(NamedTuple):
-    """Odds of two targets in a market of constant volatility: which comes first, and each one's touch."""
+    """Odds of two targets in a market of constant volatility: which of them is touched first, or neither."""
 
     first_upper: float
     first_lower: float
     neither: float
-    touch_upper: float
-    touch_lower: float
 
 
 def corridor_by_images(
@@ -227,7 +223,7 @@ def flat_volatility_odds(
 
         v = sessions * annual_volatility^2 / 252        mean = sessions * annual_drift / 252 - v / 2
 
-    Source: geometric Brownian motion; `corridor` and `touch_probability`.
+    Source: geometric Brownian motion; `corridor`.
 
     Parameters
     ----------
@@ -250,64 +246,16 @@ def flat_volatility_odds(
     mean = sessions * annual_drift / SESSIONS_PER_YEAR - variance / 2.0
     above, below = np.log(upper / spot), np.log(lower / spot)
     odds = corridor(above, below, mean, variance)
-    return FlatVolatilityOdds(
-        float(odds.first_upper),
-        float(odds.first_lower),
-        float(odds.neither),
-        float(touch_probability(above, mean, variance)),
-        float(touch_probability(below, mean, variance)),
-    )
-
-
-def scale_function_odds(
-    feedback_factor: Callable[[float], float],
-    upper: float,
-    lower: float,
-    *,
-    breakpoints: Sequence[float] = (),
-) -> tuple[float, float]:
-    """Odds (first upper, first lower) over an endless horizon, for a book that does not depend on time.
-
-        first_upper = A(0, lower) / A(upper, lower)     A(p, q) = integral of m(s) ds from q to p, ds = dS / S
-
-    With a driftless ln F the local martingale is y = integral of m ds: the scale function of the price.
-
-    Source: Karatzas & Shreve 1991, section 5.5.C (scale function); Frey & Stremme 1997 (the feedback factor).
-
-    Parameters
-    ----------
-    feedback_factor : m(s) > 0, dimensionless, at one log price s = ln(S / S0).
-    upper : upper target relative to the start, > 0, log units.
-    lower : lower target relative to the start, < 0, log units.
-    breakpoints : log prices where m has a kink, jump or narrow peak; any outside the corridor are ignored.
-
-    Raises
-    ------
-    InputError
-        Where a target lies on the wrong side of the start.
-    """
-    # Imported here alone: it costs a third of a second and no run needs it.
-    from scipy.integrate import quad
-
-    _checked_corridor(upper, lower, 0.0, 1.0, positive_variance=True)
-    edges = sorted({lower, 0.0, upper, *(s for s in breakpoints if lower < s < upper)})
-    below = above = 0.0
-    for left, right in pairwise(edges):
-        area = float(quad(feedback_factor, left, right, epsabs=1e-14, epsrel=1e-12, limit=200)[0])
-        if right <= 0.0:
-            below += area
-        else:
-            above += area
-    return below / (below + above), above / (below + above)
+    return FlatVolatilityOdds(float(odds.first_upper), float(odds.first_lower), float(odds.neither))
 
 
 def _first_exit_by_images(a: Reals, b: Reals, mu: Reals, v: Reals, tol: float) -> Reals:
     """Return the probability that a is reached before -b, by the horizon."""
     width = a + b
-    reach = np.log(1.0 / tol)
-    by_variance = np.maximum(np.abs(mu), np.sqrt(a**2 + 2.0 * v * reach))
+    log_tolerance = np.log(1.0 / tol)
+    by_variance = np.maximum(np.abs(mu), np.sqrt(a**2 + 2.0 * v * log_tolerance))
     with np.errstate(divide="ignore", over="ignore"):
-        by_drift = a + reach * v / np.abs(mu)
+        by_drift = a + log_tolerance * v / np.abs(mu)
     farthest = np.minimum(by_variance, by_drift)
     images = int(np.ceil(np.max(farthest / (2.0 * width), initial=0.0))) + 1
     a_, mu_, v_ = a[..., None], mu[..., None], v[..., None]

@@ -15,14 +15,16 @@ from sim.market.black_scholes import FloatArray, gamma, gamma_of_logs
 from sim.market.elementary import exp, log
 
 UNITS_PER_CONTRACT = 100.0
-# $bn per 1% move: of a dollar gamma Γ·S².
-BN_PER_PERCENT = 0.01 / 1e9
+ONE_PERCENT = 0.01
+DOLLARS_PER_BN = 1e9
+# A gamma exposure, $bn per 1% move, over the dollar gamma n·Γ·S².
+BN_PER_PERCENT = ONE_PERCENT / DOLLARS_PER_BN
 
 
 class GexColumns(NamedTuple):
-    """What the gamma exposure of options depends on, one number per option in each.
+    """Columns of options that their gamma exposure depends on, (n,) each.
 
-    contracts : signed from the dealers' side.
+    contracts : of 100 index units, signed from the dealers' side.
     log_strike : ln K.
     iv, years, carry : 1/sqrt(year), years to settlement, 1/year.
     """
@@ -70,4 +72,4 @@ def units_of_gex(
     gex_bn, strike, iv, years, carry : (n,) $bn per 1% move, index points, 1/sqrt(year), years, 1/year.
     """
     at_strike = gamma(strike, strike, years, iv, carry)
-    return np.asarray(gex_bn * 1e9 / (at_strike * (strike * strike) * 0.01))
+    return np.asarray(gex_bn * DOLLARS_PER_BN / (at_strike * (strike * strike) * ONE_PERCENT))

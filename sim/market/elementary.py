@@ -115,6 +115,8 @@ _LOGS: Final = _log_table(_LN2)
 _LOG_HIGH, _LOG_LOW = np.array(_LOGS).T.copy()
 _ROOT_ROWS: Final = _root_table()
 _ROOT_TOP, _ROOT_REST, _ROOT_LOW = np.array(_ROOT_ROWS).T.copy()
+for _table in (_LOG_HIGH, _LOG_LOW, _ROOT_TOP, _ROOT_REST, _ROOT_LOW):
+    _table.flags.writeable = False
 
 
 def _split(x: Number) -> tuple[Number, Number]:

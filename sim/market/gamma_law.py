@@ -117,14 +117,18 @@ def _fraction(a: float, x: FloatArray) -> FloatArray:
 
 @cache
 def _normal_quantiles(count: int) -> FloatArray:
-    """Where N is i/count, i from 1 to count − 1, to about 1e-3."""
+    """Standard normal quantiles of i/count, i from 1 to count − 1, to about 1e-3: (count − 1,)."""
     entries_per_unit, last = _GUESS_ENTRIES
     law, _ = normal_tables(entries_per_unit, last)
-    return interpolate(np.arange(1, count) / count, law, np.arange(-last, last + 1) / entries_per_unit)
+    found = interpolate(np.arange(1, count) / count, law, np.arange(-last, last + 1) / entries_per_unit)
+    found.flags.writeable = False
+    return found
 
 
 def gamma_quantiles(a: float, count: int) -> FloatArray:
-    """x_i with P(a, x_i) = i/count for i from 1 to count − 1, ascending, to about 1e-14 of each.
+    """Quantiles x_i of the gamma law, P(a, x_i) = i/count for i from 1 to count − 1: (count − 1,) ascending.
+
+    Each is right to about 1e-14 of itself.
 
     First guesses are Wilson and Hilferty's, and t·(1 + t/(a+1)) with t = (p·Γ(a+1))^(1/a) near zero. Each step raises
     the error to the fourth power: with h = (p − P)/f it adds the inverse's series h − w·h²/2 + (2w² + b/x²)·h³/6,

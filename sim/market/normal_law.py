@@ -24,6 +24,8 @@ def _table() -> tuple[FloatArray, FloatArray]:
     law, density = normal_tables(ENTRIES_PER_UNIT, int(LAW_HALF_WIDTH * ENTRIES_PER_UNIT))
     law[[0, -1]] = 0.0, 1.0
     density[[0, -1]] = 0.0
+    for column in (law, density):
+        column.flags.writeable = False
     return law, density
 
 

@@ -28,7 +28,7 @@ _FLAT: Final = 1e-9
 def fitted_line(
     x: FloatArray, y: FloatArray, spread: FloatArray, start: tuple[float, float]
 ) -> tuple[float, float] | None:
-    """Intercept and slope of the line, or None where all places are one.
+    """Intercept and slope of the line, or None where all x are equal.
 
     Parameters
     ----------

@@ -16,12 +16,12 @@ def price_text(price: float) -> str:
 
 
 def decimals(std_errors: Iterable[float]) -> int:
-    """Decimals of a number in points that its largest standard error, a share, still gives a meaning to."""
+    """Decimals of a percentage that are meaningful beside its largest standard error, a share."""
     return min(3, max(1, math.ceil(-math.log10(100 * max(std_errors)))))
 
 
 def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
-    """Table of text, a row per event, that 80 columns hold.
+    """Odds as a table of text, one row per event, at most 80 columns wide.
 
     odds : columns of `sim.odds.tables.odds_columns`.
 

@@ -37,7 +37,7 @@ class PairCounts:
 
     @classmethod
     def zeros(cls, case_levels: tuple[int, int], baseline_levels: tuple[int, int]) -> PairCounts:
-        """Empty counts.
+        """Counts without paths, all zero.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class PairCounts:
 
     @property
     def arrays(self) -> tuple[IntArray, IntArray, IntArray]:
-        """The three tables."""
+        """The three tables: first targets, levels above, levels below."""
         return self.first, self.above, self.below
 
     def __eq__(self, other: object) -> bool:

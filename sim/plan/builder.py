@@ -50,7 +50,7 @@ class Prepared:
 
 
 def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | None = None) -> Prepared:
-    """Everything that a run of a scenario needs, engine and seed apart.
+    """Scenario with all that a run of it needs, engine and seed apart.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
     clearing_map = build_clearing_map(scenario, grid, log_levels)
     observed = scenario.volatility.quoted == "observed"
     scale = squared(feedback_at_start(clearing_map, grid)) if observed else 1.0
-    maps = shared_map_tables(clearing_map, grid, log_levels, where, shared)
+    single_positions = len(scenario.dealers.position)
+    maps = shared_map_tables(clearing_map, grid, log_levels, where, single_positions, shared)
     targets = scenario.targets.upper, scenario.targets.lower
     plan = EnginePlan(
         sessions=grid.n_sessions,
@@ -91,7 +92,7 @@ def prepare(scenario: Scenario, where: str | None = None, shared: SharedWork | N
 
 
 def _refuse_long_outcomes(grid: TimeGrid, levels: int, where: str) -> None:
-    """Raise InputError if counts alone would fill the memory: touches by level and step, closes by session."""
+    """Raise InputError if the counts alone, of touches by level and step and of closes, would outgrow the memory."""
     counts = 2 * grid.n_steps * (levels + 2) + grid.n_sessions * MOST_CLOSE_BINS
     if 8 * counts > MOST_OUTCOME_BYTES:
         size = f"{grid.n_steps:,} steps and {levels} levels"

@@ -1,4 +1,4 @@
-"""EnginePlan: the only thing an engine sees. Plain float32 and integer arrays, the same bytes for every engine."""
+"""EnginePlan, an engine's only input: plain float32 and integer arrays, the same bytes for every engine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NO_TABLE = -1
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """Everything an engine needs to simulate any path of a scenario.
+    """Arrays and numbers from which an engine simulates any path of a scenario.
 
     Legend: D sessions; K steps per session (the overnight gap first); N = D·K steps; B regime books; R regimes;
-    W places of a row of barriers, the levels of one side (0 above, 1 below the start) nearest first, the rest out
-    of reach; T segment tables. All logarithms are relative to the starting index S0.
+    W barriers per row, the levels of one side (0 above, 1 below the start) nearest first, the rest infinite;
+    T segment tables. All logarithms are relative to the starting index S0.
 
     Attributes
     ----------
@@ -44,14 +44,15 @@ class EnginePlan:
     settles : (N,) whether options settle at the end of the step, so that every path is re-based.
     table_start, table_panels : (T,) first line of each table and panels per row, see `sim.reaction.segment_table`.
     table_clip, table_scale : (T, 2) range of x̂, and scale and offset that lead to its panel.
-    lines : (·, 2) intercept and slope of all tables; places within a table count from its start.
+    lines : (·, 2) intercept and slope of all tables; a panel's value is an index that counts from its table's start.
     barrier_start, barrier_end : (N, 2, B, W) σ·Φ(L) of each level at the start and the end of each step, by side;
         σ = 1 above and −1 below, so that the distance to a barrier is barrier − σ·y.
     level : (2, W) σ·L, the control path's barriers.
     level_count : (2,) number of levels on each side.
-    target_rank : (2,) place of the upper target among the levels above and of the lower among those below.
-    trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, place of a touched level,
-        closes in a row.
+    target_rank : (2,) rank of the upper target among the levels above and of the lower among those below, the
+        nearest level's being 0.
+    trigger, trigger_level, trigger_rank, trigger_closes : (R,) code, log level, rank of a touched level, closes in
+        a row.
     run_start : (R,) qualifying closes in a row already made at the start.
     allowed_from : (R, R) bool, [regime][present regime].
     lasts, successor : (R,) sessions after which a regime hands over (0 = never), and to which.

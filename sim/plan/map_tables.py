@@ -15,13 +15,14 @@ from sim.compiled.kernel_constants import FORWARD, INVERSE, NO_LEVEL
 from sim.compiled.native_library import working_library
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
+from sim.market.contracts import UNITS_PER_CONTRACT
 from sim.plan.engine_plan import NO_TABLE, Float32Array, Int32Array
+from sim.plan.outcomes import IndexArray, levels_by_side
 from sim.plan.shared_work import SharedWork, array_parts
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
 from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
-from sim.scenario.model import MAX_POSITIONS
 
 # Largest error of the inverse and of the forward tables, index points at the starting level.
 INVERSE_TOLERANCE_POINTS = 0.012
@@ -32,7 +33,7 @@ MANY_SEGMENTS = 8192
 # Largest |Φ − s|, log units: beyond it float32 no longer resolves a hundredth of a point.
 LARGEST_HEDGE = 4.0
 # Memory of a line and of a floor event.
-ENTRY_BYTES_OF_TABLE = 8
+LINE_BYTES = 8
 EVENT_BYTES = 200
 
 
@@ -74,9 +75,9 @@ def _map_tables(
     numbers : (N,) table of Φ⁻¹ at the end of each step, table of Φ just after it, whether options settle then.
     tables : none: Φ(s,t) = s.
     """
-    above, below = np.flatnonzero(log_levels > 0), np.flatnonzero(log_levels < 0)[::-1]
+    above, below = levels_by_side(log_levels, 0.0)
     no_pairs = np.empty((0, 2), dtype=np.float32)
-    sizes = [size for some in tables for size in some.table_entries]
+    sizes = [size for some in tables for size in some.table_lines]
     fields: dict[str, Any] = {
         "identity_map": not tables,
         "hedge_start": np.float32(hedge_start),
@@ -99,8 +100,8 @@ def _map_tables(
     return MapTables(fields, floor_events)
 
 
-def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
-    """Values (N, books, levels) as rows (N, 2, books, W): outward by side, nearest level first, ended by no level."""
+def _by_side(values: FloatArray, above: IndexArray, below: IndexArray) -> Float32Array:
+    """Barriers (N, 2, books, W) from values (N, books, levels): outward by side, nearest first, then infinite."""
     rows = np.full((values.shape[0], 2, values.shape[1], max(above.size, below.size) + 1), NO_LEVEL)
     rows[:, 0, :, : above.size] = values[..., above]
     rows[:, 1, :, : below.size] = -values[..., below]
@@ -108,13 +109,13 @@ def _by_side(values: FloatArray, above: Any, below: Any) -> Float32Array:
 
 
 def _joined(parts: list[Float32Array]) -> Float32Array:
-    """All parts in one array, which is the only one with anything in it if there is but one."""
+    """Concatenation of the parts, without a copy if only one of them has any lines."""
     filled = [part for part in parts if part.size]
     return filled[0] if len(filled) == 1 else np.concatenate(parts)
 
 
 def identity_tables(grid: TimeGrid, log_levels: FloatArray, books: int) -> MapTables:
-    """Tables of a market without impact: none, and every barrier is its level."""
+    """Tables of a market without impact: no segment table, and each barrier at its level."""
     barrier = np.broadcast_to(log_levels, (grid.n_steps, books, log_levels.size))
     none = np.full(grid.n_steps, NO_TABLE, dtype=np.int32)
     settles = np.zeros(grid.n_steps, dtype=np.bool_)
@@ -122,13 +123,18 @@ def identity_tables(grid: TimeGrid, log_levels: FloatArray, books: int) -> MapTa
 
 
 def shared_map_tables(
-    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str, shared: SharedWork
+    clearing_map: ClearingMap,
+    grid: TimeGrid,
+    log_levels: FloatArray,
+    where: str,
+    single_positions: int,
+    shared: SharedWork,
 ) -> MapTables:
-    """Tables of a scenario's map, those of a case before it if that had the same map, steps and levels.
+    """Tables of a scenario's map, taken from `shared` if an earlier case had the same map, steps and levels.
 
     Parameters
     ----------
-    clearing_map, grid, log_levels, where : see `build_map_tables`.
+    clearing_map, grid, log_levels, where, single_positions : see `build_map_tables`.
     shared : what cases before this one have built.
 
     Errors: `InputError`, see `build_map_tables`.
@@ -138,12 +144,14 @@ def shared_map_tables(
     instants = (grid.start_minute, grid.step_end_minute.tobytes(), grid.steps_per_session)
     key = ("map tables", clearing_map.key, instants, log_levels.tobytes())
     return shared.get(
-        key, lambda: build_map_tables(clearing_map, grid, log_levels, where), lambda maps: maps.parts
+        key,
+        lambda: build_map_tables(clearing_map, grid, log_levels, where, single_positions),
+        lambda maps: maps.parts,
     )
 
 
 def build_map_tables(
-    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str
+    clearing_map: ClearingMap, grid: TimeGrid, log_levels: FloatArray, where: str, single_positions: int
 ) -> MapTables:
     """Tables of Φ⁻¹ at every step's end, of Φ where books can change, and every level's barriers.
 
@@ -153,8 +161,9 @@ def build_map_tables(
     ----------
     clearing_map : the float64 map.
     grid : the steps.
-    log_levels : (levels,) log levels, ascending.
+    log_levels : (levels,) ln(level/S0), ascending, none at zero.
     where : what to call the scenario in an error.
+    single_positions : how many of the book's positions, the first stated, come from the scenario and no book file.
 
     Raises
     ------
@@ -177,7 +186,8 @@ def build_map_tables(
     instants.wanted[end] = INVERSE
     instants.wanted[end + settles] |= np.where(rebases, FORWARD, 0).astype(np.uint8)
 
-    built = _Tables(clearing_map, np.append(log_levels, 0.0), where).build(instants)
+    log_prices = np.append(log_levels, 0.0)
+    built = _Tables(clearing_map, log_prices, where, single_positions).build(instants)
     values = np.concatenate([some.values for some in built])
     starts = np.cumsum([0, *(len(some.values) for some in built)])
     once = {0, *end.tolist()}
@@ -191,8 +201,8 @@ def build_map_tables(
         tuple(
             event
             for first, some in zip(starts.tolist(), built, strict=False)
-            for place, event in some.floor_events
-            if first + place in once
+            for instant, event in some.floor_events
+            if first + instant in once
         ),
     )
 
@@ -200,17 +210,18 @@ def build_map_tables(
 class _Tables:
     """Tables built so far, and the refusals of a map that no table can hold."""
 
-    def __init__(self, clearing_map: ClearingMap, places: FloatArray, where: str):
+    def __init__(self, clearing_map: ClearingMap, log_prices: FloatArray, where: str, single_positions: int):
         self.clearing_map = clearing_map
-        self.places = places
+        self.log_prices = log_prices
         self.where = where
+        self.single_positions = single_positions
         self.lines = self.rows = 0
 
     def build(self, instants: Instants) -> list[Built]:
         """Build all instants, one after the other."""
         library, spot = working_library(), self.clearing_map.spot
         rules = TableRules(INVERSE_TOLERANCE_POINTS / spot, FORWARD_TOLERANCE_POINTS / spot, LARGEST_HEDGE)
-        native = NativeMaps(library, self.clearing_map, self.places, rules) if library else None
+        native = NativeMaps(library, self.clearing_map, self.log_prices, rules) if library else None
         built: list[Built] = []
         number = 0
         while number < instants.minute.size:
@@ -232,7 +243,7 @@ class _Tables:
         if wanted & FORWARD:
             tables.append(_forward_table(at, rules.forward_tolerance))
         return Built(
-            at.value(self.places)[None],
+            at.value(self.log_prices)[None],
             np.concatenate([np.empty((0, 2), dtype=np.float32), *(t.lines for t in tables)]),
             [len(t.lines) for t in tables],
             [t.panels for t in tables],
@@ -242,7 +253,7 @@ class _Tables:
         )
 
     def checked(self, at: MapSlice, minute: float) -> MapSlice:
-        """Return the slice if it is increasing and small enough."""
+        """Return the slice; raise InputError unless it is increasing and fits float32."""
         if at.floor_events and self.clearing_map.m_floor == 0:
             worst = min(at.floor_events, key=lambda e: e.lowest)
             raise self._refusal(
@@ -259,11 +270,13 @@ class _Tables:
             sizes = np.empty(len(book))
             sizes[book.stated] = np.abs(book.units)
             largest = int(sizes.argmax())
-            is_file = len(sizes) > MAX_POSITIONS
+            is_file = largest >= self.single_positions
             smaller = "book (dealers.book_weights)" if is_file else "position, a strike nearer the index"
             raise self._refusal(
                 "dealers.book" if is_file else f"dealers.position[{largest}]",
-                f"{len(sizes):,} positions" if is_file else f"{sizes[largest] / 100:,.0f} contracts",
+                f"{len(sizes) - self.single_positions:,} positions"
+                if is_file
+                else f"{sizes[largest] / UNITS_PER_CONTRACT:,.0f} contracts",
                 f"hedging the book would move the price by a factor of e^{hedge:.0f}",
                 f"Try a smaller {smaller} or a smaller dealers.impact_bp_per_bn.",
             )
@@ -272,12 +285,12 @@ class _Tables:
     def add(self, some: Built) -> None:
         """Count tables with those before them and refuse what does not fit."""
         books = len(self.clearing_map.weights)
-        for lines, panels in zip(some.table_entries, some.table_panels, strict=True):
+        for lines, panels in zip(some.table_lines, some.table_panels, strict=True):
             self.lines += lines
             self.rows += books
             if lines - books * panels >= MOST_SEGMENTS:
                 raise self._too_sharp(f"one of its tables outgrows {MOST_SEGMENTS:,} segments")
-            if self.lines * ENTRY_BYTES_OF_TABLE > MOST_TABLE_BYTES:
+            if self.lines * LINE_BYTES > MOST_TABLE_BYTES:
                 limit = f"tables of the clearing map outgrow {MOST_TABLE_BYTES >> 20} MiB"
                 if self.lines / self.rows > MANY_SEGMENTS:
                     raise self._too_sharp(f"the {limit}")

@@ -1,4 +1,4 @@
-"""What a run counts: integers only, merged by addition, so that no order of work can change them."""
+"""Counts of a run, and their labels: integers, merged by addition, the same in any order of work."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sim.compiled import kernel_constants
 from sim.problems import short_repr
 
 IntArray = NDArray[np.int64]
+IndexArray = NDArray[np.intp]
 # Codes of the worlds and of a path's first target, as the kernels have them.
 WITH, WITHOUT = kernel_constants.WITH, kernel_constants.WITHOUT
 NEITHER, UPPER, LOWER = kernel_constants.NEITHER, kernel_constants.UPPER, kernel_constants.LOWER
@@ -34,7 +35,7 @@ class OutcomeShape:
 
 @dataclass
 class Outcomes:
-    """Counts of paths.
+    """Counts of a run's paths, by outcome.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class Outcomes:
 
     @classmethod
     def zeros(cls, shape: OutcomeShape) -> Outcomes:
-        """Return the counts of no path at all."""
+        """Counts of a run without paths, all zero."""
         return cls(
             paths=0,
             joint=np.zeros((3, 3), dtype=np.int64),
@@ -101,6 +102,18 @@ class Outcomes:
 ARRAY_FIELDS = tuple(f.name for f in fields(Outcomes) if f.name != "paths")
 
 
+def levels_by_side(levels: ArrayLike, start: float) -> tuple[IndexArray, IndexArray]:
+    """Indices of the levels above the start and of those below it, nearest first.
+
+    Parameters
+    ----------
+    levels : (L,) levels, ascending, none at the start.
+    start : the start, in the levels' unit.
+    """
+    found = np.asarray(levels, dtype=np.float64)
+    return np.flatnonzero(found > start), np.flatnonzero(found < start)[::-1]
+
+
 @dataclass(frozen=True)
 class OutcomeAxes:
     """Labels of the arrays in `Outcomes`.
@@ -130,6 +143,16 @@ class OutcomeAxes:
     lower: float
     regimes: tuple[str, ...]
     close_edges: NDArray[np.float64]
+
+    @property
+    def above(self) -> tuple[float, ...]:
+        """Levels above the start, nearest first."""
+        return tuple(self.levels[i] for i in levels_by_side(self.levels, self.spot)[0])
+
+    @property
+    def below(self) -> tuple[float, ...]:
+        """Levels below the start, nearest first."""
+        return tuple(self.levels[i] for i in levels_by_side(self.levels, self.spot)[1])
 
     def __repr__(self) -> str:
         span = f"{len(self.sessions)} sessions to {self.sessions[-1]}, {len(self.levels)} levels"

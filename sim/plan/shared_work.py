@@ -1,6 +1,6 @@
-"""Work that cases of one study have in common: whatever one case has built, another with the same key is given.
+"""Cache of what several cases of a batch need alike: maps' tables and Student-t atoms.
 
-What is kept changes how long a case takes to prepare, never what it is: a value depends on its key alone.
+It changes how long a case takes to prepare and never the result: a value depends on its key alone.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def array_parts(values: Iterable[object]) -> dict[int, int]:
 
 
 class SharedWork:
-    """Values by key within a limit of memory, the least recently used out first; safe to use from several threads.
+    """Cache of values by key within a limit of memory, least recently used out first; safe to share between threads.
 
     Parameters
     ----------
-    most_bytes : memory that the values kept may take together. What several of them hold counts once.
+    most_bytes : memory that the values may take together; an array that several of them hold counts once.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES):
@@ -42,7 +42,7 @@ class SharedWork:
     def get(
         self, key: Hashable, build: Callable[[], _Value], parts: Callable[[_Value], Mapping[int, int]]
     ) -> _Value:
-        """Value of a key, built if it is not there.
+        """Value of a key, built unless it is in the cache.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class SharedWork:
         return self._keep(key, built, parts(built))
 
     def _keep(self, key: Hashable, value: _Value, parts: Mapping[int, int]) -> _Value:
-        """The value, or what another thread has built of the same key meanwhile, so that there is one of it."""
+        """Keep a value and return it, or the one that another thread has kept under the key meanwhile."""
         with self._lock:
             if key in self._kept:
                 first: _Value = self._kept[key][0]

@@ -95,7 +95,10 @@ class MapSlice:
         return hermite(s, self.nodes, self.values[book], self.slopes[book])
 
     def inverse(self, y: FloatArray, book: int) -> FloatArray:
-        """Φ⁻¹ of one book, the log price s at which Φ(s) = y; linear beyond the nodes."""
+        """Φ⁻¹ of one book, the log prices s at which Φ(s) = y, (len(y),); linear beyond the nodes.
+
+        y : (n,) log units.
+        """
         return hermite(y, self.values[book], self.nodes, 1.0 / self.slopes[book])
 
 
@@ -122,12 +125,12 @@ class ClearingMap:
 
     @property
     def is_identity(self) -> bool:
-        """Whether Φ(s,t) = s at all times."""
+        """Whether Φ(s,t) = s at all times: no impact or no positions."""
         return self.kappa == 0.0 or not len(self.book)
 
     @property
     def key(self) -> Hashable:
-        """Everything that the map depends on."""
+        """Hashable key of the map: equal keys mean equal maps."""
         weights = (self.weights.shape, self.weights.tobytes())
         return (self.spot, self.kappa, self.book, weights, self.m_floor, self.half_width)
 
@@ -222,7 +225,7 @@ class ClearingMap:
 
     @property
     def least_feedback(self) -> float:
-        """Feedback factor below which it is too small: the floor, or the smallest there may be without one."""
+        """Smallest allowed feedback factor: the floor, or the least that a book without a floor may have."""
         return self.m_floor or SMALLEST_FEEDBACK
 
     def _floor_events(self, minute: float, curve: Curve) -> Iterator[FloorEvent]:
@@ -234,7 +237,7 @@ class ClearingMap:
 
 
 def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
-    """The curve with more nodes, ascending and none of them a node of it."""
+    """Curve with further nodes `more`, (k,) ascending, none of which it has yet."""
     if not more.size:
         return curve
     values, slopes = unfloored(more)
@@ -247,10 +250,18 @@ def _joined(curve: Curve, more: FloatArray, unfloored: Unfloored) -> Curve:
 
 
 def base_nodes(live: LiveBook, expiries: Curves, half_width: float) -> FloatArray:
-    """Log prices at which a map is tabulated: coarse, and finer around each strike; both ends and zero among them.
+    """Log prices at which a map is tabulated, (n,) ascending: coarse, and finer around each strike.
+
+    −half_width, 0 and half_width are among them.
 
     Each stretch between the log prices where a strike's surroundings begin or end is divided evenly, into intervals
     as narrow as its narrowest gamma needs. Where there are curves of expiries, their cells begin stretches too.
+
+    Parameters
+    ----------
+    live : positions that are hedged one by one.
+    expiries : curves of the others.
+    half_width : log units.
     """
     far = WIDTHS_COVERED * live.width
     low, high = live.centre - far, live.centre + far

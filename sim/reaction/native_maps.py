@@ -20,12 +20,12 @@ from sim.reaction.clearing_map import ClearingMap, FloorEvent
 # Instants that the library builds in one call, so that an interruption is heeded soon, and the lines it has room for,
 # enough for any instant. Room that is not used takes no memory.
 INSTANTS_AT_ONCE = 2048
-MOST_ENTRIES = 1 << 22
+MOST_LINES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Instants:
-    """Instants at which the map is wanted.
+    """Instants at which the clearing map is to be built.
 
     Attributes
     ----------
@@ -41,20 +41,20 @@ class Instants:
 
 @dataclass(frozen=True)
 class Built:
-    """Tables and values of consecutive instants.
+    """Tables of the map, and its values, at consecutive instants.
 
     Attributes
     ----------
     values : (instants, books, log prices) Φ.
     lines : (·, 2) float32, lines of all tables wanted, an instant's inverse first.
-    table_entries, table_panels : lines and panels of each table.
+    table_lines, table_panels : lines and panels of each table.
     table_clip, table_scale : (·, 2) float32, range, and scale and offset; see `sim.reaction.segment_table`.
     floor_events : instant's index among these, and where the floor binds.
     """
 
     values: FloatArray
     lines: NDArray[np.float32]
-    table_entries: list[int]
+    table_lines: list[int]
     table_panels: list[int]
     table_clip: NDArray[np.float32]
     table_scale: NDArray[np.float32]
@@ -76,8 +76,9 @@ class NativeMaps:
     Parameters
     ----------
     library : see `sim.compiled.native_library`.
-    clearing_map, log_prices : the map, and the log prices at which it is read.
-    rules : what the tables must keep to.
+    clearing_map : the map.
+    log_prices : (L,) log prices at which its values are wanted.
+    rules : error limits of the tables.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class NativeMaps:
         minute = np.ascontiguousarray(instants.minute[some], dtype=np.float64)
         after = np.ascontiguousarray(instants.after_settlement[some], dtype=np.uint8)
         wanted = np.ascontiguousarray(instants.wanted[some], dtype=np.uint8)
-        lines = np.empty((MOST_ENTRIES, 2), dtype=np.float32)
+        lines = np.empty((MOST_LINES, 2), dtype=np.float32)
         inputs = filled_struct(
             "MapInputs",
             self.inputs
@@ -165,7 +166,7 @@ class NativeMaps:
                 "after_settlement": after.ctypes.data,
                 "wanted": wanted.ctypes.data,
                 "line": lines.ctypes.data,
-                "most_entries": MOST_ENTRIES,
+                "most_lines": MOST_LINES,
             },
         )
         outputs = np.zeros((), dtype=struct_dtype("MapOutputs"))
@@ -180,17 +181,17 @@ class NativeMaps:
     def _built(
         self, out: NDArray[Any], minute: FloatArray, wanted: NDArray[np.uint8], lines: NDArray[np.float32]
     ) -> Built:
-        """Copy of what the library holds, but for an instant that it has not finished."""
+        """Copy of the library's results, an unfinished instant left out."""
         done, events = int(out["done"]), int(out["events"])
         tables = sum(int(some).bit_count() for some in wanted[:done])
-        entries = _copied(out["table_entries"], np.int64, tables).tolist()
+        counts = _copied(out["table_lines"], np.int64, tables).tolist()
         instants_and_books = _copied(out["event"], np.int64, events, 2).tolist()
         ranges = _copied(out["event_range"], np.float64, events, 3)
         lowest, prices = ranges[:, 0].tolist(), (self.map.spot * exp(ranges[:, 1:])).tolist()
         return Built(
             _copied(out["value"], np.float64, done, len(self.map.weights), self.log_prices.size),
-            lines[: sum(entries)].copy(),  # and not the room that it had
-            entries,
+            lines[: sum(counts)].copy(),  # and not the room that it had
+            counts,
             _copied(out["table_panels"], np.int64, tables).tolist(),
             _copied(out["table_clip"], np.float32, tables, 2),
             _copied(out["table_scale"], np.float32, tables, 2),
@@ -203,7 +204,7 @@ class NativeMaps:
 
 
 def _copied(address: NDArray[Any], dtype: Any, *shape: int) -> NDArray[Any]:
-    """Array of the library's, in memory of our own."""
+    """Copy of an array of the library's."""
     array = np.empty(shape, dtype=dtype)
     if array.nbytes:
         assert address

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from scipy.special import ndtr
 from support.places import CASES
+from support.scale_function import scale_function_odds
 
 from sim.check.pde import CorridorProblem, first_target_odds
 from sim.errors import InputError
-from sim.market.closed_forms import corridor, scale_function_odds
+from sim.market.closed_forms import corridor
 
 UPPER, LOWER = np.log(7100 / 6941.81), np.log(6800 / 6941.81)
 
@@ -125,7 +126,6 @@ class PermanentCase:
 
 @pytest.fixture
 def permanent_case() -> PermanentCase:
-
     return PermanentCase()
 
 

@@ -39,8 +39,8 @@ CONSTANTS = [
     *kernel_sources.TRIGGERS,
     "PHILOX_MULTIPLIERS",
 ]
-# Numbers that Python alone uses, or packs into what it hands to the kernels.
-NOT_RENDERED = {"PHILOX_KEY_STEPS", "BRIDGE_BOUND"}
+# Numbers that Python packs into what it hands to the kernels.
+NOT_RENDERED = {"PHILOX_KEY_STEPS"}
 
 
 @pytest.fixture

@@ -164,8 +164,8 @@ def test_the_square_root_without_branches() -> None:
     """It is exact for all trial roots within 2^−22.9 but two in 2^24, one ulp above the nearest.
 
     The compiler's own root takes the same steps, and its makers have tried it on every number: no GPU's reciprocal
-    root is off that way at those two. tests/test_gpu.py tries them all on the GPU at hand. Two octaves stand for all,
-    which differ in their exponents alone as long as nothing under- or overflows.
+    root is off that way at those two. tests/engines/test_gpu.py tries them all on the GPU at hand. Two octaves stand
+    for all, which differ in their exponents alone as long as nothing under- or overflows.
 
     Source: PTX ISA, rsqrt.
     """

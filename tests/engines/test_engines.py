@@ -220,6 +220,20 @@ def test_a_killed_worker_is_one_clear_error(plan: EnginePlan) -> None:
         NumpyEngine(2, 100).run(plan, 1, 0, 100_000, kill)
 
 
+def test_whatever_ends_the_reading_of_counts_is_raised(
+    plan: EnginePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not waited for: a reader without memory has no more to say."""
+
+    def fail(_: object) -> object:
+        raise MemoryError("no room for counts")
+
+    monkeypatch.setattr(numpy_engine.pickle, "load", fail)
+    with pytest.raises(MemoryError, match="no room for counts"):
+        NumpyEngine(2, 100).run(plan, 1, 0, 1_000)
+    assert not children()
+
+
 def children() -> list[int]:
     """Worker processes alive, by their command line."""
     mine = []

@@ -209,8 +209,8 @@ def test_a_batch_is_that_of_the_processor(tmp_path: Path) -> None:
     for name, way in ways.items():
         if name == "worker":
             pytest.importorskip("distributed")
-        with open_batch_folder(batch, tmp_path / name) as folder, choose_executor(**way) as counter:
-            run_batch(batch, folder, batch.cases, counter)
+        with open_batch_folder(batch, tmp_path / name) as folder, choose_executor(**way) as executor:
+            run_batch(batch, folder, batch.cases, executor)
     tables = {
         name: {file.name: file.read_bytes() for file in (tmp_path / name).rglob("*.np[yz]")}
         | {file.name: file.read_bytes() for file in (tmp_path / name).glob("[!b]*.csv")}

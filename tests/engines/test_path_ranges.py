@@ -18,8 +18,8 @@ from sim.errors import GammawallError
 WORD = 1 << 32
 
 
-class Counter:
-    """Counter that keeps the ranges it took, and their thread."""
+class RangeFunction:
+    """Range function that keeps the ranges it took, and their thread."""
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
@@ -134,26 +134,26 @@ def test_arrays_that_kernels_must_not_write_to(records: np.ndarray) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_every_range_is_taken_once(workers: int) -> None:
-    counters = [Counter() for _ in range(workers)]
+    functions = [RangeFunction() for _ in range(workers)]
     expected = list(path_ranges(WORD - 500, 1003, 10))
-    share_ranges(counters, iter(expected), None)
-    assert sorted(r for counter in counters for r in counter.ranges) == expected
-    # a counter's array is its own: one thread each, and never the caller's
-    used = [thread for counter in counters for thread in counter.threads]
-    assert all(len(counter.threads) <= 1 for counter in counters)
+    share_ranges(functions, iter(expected), None)
+    assert sorted(r for function in functions for r in function.ranges) == expected
+    # a function's array is its own: one thread each, and never the caller's
+    used = [thread for function in functions for thread in function.threads]
+    assert all(len(function.threads) <= 1 for function in functions)
     assert len(set(used)) == len(used)
     assert threading.get_ident() not in used
 
 
 def test_more_workers_than_ranges() -> None:
-    counters = [Counter() for _ in range(4)]
-    share_ranges(counters, iter([(0, 1)]), None)
-    assert [r for counter in counters for r in counter.ranges] == [(0, 1)]
-    share_ranges(counters, iter([]), None)
-    assert sum(len(counter.ranges) for counter in counters) == 1
+    functions = [RangeFunction() for _ in range(4)]
+    share_ranges(functions, iter([(0, 1)]), None)
+    assert [r for function in functions for r in function.ranges] == [(0, 1)]
+    share_ranges(functions, iter([]), None)
+    assert sum(len(function.ranges) for function in functions) == 1
 
 
-def test_counters_work_at_the_same_time() -> None:
+def test_range_functions_work_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=30)
 
     def wait_for_the_others(_first: int, _count: int) -> None:
@@ -179,12 +179,12 @@ def test_progress_comes_in_the_order_of_finishing_in_the_calling_thread() -> Non
 
 def test_progress_adds_up_to_the_paths() -> None:
     seen: list[int] = []
-    share_ranges([Counter(), Counter()], path_ranges(0, 2250, 500), seen.append)
+    share_ranges([RangeFunction(), RangeFunction()], path_ranges(0, 2250, 500), seen.append)
     assert sorted(seen) == [250, 500, 500, 500, 500]
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), MemoryError("none left"), SystemExit(3)])
-def test_what_a_counter_raises_is_raised_after_the_others_have_finished(error: BaseException) -> None:
+def test_what_a_range_function_raises_is_raised_after_the_others_have_finished(error: BaseException) -> None:
     began, others = threading.Event(), []
 
     def fail(_first: int, _count: int) -> None:
@@ -211,17 +211,17 @@ def test_ranges_that_fail_fail_the_run() -> None:
         raise OverflowError("no more numbers")
 
     with pytest.raises(OverflowError, match="no more numbers"):
-        share_ranges([Counter(), Counter()], broken(), None)  # type: ignore[arg-type]
+        share_ranges([RangeFunction(), RangeFunction()], broken(), None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("progress is broken")])
 def test_an_error_of_the_callback_ends_the_threads(error: BaseException) -> None:
-    counters = [Counter(), Counter()]
+    functions = [RangeFunction(), RangeFunction()]
 
-    def slowly(counter: Counter) -> Callable[[int, int], None]:
+    def slowly(function: RangeFunction) -> Callable[[int, int], None]:
         def count(first: int, paths: int) -> None:
             time.sleep(0.001)
-            counter(first, paths)
+            function(first, paths)
 
         return count
 
@@ -230,14 +230,14 @@ def test_an_error_of_the_callback_ends_the_threads(error: BaseException) -> None
 
     before = alive()
     with pytest.raises(type(error)) as caught:
-        share_ranges([slowly(c) for c in counters], path_ranges(0, 1_000_000, 1), fail)
+        share_ranges([slowly(c) for c in functions], path_ranges(0, 1_000_000, 1), fail)
     assert caught.value is error
     assert ends_as(before)
-    assert sum(len(c.ranges) for c in counters) < 1_000
+    assert sum(len(c.ranges) for c in functions) < 1_000
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05], ids=["while they start", "later"])
-def test_ctrl_c_is_heeded_while_the_counters_work(delay: float) -> None:
+def test_ctrl_c_is_heeded_while_the_range_functions_work(delay: float) -> None:
     counting = threading.Event()
 
     def count(_first: int, _count: int) -> None:
@@ -271,11 +271,11 @@ def test_threads_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     before = alive()
     monkeypatch.setattr(threading.Thread, "start", start_one)
     with pytest.raises(GammawallError, match=r"3 threads could not be started .*Try fewer --threads"):
-        share_ranges([Counter() for _ in range(3)], path_ranges(0, 1 << 40, 1), None)
+        share_ranges([RangeFunction() for _ in range(3)], path_ranges(0, 1 << 40, 1), None)
     assert ends_as(before)
 
 
-def test_ctrl_c_again_and_again_waits_for_the_counters() -> None:
+def test_ctrl_c_again_and_again_waits_for_the_range_functions() -> None:
     """What they count into is about to be given back."""
     counting, began, ended = threading.Barrier(3, timeout=30), [], []
 

@@ -30,7 +30,7 @@ pytestmark = [needs_cuda_toolchain, pytest.mark.parametrize("architecture", ARCH
 STEPS_IN_LOOP = 4
 # Of the twenty products of ten rounds, some do not depend on the call and stand before the loop.
 FEWEST_PHILOX_PRODUCTS = 16
-# Two look-ups a step read a panel and a line each.
+# Two look-ups per step read a panel and a line each.
 MAP_READS = 2 * STEPS_IN_LOOP
 ROOTS = 2
 # What CuPy adds of its own, and the engine's distance between steps for the built-in scenario.
@@ -111,7 +111,7 @@ def test_of_a_path_only_its_record_is_written_to_memory(architecture: str) -> No
     assert not stores
     (record,) = [i for i in kernel(architecture).instructions if i.opcode.startswith("STG")]
     assert ".U16" in record.opcode
-    # once a path, outside the loops over its sessions and steps
+    # once per path, outside the loops over its sessions and steps
     assert [loop.depth for loop in loops_of(kernel(architecture)) if record in loop.instructions] == [0]
 
 

@@ -31,7 +31,7 @@ ONE_SIDED = {
     "philox": ({"address_of", "path_words"}, set()),
     "normal": (set(), set()),
     "bridge": ({"most_units", "least_units"}, {"largest_bounds"}),
-    "reaction": ({"entry_at", "head_of", "panel_index", "segment_index", "value_at"}, {"plan_tables"}),
+    "reaction": ({"line_at", "head_of", "panel_index", "segment_index", "value_at"}, {"plan_tables"}),
     "path_state": (
         {
             *("sign_of", "first_barrier", "rank_of", "barrier_at_end", "barrier_at_start"),

@@ -7,8 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_BOUND, BRIDGE_KNOWN_BITS
-from sim.kernels_numpy.bridge import bridge_word, half_exponential, known_bits, largest_bounds, touched
+from sim.compiled.kernel_constants import ANGLE_SPARE_BITS, BRIDGE_KNOWN_BITS
+from sim.kernels_numpy.bridge import (
+    BRIDGE_BOUND,
+    bridge_word,
+    half_exponential,
+    known_bits,
+    largest_bounds,
+    touched,
+)
 
 Floats = NDArray[np.float32]
 Words = NDArray[np.uint32]

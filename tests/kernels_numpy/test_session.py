@@ -1,4 +1,4 @@
-"""What happens once a session, rule by rule: variance, tails, regimes, flow, fading, re-basing."""
+"""What happens once per session, rule by rule: variance, tails, regimes, flow, fading, re-basing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sim.scenario.model import Scenario
 
 SPOT = 6941.81
 DATES = [dt.date(2026, 2, day) for day in (11, 12, 13, 17, 18, 19, 20, 23)]
-# Moves of 1e-9 a session: prices are what gaps, drift and flow make them.
+# Moves of 1e-9 per session: prices are what gaps, drift and flow make them.
 STILL: dict[str, Any] = {
     "market": {"as_of": dt.date(2026, 2, 10), "spot": SPOT, "sessions": 8},
     "volatility": {"annual": 1e-8, "overnight_share": 0.5, "steps_per_session": 4},
@@ -390,7 +390,7 @@ def within(prepared: Prepared, sessions: int) -> tuple[NDArray[np.float64], NDAr
 
 @pytest.mark.parametrize("flow", [8.0, -5.0])
 def test_flow_presses_the_price_in_trading_steps(flow: float) -> None:
-    """impact_bp_per_bn·1e-4·flow a session in equal steps, from the session after the regime is entered."""
+    """impact_bp_per_bn·1e-4·flow per session in equal steps, from the session after the regime is entered."""
     buying = above("buying", 6900, flow_bn_per_session=flow)
     s, x = within(prepared_of({"regime": [buying]}), 3)
     session = 3.5e-4 * flow * np.array([0, 0.25, 0.5, 0.75, 1.0])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
 import pytest
 from support.sample_scenario import refusal
 from support.short_scenarios import prepared_of, scenario_of
 
+from sim.book.rows import BookRows
 from sim.plan import map_tables
 from sim.plan.builder import prepare
 from sim.reaction import segment_table
@@ -85,3 +87,25 @@ def test_a_book_too_large_for_float32_is_refused() -> None:
     (problem,) = refusal(lambda: prepare(scenario_of(huge), "wall.toml")).problems
     assert (problem.where, problem.key) == ("wall.toml", "dealers.position[1]")
     assert "100,000,000 contracts" in str(problem)
+
+
+def test_a_book_file_too_large_for_float32_is_refused_as_such() -> None:
+    """However short it is, and whether or not single positions stand beside it."""
+    rows = BookRows(
+        "book.csv",
+        ("wall",),
+        np.zeros(2, dtype=np.int32),
+        np.array([True, False]),
+        np.array([7000.0, 6900.0]),
+        np.array(["2026-02-20", "2026-02-20"], dtype="datetime64[D]"),
+        np.array([False, False]),
+        np.array([0.14, 0.15]),
+        np.array([1e8, 10.0]),
+        np.zeros(2),
+    )
+    for edits in ({}, {"dealers.position": []}):
+        own = scenario_of(edits | {"regime": []})
+        scenario = own.model_copy(update={"dealers": own.dealers.model_copy(update={"book": rows})})
+        (problem,) = refusal(lambda scenario=scenario: prepare(scenario, "wall.toml")).problems
+        assert (problem.where, problem.key, problem.value) == ("wall.toml", "dealers.book", "2 positions")
+        assert "smaller book (dealers.book_weights)" in problem.hint

@@ -220,7 +220,7 @@ UNPINNED_METHODS = {
     ),
     "pivot_table",
 }
-ENTRANCES = ("sim.plan.builder", "sim.chain.scenario", "sim.chain.files")
+ENTRANCES = ("sim.plan.builder", "sim.chain.scenario", "sim.chain.files", "sim.kernels_numpy.paths")
 
 WHOLE = "whole numbers, exact in any order"
 TOLD = "told to the reader or drawn, and no part of a plan"
@@ -337,6 +337,18 @@ def test_all_arithmetic_on_the_way_to_a_plan_is_pinned() -> None:
     assert sorted(set(ALLOWED) - found) == [], "no longer needed"
 
 
+def test_no_table_on_the_way_to_a_plan_can_be_written_to() -> None:
+    """Arrays of modules are shared by all runs of a process."""
+    arrays = {
+        f"{name}.{attribute}": value
+        for name in on_the_way()
+        for attribute, value in vars(importlib.import_module(name)).items()
+        if isinstance(value, np.ndarray)
+    }
+    assert {"sim.market.normal_law.LAW", "sim.book.expiry_curves.KNOTS"} <= set(arrays)
+    assert [name for name, array in arrays.items() if array.flags.writeable] == []
+
+
 def test_the_scan_covers_the_way() -> None:
     assert set(on_the_way()) >= {
         *(
@@ -350,6 +362,10 @@ def test_the_scan_covers_the_way() -> None:
             for name in ("normal_law", "black_scholes", "contracts", "elementary", "hermite")
         ),
         *(f"sim.chain.{name}" for name in ("parity_carry", "book", "levels", "scenario")),
+        *(
+            f"sim.kernels_numpy.{name}"
+            for name in ("bridge", "normal", "path_state", "path_step", "philox", "reaction", "session")
+        ),
         "sim.scenario.intraday",
     }
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from support.sample_outcomes import sample_axes
 
 from sim.plan.outcomes import Outcomes, OutcomeShape
 
@@ -99,3 +100,11 @@ def test_counts_of_another_shape_are_refused(length: str) -> None:
         counts(1).add(other)
     with pytest.raises(AssertionError, match="different runs"):
         _ = counts(1) + other
+
+
+def test_levels_by_side_are_nearest_first() -> None:
+    axes = dataclasses.replace(sample_axes(), spot=100.0, levels=(80.0, 95.0, 101.0, 120.0))
+    assert axes.above == (101.0, 120.0)
+    assert axes.below == (95.0, 80.0)
+    one_sided = dataclasses.replace(axes, levels=(101.0, 120.0))
+    assert (one_sided.above, one_sided.below) == ((101.0, 120.0), ())

@@ -229,9 +229,7 @@ def test_the_siege(by_numpy: Any) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize(
-    "limit", [{"INSTANTS_AT_ONCE": 1}, {"INSTANTS_AT_ONCE": 7}, {"MOST_ENTRIES": 20_000}]
-)
+@pytest.mark.parametrize("limit", [{"INSTANTS_AT_ONCE": 1}, {"INSTANTS_AT_ONCE": 7}, {"MOST_LINES": 20_000}])
 def test_parts_make_the_same_whole(limit: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = prepare(HARD["floor binds"])
     for name, value in limit.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.scale_function import scale_function_odds
 
-from sim.market.closed_forms import scale_function_odds
 from sim.plan.builder import prepare
 from sim.plan.outcomes import LOWER, NEITHER, UPPER
 from sim.run.simulation import simulate

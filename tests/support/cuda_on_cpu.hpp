@@ -131,7 +131,7 @@ inline void flush_denormals() {
 }
 
 // Reciprocal root of a number, nearest or, for every other number, up to an ulp below: rsqrt.approx.ftz.f32 is within
-// 2^−22.9. What an ulp above would do, tests/test_cuda_on_cpu.py tells.
+// 2^−22.9. What an ulp above would do, tests/engines/test_cuda_on_cpu.py tells.
 inline float reciprocal_root(float value) {
     // Of a zero, -0 included, an infinity of its sign.
     if (value <= -0x1p-126f) return __builtin_nanf("");

@@ -19,7 +19,7 @@ Data = dict[str, Any]
 GROUPS = ("wall", "puts", "tail")
 TRIGGERS = ("closes_above", "closes_below", "touches_above", "touches_below")
 SPOTS = (6941.81, 18_250.5, 87.3)
-# Trading steps beyond the first come four a call of the generator: 0 to 3 are left over.
+# Trading steps beyond the first come four per call of the generator: 0 to 3 are left over.
 STEPS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 26)
 FIRST_SESSION, LAST_SESSION = dt.date(2025, 11, 3), dt.date(2026, 8, 3)
 
@@ -295,7 +295,7 @@ FEATURES: dict[str, Callable[[Prepared], bool]] = {
         for left in range(4)
     },
     "targets alone": lambda p: len(p.scenario.all_levels) == 2,
-    "ladder of 20": lambda p: len(p.scenario.all_levels) >= 20,
+    "20 levels": lambda p: len(p.scenario.all_levels) >= 20,
     "levels on one side": lambda p: p.plan.level_count.min() == 1 and p.plan.level_count.max() > 2,
     "levels close to the spot": lambda p: (
         p.plan.level_count.sum() > 8 and np.abs(p.plan.level[:, 1]).max() < 0.002
