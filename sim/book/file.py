@@ -21,6 +21,7 @@ from sim.book.limits import (
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
+from sim.files.number_cells import plain_numbers
 from sim.files.table_text import table_csv
 from sim.problems import shown
 
@@ -153,9 +154,7 @@ class _Checked:
         return BookRows(stated, groups, group, is_call, strike, expiry, at_open, iv, contracts, carry)
 
     def _numbers(self, name: str) -> Any:
-        import pandas as pd
-
-        numbers = pd.to_numeric(self.table[name], errors="coerce").to_numpy(dtype=np.float64)
+        numbers = plain_numbers(self.table[name].tolist())
         low, high, why = _RANGES[name]
         above = numbers > low if name == "strike" else numbers >= low
         self._refuse(name, ~np.isfinite(numbers), "is no number", "Try a plain number such as 0.14.")

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 Float64s = npt.NDArray[np.float64]
 
@@ -33,6 +32,8 @@ def comma_is_decimal(cells: Iterable[str]) -> bool:
 
 def number(cell: str, decimal_comma: bool) -> float:
     """Number of a cell, NaN if it has none: "6448.28", "6,448.28", or "6.448,28" with a decimal comma."""
+    if not cell:
+        return np.nan
     text = _BLANKS.sub("", cell)
     if decimal_comma:
         if "." in text and not (_DOT_GROUPS.fullmatch(text) or _COMMA_DECIMALS.fullmatch(text)):
@@ -46,11 +47,16 @@ def number(cell: str, decimal_comma: bool) -> float:
 
 def numbers(cells: Sequence[str], decimal_comma: bool) -> Float64s:
     """Numbers of cells, float64 (n,), each as of `number`."""
-    if decimal_comma:
-        return np.array([number(cell, decimal_comma) for cell in cells], dtype=np.float64)
-    values = np.array(pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce"), dtype=np.float64)
+    known = {cell: number(cell, decimal_comma) for cell in set(cells)}
+    return np.array([known[cell] for cell in cells], dtype=np.float64)
+
+
+def plain_numbers(cells: Sequence[str]) -> Float64s:
+    """Numbers of cells as programs write them, 6448.28 or 1e-3, float64 (n,); NaN for any other text.
+
+    Each is the float64 nearest to the text, which not every release of pandas finds.
+    """
+    known = {cell: float(cell) if _PLAIN.fullmatch(cell) else np.nan for cell in set(cells)}
+    values = np.array([known[cell] for cell in cells], dtype=np.float64)
     values[~np.isfinite(values)] = np.nan
-    # what pandas does not take for a number is seldom one
-    for index in np.flatnonzero(np.isnan(values)).tolist():
-        values[index] = number(cells[index], decimal_comma)
     return values

@@ -48,6 +48,7 @@ class TableFile:
         self.hidden = {suffix: hidden_name(folder, f"{name}.{suffix}") for suffix in ("csv", "parquet")}
         self.text: Any = None
         self.pieces: Any = None
+        self.rowless: Any = None
 
     def __enter__(self) -> Self:
         """Return the table."""
@@ -68,6 +69,11 @@ class TableFile:
         import pyarrow.parquet
 
         frame = pd.DataFrame(piece)
+        if frame.empty and self.pieces is None:
+            # Text without a row has no type yet.
+            self.rowless = frame
+            return
+        self.rowless = None
         if self.pieces is None:
             rows = pyarrow.Table.from_pandas(frame, preserve_index=False)
             self.pieces = pyarrow.parquet.ParquetWriter(self.hidden["parquet"], rows.schema)
@@ -77,6 +83,9 @@ class TableFile:
 
     def write_out(self) -> None:
         """Flush the rows added to the disk; none can be added after that."""
+        if self.rowless is not None:
+            self.hidden["parquet"].write_bytes(parquet_bytes(self.rowless))
+            self.rowless = None
         pieces, self.pieces = self.pieces, None
         text, self.text = self.text, None
         with contextlib.ExitStack() as stack:

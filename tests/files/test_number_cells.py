@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.files.number_cells import comma_is_decimal, number, numbers
+from sim.files.number_cells import comma_is_decimal, number, numbers, plain_numbers
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,20 @@ def test_decimal_mark(cells: list[str], expected: bool) -> None:
 
 def test_no_numbers() -> None:
     assert numbers([], False).shape == numbers([], True).shape == (0,)
+
+
+@pytest.mark.parametrize("digits", range(1, 25))
+def test_every_number_is_the_nearest_one(digits: int) -> None:
+    """Fast readers of other libraries are an ulp off for some numbers of many digits."""
+    draw = np.random.default_rng(digits)
+    texts = [f"{x:.{digits}f}" for x in draw.uniform(0, 10_000, 2_000)] + [
+        f"{x:.{digits}e}" for x in draw.normal(size=200)
+    ]
+    expected = [float(text) for text in texts]
+    assert numbers(texts, False).tolist() == expected
+    assert plain_numbers(texts).tolist() == expected
+
+
+def test_plain_numbers_are_those_that_programs_write() -> None:
+    found = plain_numbers(["1", "-2.5", "1e-3", ".5", "", "1,5", "nan", "inf", "1_000", "1e999", " 1"])
+    np.testing.assert_equal(found, [1.0, -2.5, 1e-3, 0.5, *[np.nan] * 7])

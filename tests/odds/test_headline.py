@@ -25,7 +25,7 @@ def test_headline_odds_are_printed_whole(result: Result) -> None:
     assert "..." not in text
     assert "\\" not in text
     assert max(map(len, text.splitlines())) <= 80
-    odds = result.odds.set_index(["event", "dealers"])
+    odds = result.odds.set_index(["event", "dealers"]).sort_index()
     for column, world in (("with", "with"), ("without", "without"), ("difference", "difference")):
         row = odds.loc["first_upper", world]
         cell = table.set_index("event").loc["first_upper", column]

@@ -29,7 +29,7 @@ def printed(run: SampleRun, width: int = 80) -> str:
 
 def test_each_event_has_its_odds_effect_and_benchmarks(run: SampleRun) -> None:
     text = printed(run)
-    odds = run.odds.set_index(["event", "dealers"])
+    odds = run.odds.set_index(["event", "dealers"]).sort_index()
     upper = odds.loc["first_upper"]
     row = cells(text, "7,100 first")
     assert row[1] == f"{100 * upper.loc['with', 'probability']:.1f}%"
