@@ -50,4 +50,4 @@ def result_html(result: Result) -> str:
 
 def _cell(tag: str, text: object, name: str) -> str:
     side = "left" if name == "event" else "right"
-    return f'<{tag} style="text-align: {side}">{html.escape(str(text))}</{tag}>'
+    return f'<{tag} style="text-align: {side}; padding: 0.1em 0.7em">{html.escape(str(text))}</{tag}>'

@@ -96,6 +96,6 @@ def test_html_is_a_small_table_without_scripts() -> None:
         assert len(re.findall(rf"<{opening}[ >]", html)) == html.count(f"</{opening}>")
     assert len(html) < 6000
     first = made.headline_odds.iloc[0]
-    assert f'<td style="text-align: left">{first["level"]} first</td>' in html
+    assert f'<td style="text-align: left; padding: 0.1em 0.7em">{first["level"]} first</td>' in html
     assert first["with"] in html
     ET.fromstring(html)
