@@ -97,6 +97,11 @@ class BookRules:
             elif stated is not None and stated != share:
                 why = f"the {self.sign} sign has a share of {share:+g}"
                 problems.append(Problem("", name, f"{stated:g}", why, 'Try sign="custom".'))
+        names = [group.name for group in self.groups]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems += [
+            Problem("", "groups", name, "names a group twice", "Try another name.") for name in twice
+        ]
         if problems:
             raise InputError(problems)
         object.__setattr__(self, "calls", calls)

@@ -78,12 +78,17 @@ class Outcomes:
         )
 
     def add(self, other: Outcomes) -> None:
-        """Add another run's counts in place."""
+        """Add the counts of further paths of the same scenario, in place.
+
+        Errors: `ValueError` if the counts are of another shape; nothing is added then.
+        """
+        for name in ARRAY_FIELDS:
+            mine, theirs = getattr(self, name).shape, getattr(other, name).shape
+            if mine != theirs:
+                raise ValueError(f"counts of different scenarios: {name} has shapes {mine} and {theirs}")
         self.paths += other.paths
         for name in ARRAY_FIELDS:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            assert mine.shape == theirs.shape, f"outcomes of different runs: {name}"
-            mine += theirs
+            getattr(self, name)[...] += getattr(other, name)
 
     def __add__(self, other: Outcomes) -> Outcomes:
         """Return the counts of both runs together."""
@@ -114,7 +119,7 @@ def levels_by_side(levels: ArrayLike, start: float) -> tuple[IndexArray, IndexAr
     return np.flatnonzero(found > start), np.flatnonzero(found < start)[::-1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutcomeAxes:
     """Labels of the arrays in `Outcomes`.
 
@@ -143,6 +148,15 @@ class OutcomeAxes:
     lower: float
     regimes: tuple[str, ...]
     close_edges: NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether every label is the same."""
+        if not isinstance(other, OutcomeAxes):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(OutcomeAxes))
+
+    def __hash__(self) -> int:
+        return hash((self.scenario, self.spot, self.as_of, self.sessions, self.levels, self.regimes))
 
     @property
     def above(self) -> tuple[float, ...]:

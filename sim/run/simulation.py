@@ -48,7 +48,7 @@ def _table(name: str) -> cached_property[pd.DataFrame]:
     return cached_property(made)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """Result of a run: its counts, and the tables of odds made from them.
 

@@ -397,3 +397,8 @@ def test_real_chains_are_accounted_for(name: str) -> None:
         assert monthly.any()
         assert not monthly.all()
         assert {True, False} == set(book.rows.at_open.tolist())
+
+
+def test_a_group_has_one_range_of_strikes() -> None:
+    with pytest.raises(InputError, match="groups = wall .names a group twice"):
+        BookRules(groups=(StrikeGroup("wall", 6400, 6500), StrikeGroup("wall", 6600, 6700)))

@@ -96,10 +96,21 @@ def test_other_things_are_not_equal() -> None:
 def test_counts_of_another_shape_are_refused(length: str) -> None:
     """Broadcasting would add arrays of length one silently."""
     other = Outcomes.zeros(dataclasses.replace(SHAPE, **{length: 1}))
-    with pytest.raises(AssertionError, match="different runs"):
-        counts(1).add(other)
-    with pytest.raises(AssertionError, match="different runs"):
-        _ = counts(1) + other
+    other.paths = 20
+    one, before = counts(1), counts(1)
+    with pytest.raises(ValueError, match="different scenarios"):
+        one.add(other)
+    assert one == before
+    with pytest.raises(ValueError, match="different scenarios"):
+        _ = one + other
+
+
+def test_labels_are_equal_if_all_are() -> None:
+    axes = sample_axes()
+    assert axes == sample_axes()
+    assert hash(axes) == hash(sample_axes())
+    assert axes != dataclasses.replace(axes, close_edges=axes.close_edges + 1.0)
+    assert axes != dataclasses.replace(axes, upper=axes.upper + 1.0)
 
 
 def test_levels_by_side_are_nearest_first() -> None:
