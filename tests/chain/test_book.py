@@ -400,5 +400,5 @@ def test_real_chains_are_accounted_for(name: str) -> None:
 
 
 def test_a_group_has_one_range_of_strikes() -> None:
-    with pytest.raises(InputError, match="groups = wall .names a group twice"):
+    with pytest.raises(InputError, match=r"groups = wall .names a group twice"):
         BookRules(groups=(StrikeGroup("wall", 6400, 6500), StrikeGroup("wall", 6600, 6700)))
