@@ -183,11 +183,12 @@ def test_the_best_of_several_starts_counts(
     assert again.estimates["beta"].value == pytest.approx(best.estimates["beta"].value, abs=1e-3)
 
 
-def test_a_likelihood_without_a_clear_maximum_is_refused(tmp_path: Path) -> None:
-    """Seven returns of ten are zero, as in a file that is filled up."""
-    mostly_still = np.where(np.random.default_rng(1).random(1500) < 0.7, 0.0, gjr_returns(1500, seed=1))
+@pytest.mark.parametrize(("share", "told"), [(0.7, "69%"), (0.25, r"2\d%")])
+def test_a_file_that_is_filled_up_is_refused(share: float, told: str, tmp_path: Path) -> None:
+    """What an optimiser makes of many zeros depends on its release and on the processor."""
+    mostly_still = np.where(np.random.default_rng(1).random(1500) < share, 0.0, gjr_returns(1500, seed=1))
     write_closes(tmp_path / "days.csv", mostly_still)
-    with pytest.raises(GammawallError, match=r"no clear maximum.*69% of the returns are 0|no such law"):
+    with pytest.raises(InputError, match=f"{told} of the returns are 0"):
         fit_volatility(tmp_path / "days.csv", since=FROM_THE_START)
 
 
