@@ -26,7 +26,7 @@ def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
     odds : columns of `sim.odds.tables.odds_columns`.
 
     Columns: event, level, with, without (dealers; percent), difference (points); each ± half the width of its 95%
-    interval.
+    interval, which is never shown as 0 unless it is.
     """
     is_difference = odds["dealers"] == "difference"
     digits = {
@@ -42,6 +42,12 @@ def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
             points, half = 100 * world["probability"], 50 * (world["ci_high"] - world["ci_low"])
             sign, unit = ("+", "") if name == "difference" else ("", "%")
             places = digits[name == "difference"]
-            row[name] = f"{points + 0.0:{sign}.{places}f}{unit} ± {half:.{places}f}"
+            row[name] = f"{points + 0.0:{sign}.{places}f}{unit} ± {_half_text(half, places)}"
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _half_text(half: float, places: int) -> str:
+    """Half-width in points, never 0 where it is not: "<0.1" for 0.03 with one decimal."""
+    text = f"{half:.{places}f}"
+    return f"<{10.0**-places:.{places}f}" if half > 0 and float(text) == 0 else text

@@ -64,3 +64,25 @@ def errors(probability: float) -> dict[str, float]:
 @pytest.mark.parametrize(("std_error", "expected"), [(0.1, 1), (2e-3, 1), (9e-4, 2), (9e-5, 3), (1e-9, 3)])
 def test_decimals(std_error: float, expected: int) -> None:
     assert decimals([std_error, std_error / 10]) == expected
+
+
+def test_an_error_is_never_shown_as_none() -> None:
+    """A touch that is all but certain has a small error, not no error."""
+    shares = {"first_upper": (0.4, 7e-3), "touch": (0.995, 3e-4)}
+    rows = [
+        {
+            "scenario": "s",
+            "event": event,
+            "level": 7100.0,
+            "dealers": dealers,
+            "probability": share,
+            "std_error": half / 2,
+            "ci_low": share - half,
+            "ci_high": share + half,
+        }
+        for event, (share, half) in shares.items()
+        for dealers in ("with", "without", "difference")
+    ]
+    table = headline_table(pd.DataFrame(rows)).set_index("event")
+    assert table.loc["first_upper", "with"] == "40.0% ± 0.7"
+    assert table.loc["touch", "with"] == "99.5% ± <0.1"
