@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sim.chain.option_chain import LACKS_FIELDS, NO_OBJECT, SPOT_HINT, ChainFormat, StatedChain
-from sim.chain.quote_time import AS_OF_HINT, NEW_YORK, checked_quote_time
+from sim.chain.quote_time import AS_OF_HINT, checked_quote_time
 from sim.errors import InputError, Problem
+from sim.market.calendar import NEW_YORK
 from sim.problems import shown
 
 _NEEDED: Final = ("option", "iv", "open_interest")

@@ -16,10 +16,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sim.errors import InputError, Problem
-from sim.market.calendar import FIRST_DATE, LAST_DATE, trading_calendar
+from sim.market.calendar import FIRST_DATE, LAST_DATE, NEW_YORK, trading_calendar
 from sim.problems import shown
 
-NEW_YORK: Final = ZoneInfo("America/New_York")
 # Names without a season, which dateparser takes for winter time.
 _SEASONLESS: Final = {
     "ET": NEW_YORK,

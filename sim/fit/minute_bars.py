@@ -19,7 +19,7 @@ import pandas as pd
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, file_refusal
 from sim.fit.tables import MarketTable, Source, read_table
-from sim.market.calendar import trading_calendar
+from sim.market.calendar import NEW_YORK, trading_calendar
 from sim.problems import short_repr
 
 Int64s = npt.NDArray[np.int64]
@@ -29,7 +29,6 @@ Flags = npt.NDArray[np.bool_]
 PRICES: Final = ("open", "high", "low", "close")
 COLUMNS: Final = ("datetime", *PRICES)
 
-NEW_YORK: Final = "America/New_York"
 
 NO_SESSION: Final = "on days without trading"
 OFF_HOURS: Final = "outside the regular session"

@@ -26,6 +26,7 @@ from sim.fit.tables import Source, checked_day
 from sim.market.black_scholes import SESSIONS_PER_YEAR, FloatArray
 from sim.problems import short_repr
 from sim.scenario.fragments import Fragment
+from sim.scenario.model import LARGEST_TAIL_DOF, SMALLEST_TAIL_DOF
 
 INSTALL: Final = "pip install 'gammawall-sim[fit]'"
 FEWEST_RETURNS: Final = 500
@@ -38,8 +39,6 @@ NAMES: Final = {
     **{"omega": "omega", "alpha": "alpha[1]", "gamma": "gamma[1]", "beta": "beta[1]"},
     **{"tail_dof": "nu", "mean": "mu"},
 }
-SMALLEST_DOF: Final = 2.05
-LARGEST_DOF: Final = 1000.0
 # What a scenario takes: a persistence below one.
 LARGEST_PERSISTENCE: Final = 0.9999
 # Where the search for the maximum starts besides arch's own place: (alpha, gamma, beta, tail_dof).
@@ -111,7 +110,9 @@ class VolatilityFit:
                 "alpha": _rounded(e["alpha"].value),
                 "gamma": _rounded(e["gamma"].value),
                 "beta": _rounded(e["beta"].value),
-                "tail_dof": _rounded(min(max(e["tail_dof"].value, SMALLEST_DOF + 0.01), LARGEST_DOF)),
+                "tail_dof": _rounded(
+                    min(max(e["tail_dof"].value, SMALLEST_TAIL_DOF + 0.01), LARGEST_TAIL_DOF)
+                ),
             }
         }
 
@@ -282,7 +283,7 @@ def _boundary_warnings(estimates: dict[str, ParameterEstimate]) -> list[str]:
         found.append("alpha + gamma lies at its boundary of zero: their standard errors mean little")
     if estimates["tail_dof"].value > 100:
         found.append("tail_dof is so large that shocks are normal for all that matters")
-    if estimates["tail_dof"].value < SMALLEST_DOF + 0.05:
+    if estimates["tail_dof"].value < SMALLEST_TAIL_DOF + 0.05:
         found.append("tail_dof lies at its boundary of 2.05: the variance hardly exists")
     return found
 

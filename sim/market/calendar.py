@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ LAST_DATE: Final = dt.date(2100, 12, 31)
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 EPOCH: Final = dt.date(1970, 1, 1)
+NEW_YORK: Final = ZoneInfo("America/New_York")
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sim.fit.impact import BP_PER_K
 from sim.report.terminal import new_table, number_text, plural, print_view, print_warning
 from sim.scenario.model import UShape, Volatility
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sim.fit.volatility import VolatilityFit
 
 LETTERS = {"omega": "ω", "alpha": "α", "gamma": "γ", "beta": "β", "tail_dof": "ν", "mean": "μ"}
-BP_PER_K = 100.0
 UNITS = {"omega": "percent² per session", "mean": "percent per session"}
 IMPACT_CAVEAT = (
     "An association, and an upper bound: gamma exposure is high when markets are calm anyway, and what the controls "

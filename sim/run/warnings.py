@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 from sim.compiled.native_library import library_file, native_problem
+from sim.market.calendar import NEW_YORK
 from sim.plan.builder import Prepared
 from sim.plan.outcomes import Outcomes
 from sim.run.stopping import paths_wanting
@@ -143,5 +143,5 @@ def _strikes_listed(strikes: set[float]) -> str:
 
 
 def _new_york(minute: float) -> str:
-    instant = dt.datetime.fromtimestamp(minute * 60, tz=ZoneInfo("America/New_York"))
+    instant = dt.datetime.fromtimestamp(minute * 60, tz=NEW_YORK)
     return f"{instant:%Y-%m-%d %H:%M}"

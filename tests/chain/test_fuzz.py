@@ -17,8 +17,9 @@ from support.sample_chain import HEADER, LISTINGS, QUOTED, SPOT, delayed_quotes_
 
 from sim.chain.files import read_chain
 from sim.chain.option_chain import COLUMNS, LARGEST_IV, OptionChain
-from sim.chain.quote_time import NEW_YORK, read_as_of, read_date_line
+from sim.chain.quote_time import read_as_of, read_date_line
 from sim.errors import GammawallError, InputError
+from sim.market.calendar import NEW_YORK
 
 TABLE = quotedata_csv(listings=LISTINGS[:2])
 QUOTES = delayed_quotes_json(listings=LISTINGS[:1])

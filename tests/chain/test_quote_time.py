@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from sim.chain import quote_time
-from sim.chain.quote_time import NEW_YORK, checked_quote_time, read_as_of, read_date_line
+from sim.chain.quote_time import checked_quote_time, read_as_of, read_date_line
 from sim.errors import InputError
+from sim.market.calendar import NEW_YORK
 
 WHERE = "chain.csv, line 3"
 
