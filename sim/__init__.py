@@ -2,7 +2,7 @@
 
 A scenario, built in or of a file, to odds:
 
-    from sim import load_scenario, simulate
+    from sim import load_scenario, simulate, write_scenario
 
     result = simulate("siege-of-7000", paths=1_000_000, seed=1)
     print(result.summary())        # what `gammawall run` prints
@@ -10,6 +10,7 @@ A scenario, built in or of a file, to odds:
 
     scenario = load_scenario("siege-of-7000", {"dealers.impact_bp_per_bn": 1})
     weaker = scenario.with_changes({"dealers.position[wall].gex_bn*": 0.5})
+    write_scenario(weaker, "weaker.toml")
 
 An option chain to odds, its volatility and the dealers' impact fitted to files or DataFrames:
 
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         Volatility,
     )
     from sim.scenario.toml import scenario_to_toml
+    from sim.scenario.writing import write_scenario
 
     __version__: str
 
@@ -157,6 +159,7 @@ __all__ = [
     "simulate_batch",
     "trace_path",
     "write_results",
+    "write_scenario",
 ]
 
 _HOMES = {
@@ -226,6 +229,7 @@ _HOMES = {
     "simulate_batch": "sim.batch.simulation",
     "trace_path": "sim.run.trace",
     "write_results": "sim.run.results",
+    "write_scenario": "sim.scenario.writing",
 }
 
 

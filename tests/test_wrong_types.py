@@ -118,7 +118,10 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "batch = 5 (a built-in batch's name or the path of a batch file is expected",
     ),
     "batch, a batch": (lambda: door.load_batch(batch_of()), "Try simulate_batch(batch)."),
-    "batch, base": (lambda: door.load_batch("story", base=5), "base = 5 (a built-in scenario's name"),
+    "batch, base": (
+        lambda: door.load_batch("story", base=5),
+        "base = 5 (a Scenario, a built-in scenario's name",
+    ),
     "batch, overrides": (
         lambda: door.load_batch("story", overrides="a=1"),
         'overrides = "a=1" (a mapping of keys',

@@ -41,7 +41,7 @@ from sim.plan.dealers import initial_feedback
 from sim.problems import check_type, shown, shown_key
 from sim.run.simulation import DEFAULT_PATHS, LARGEST_SEED
 from sim.run.stopping import SMALLEST_TARGET_SE
-from sim.scenario.file import load_scenario, scenario_hash
+from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.fragments import Fragment
 from sim.scenario.key_problems import key_problem
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
@@ -109,7 +109,7 @@ def builtin_batches() -> dict[str, str]:
 def load_batch(
     source: str | os.PathLike[str],
     *,
-    base: str | os.PathLike[str] | None = None,
+    base: Scenario | str | os.PathLike[str] | None = None,
     overrides: Overrides = (),
     fragments: Sequence[Fragment] = (),
     paths: int | None = None,
@@ -122,7 +122,7 @@ def load_batch(
     Parameters
     ----------
     source : a path, or the name of a built-in batch.
-    base : scenario to use instead of the one the file names, a built-in name or a path.
+    base : scenario to use instead of the one the file names: a `Scenario`, a built-in name or a path.
     overrides, fragments : see `load_scenario`; applied to the base before the cases are made of it.
     paths, seed, target_se, max_paths : instead of the file's; None leaves them.
 
@@ -135,8 +135,8 @@ def load_batch(
         raise InputError([Problem("", "source", "", why, "Try simulate_batch(batch).")])
     where, data = BATCH_FILE.read(source)
     if base is not None:
-        expected = "a built-in scenario's name or the path of a scenario file"
-        check_type("base", base, (str, os.PathLike), expected, 'Try base="no-dealers".')
+        expected = "a Scenario, a built-in scenario's name or the path of a scenario file"
+        check_type("base", base, (Scenario, str, os.PathLike), expected, 'Try base="no-dealers".')
     folder = Path(os.fspath(source)).parent if is_path(source) else None
     return batch_from_mapping(
         data,
@@ -157,7 +157,7 @@ def batch_from_mapping(
     where: str,
     *,
     folder: Path | None = None,
-    base: str | os.PathLike[str] | None = None,
+    base: Scenario | str | os.PathLike[str] | None = None,
     overrides: Overrides = (),
     fragments: Sequence[Fragment] = (),
     **changes: Any,
@@ -171,11 +171,29 @@ def batch_from_mapping(
     Errors: `InputError` with every problem of the tables, the base and all cases.
     """
     table = _batch_table(data, where, changes)
+    if isinstance(base, Scenario):
+        scenario = scenario_from_mapping(scenario_data(base), base.name, overrides, fragments)
+    else:
+        scenario = _read_base(table, where, folder, base, overrides, fragments)
+    if table.volatility_held == "fundamental":
+        scenario = with_fundamental_volatility(scenario)
+    return _Builder(table, scenario, where).batch()
+
+
+def _read_base(
+    table: BatchTable,
+    where: str,
+    folder: Path | None,
+    base: str | os.PathLike[str] | None,
+    overrides: Overrides,
+    fragments: Sequence[Fragment],
+) -> Scenario:
+    """Base scenario read from the file or built-in name that the caller or else the batch file states."""
     place = "--base" if base is not None else where
     if base is None:
         base = os.fspath((folder or Path()) / table.base) if is_path(table.base) else table.base
     try:
-        scenario = load_scenario(base, overrides, fragments)
+        return load_scenario(base, overrides, fragments)
     except InputError as error:
         if _is_batch(base):
             why, hint = (
@@ -186,9 +204,6 @@ def batch_from_mapping(
                 [Problem(place, "" if place == "--base" else "base", shown(os.fspath(base)), why, hint)]
             ) from error
         raise
-    if table.volatility_held == "fundamental":
-        scenario = with_fundamental_volatility(scenario)
-    return _Builder(table, scenario, where).batch()
 
 
 def _is_batch(source: str | os.PathLike[str]) -> bool:

@@ -304,14 +304,6 @@ def impact_notes(book: ChainBook, scenario: Scenario, fragments: Sequence[Fragme
     return []
 
 
-def with_book_file(scenario: ChainScenario, file: str) -> ChainScenario:
-    """Scenario with its book under the name of a file."""
-    dealers = scenario.dealers
-    assert dealers.book is not None
-    renamed = dealers.model_copy(update={"book": replace(dealers.book, file=file)})
-    return scenario.model_copy(update={"dealers": renamed})
-
-
 def _near_levels(levels: GammaLevels) -> list[float]:
     """Walls and the zero-gamma price, as far as they are near."""
     walls = [wall.strike for wall in (levels.call_wall, levels.put_wall) if wall is not None]

@@ -82,9 +82,10 @@ def book(
 
     from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_contents, book_document
     from sim.chain.levels import find_gamma_levels
-    from sim.chain.scenario import scenario_of_chain, with_book_file
+    from sim.chain.scenario import scenario_of_chain
     from sim.files.output_folder import prepare_output, save_folder
     from sim.files.table_files import refuse_parquet_without_pyarrow
+    from sim.scenario.writing import with_book_file
 
     if parquet:
         refuse_parquet_without_pyarrow()

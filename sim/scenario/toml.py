@@ -31,7 +31,8 @@ _NO_VALUE: Final = {
 def scenario_to_toml(scenario: Scenario) -> str:
     """TOML text of a scenario: every key, defaults marked `# default`, absent values as comments.
 
-    Read again it gives an equal `Scenario`.
+    Read again it gives an equal `Scenario`, if the file of its book lies where it says. Only
+    `sim.scenario.writing.write_scenario` writes that file too, of a chain's book for one.
 
     Errors: `InputError` if it is no `Scenario`.
     """

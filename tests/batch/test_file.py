@@ -338,3 +338,10 @@ def test_a_name_with_brackets_is_its_own_pattern() -> None:
     assert is_chosen("x", None)
     assert is_chosen("xy", "x*")
     assert not is_chosen("X", "x")
+
+
+def test_a_scenario_may_be_the_base() -> None:
+    base = load_scenario("siege-of-7000", {"dealers.impact_bp_per_bn": 1})
+    of_scenario = load_batch("wall-strength", base=base, overrides={"market.spot": 6950})
+    named = load_batch("wall-strength", overrides={"dealers.impact_bp_per_bn": 1, "market.spot": 6950})
+    assert of_scenario == named
