@@ -11,9 +11,9 @@ import pytest
 from support.batch_results import contents, small_batch
 
 import sim.batch.local_executor
+from sim.batch.case_files import COUNTS
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
-from sim.batch.folder import COUNTS
 from sim.batch.local_executor import CountedCase
 from sim.batch.merge import merge_folders
 from sim.batch.opening import open_batch_folder
