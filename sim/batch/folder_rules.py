@@ -38,9 +38,8 @@ def refuse_unusable(path: Path, batch: Batch, *, resume: bool, overwrite: bool, 
     if not path.is_dir():
         raise _refused(path, "exists and is not a folder", "Choose another --out.")
     try:
-        entries = set(os.listdir(path))
         refuse_lock(path)
-        if entries <= {LOCK}:
+        if set(_entries(path)) <= {LOCK}:
             return
         former = batch_document(path)
         refuse_links(path, [case.folder for case in batch.cases] + _folders(former))
@@ -116,17 +115,20 @@ def refuse_lock(path: Path) -> None:
 
 def _refuse_foreign(path: Path, former: Mapping[str, Any] | None) -> None:
     """Refuse to replace a folder that holds what no batch wrote."""
-    foreign = [
-        name
-        for name in sorted(set(os.listdir(path)) - OWN_NAMES)
-        if not is_leftover(path / name, HIDDEN_FILES, HIDDEN_FOLDERS, ())
-    ]
+    foreign = [name for name in _entries(path) if name not in OWN_NAMES]
     foreign += _foreign_in_cases(path, former)
     if foreign:
         named = ", ".join(foreign[:MOST_NAMED])
         more = f" and {len(foreign) - MOST_NAMED:,} more" if len(foreign) > MOST_NAMED else ""
         hint = "Choose another --out, or move them away."
         raise _refused(path, f"holds files that no batch wrote: {named}{more}", hint)
+
+
+def _entries(path: Path) -> list[str]:
+    """Names of what lies in a batch's folder, sorted, without what killed commands left hidden there."""
+    return sorted(
+        name for name in os.listdir(path) if not is_leftover(path / name, HIDDEN_FILES, HIDDEN_FOLDERS, ())
+    )
 
 
 def _foreign_in_cases(path: Path, former: Mapping[str, Any] | None) -> Iterator[str]:
