@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,6 +33,7 @@ class _CaseEntry(_Document):
     name: str
     folder: str
     scenario_hash: str
+    status: Literal["finished", "failed", "not run"]
     point: dict[str, str]
     parameters: dict[str, str]
 

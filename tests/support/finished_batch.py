@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def tiny_batch(**changes: Any) -> Batch:
 
 def simulate_tiny(out: Path, batch: Batch | None = None, **options: bool) -> None:
     simulate_batch(tiny_batch() if batch is None else batch, out, engine="numpy", threads=1, **options)
+
+
+def write_document(file: Path, document: Any) -> None:
+    """Write batch.json or a manifest as a batch would, whatever it holds."""
+    file.write_text(json.dumps(document), encoding="utf-8")
 
 
 def snapshot(folder: Path) -> dict[str, object]:
