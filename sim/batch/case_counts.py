@@ -24,6 +24,17 @@ from sim.plan.outcomes import ARRAY_FIELDS, IntArray, OutcomeAxes, Outcomes
 
 AXES_ARRAYS = ("step_time", "close_edges")
 AXES_LABELS = tuple(field.name for field in fields(OutcomeAxes) if field.name not in AXES_ARRAYS)
+# What making counts of an archive's index and arrays raises, whatever they hold.
+_NO_COUNTS = (
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+    MemoryError,
+)
 # What reading an archive raises: TypeError where it is a bare array, RuntimeError where a flag in it is wrong.
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -85,7 +96,7 @@ def read_counts(file: Path) -> CaseCounts:
         outcomes = Outcomes(paths[0], *arrays[: len(ARRAY_FIELDS)])
         paired = arrays[len(ARRAY_FIELDS) :]
         return CaseCounts(OutcomeAxes(**labels), outcomes, PairCounts(paths[1], *paired) if paired else None)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except _NO_COUNTS as error:
         raise _damaged(file, error) from error
 
 

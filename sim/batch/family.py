@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sim.errors import InputError, Problem
-from sim.problems import short_repr, shown
+from sim.problems import problem, short_repr, shown
 from sim.scenario.model import Scenario
 
 
@@ -75,8 +76,20 @@ class Batch:
 
     @property
     def baseline_case(self) -> Case:
-        """The case that the others are compared with."""
-        return next(case for case in self.cases if case.name == self.baseline)
+        """The case that the others are compared with.
+
+        Errors: InputError if there is no such case.
+        """
+        found = next((case for case in self.cases if case.name == self.baseline), None)
+        if found is None:
+            raise InputError([self.baseline_problem()])
+        return found
+
+    def baseline_problem(self) -> Problem:
+        """Problem with a baseline that is no case."""
+        names = ", ".join(str(case.name) for case in self.cases[:4])
+        hint = f"Try one of its cases: {names}." if names else "Try a batch with cases."
+        return problem("batch.baseline", self.baseline, "is no case of the batch", hint)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -114,3 +127,17 @@ class Batch:
 def is_chosen(name: str, pattern: str | None) -> bool:
     """Whether a name matches a shell pattern, or equals it, brackets and all; True for every name if it is None."""
     return pattern is None or name == pattern or fnmatchcase(name, pattern)
+
+
+def case_folder_name(name: str) -> str:
+    """Name of a case's folder: the case's own where every file system takes it, else part of it and a digest.
+
+    It does not depend on the case's position, so that a batch to which cases are added finds those of before.
+    """
+    plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
+    return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def is_case_folder_name(folder: object) -> bool:
+    """Whether a value is a name such as `case_folder_name` makes: one plain name, never a path or a hidden one."""
+    return isinstance(folder, str) and re.fullmatch(r"[a-z0-9_=][a-z0-9_.=-]{0,68}", folder) is not None

@@ -21,11 +21,9 @@ The base itself is a case, called "base" unless `baseline` names another one to 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +32,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from sim.batch.family import Batch, Case
+from sim.batch.family import Batch, Case, case_folder_name
+from sim.batch.rules import MOST_PATHS
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.dealers import initial_feedback
@@ -53,8 +52,7 @@ BASE: Final = "base"
 MOST_CASES: Final = 20_000
 LONGEST_NAME: Final = 100
 
-# Paths are numbered with 64 bits.
-PathCount = Annotated[int, Field(ge=1, lt=2**64)]
+PathCount = Annotated[int, Field(ge=1, le=MOST_PATHS)]
 Settings = dict[str, Any]
 # Tables of a scenario that are no lists: a key such as dealers.m_floor that is not in quotes arrives as one of them.
 SCENARIO_TABLES: Final = ("market", "volatility", "drift", "jumps", "dealers", "targets")
@@ -399,7 +397,7 @@ class _Builder:
         resolved = scenario_data(scenario)
         parameters = {axis: point.get(axis, "") for axis in self.table.grid if self._is_labelled(axis)}
         parameters |= {key: " ".join(map(_text, values_at(resolved, key))) for key in columns}
-        return Case(name, _folder_name(name), scenario_hash(scenario), scenario, point, parameters)
+        return Case(name, case_folder_name(name), scenario_hash(scenario), scenario, point, parameters)
 
     def _is_labelled(self, axis: str) -> bool:
         first = self.table.grid[axis][0]
@@ -424,15 +422,6 @@ def with_fundamental_volatility(scenario: Scenario) -> Scenario:
     long_run = None if stated.long_run_annual is None else stated.long_run_annual * feedback
     changes = {"quoted": "fundamental", "annual": stated.annual * feedback, "long_run_annual": long_run}
     return scenario.model_copy(update={"volatility": stated.model_copy(update=changes)})
-
-
-def _folder_name(name: str) -> str:
-    """Name of a case's folder: the case's own where every file system takes it, else part of it and a digest.
-
-    It does not depend on the case's position, so that a batch to which cases are added finds those of before.
-    """
-    plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
-    return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _part(text: str) -> str:

@@ -10,7 +10,8 @@
     cases/<baseline>/records.npz  record of each path of the baseline, for cases still to come
     cases/<case>/traceback.txt    of a case that failed
 
-A lock keeps a second process out. What a killed process leaves behind is hidden, and removed by the next one.
+A lock keeps a second process out. What a killed process leaves behind is hidden, and removed by the next one. See
+docs/files.md for what is never touched.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +28,22 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from sim.batch.case_counts import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.batch.case_files import (
+    CASES,
+    COUNTS,
+    MANIFEST,
+    RECORDS,
+    TRACEBACK,
+    forget_case,
+    place_case,
+)
+from sim.batch.documents import BATCH, BATCH_FORM, case_manifest
 from sim.batch.family import Batch, Case
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
-from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, replace_file, write_file
-from sim.files.json_text import manifest_json, read_json
+from sim.files.atomic_files import cannot_write, replace_file
+from sim.files.json_text import manifest_json
 from sim.files.table_files import TableFile, table_file_names
 from sim.odds.pairs import Records
 from sim.odds.tables import TABLES
@@ -45,13 +54,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-BATCH_FORM = "gammawall-batch/1"
-BATCH = "batch.json"
 # Tables of a batch besides those of its runs.
 ROWS, DIFFERENCES, SENSITIVITY = "batch", "differences", "sensitivity"
-CASES, LOCK = "cases", ".lock"
-MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
-OWN_NAMES = {BATCH, CASES, LOCK, *table_file_names(ROWS, DIFFERENCES, SENSITIVITY, *TABLES)}
+LOCK = ".lock"
+TABLE_FILES = (*table_file_names(ROWS, DIFFERENCES, SENSITIVITY, *TABLES),)
+OWN_NAMES = {BATCH, CASES, LOCK, *TABLE_FILES}
 # Seconds between two updates of batch.csv and batch.json while the batch runs.
 REFRESH_S = 5.0
 
@@ -102,7 +109,7 @@ class BatchFolder:
     def _state(self, case: Case) -> CaseState:
         """Status and manifest of a case."""
         if case.name not in self._states:
-            manifest = read_json(self.case_path(case) / MANIFEST) or {}
+            manifest = case_manifest(self.case_path(case) / MANIFEST) or {}
             if manifest.get("case_key") != case_key(self.batch, case):
                 self._states[case.name] = CaseState(NOT_RUN, {})
             else:
@@ -171,7 +178,7 @@ class BatchFolder:
     def _place(
         self, case: Case, status: str, files: dict[str, str | bytes], manifest: Mapping[str, Any]
     ) -> None:
-        """Put a case's files into its folder in one step."""
+        """Put a case's files into its folder; see `place_case`."""
         identity = {
             "batch": self.batch.name,
             "case": case.name,
@@ -180,29 +187,18 @@ class BatchFolder:
             "case_key": case_key(self.batch, case),
         }
         files[MANIFEST] = manifest_json({**manifest, **identity}, RUN_FORM)
-        target = self.case_path(case)
-        hidden = hidden_name(target.parent, "partial")
-        try:
-            os.makedirs(target.parent, exist_ok=True)
-            os.mkdir(hidden)
-            for name, content in files.items():
-                write_file(hidden / name, content)
-            flush_folder(hidden)
-            if target.exists():
-                shutil.rmtree(target)
-            os.rename(hidden, target)
-            flush_folder(target.parent)
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
+        with self.errors():
+            place_case(self.case_path(case), files)
         self._states[case.name] = CaseState(status, {**manifest, **identity})
 
     def forget(self, cases: Sequence[Case]) -> None:
-        """Remove the files of cases, so that they run again."""
+        """Remove the files of cases, so that they run again.
+
+        Errors: GammawallError if they cannot be removed.
+        """
         for case in cases:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self.case_path(case))
+            with self.errors():
+                forget_case(self.case_path(case))
             self.forget_state(case)
 
     def forget_state(self, case: Case) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
+from sim.batch.case_files import CASE_FILES, COUNTS, place_case
+from sim.batch.documents import BATCH, batch_document, batch_from_document
 from sim.batch.family import Batch, Case
-from sim.batch.folder import BATCH, COUNTS, BatchFolder
-from sim.batch.opening import batch_document, is_batch_folder, lock_share, open_batch_folder
+from sim.batch.folder import BatchFolder
+from sim.batch.folder_rules import is_batch_folder, refuse_links, refuse_lock
+from sim.batch.opening import lock_share, open_batch_folder
 from sim.batch.run import BatchRun
 from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
-from sim.files.atomic_files import cannot_write, hidden_name
+from sim.files.atomic_files import cannot_write
+from sim.files.own_files import read_regular
 from sim.problems import check_type
 
 
@@ -54,12 +56,16 @@ def merge_folders(
 
 def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: bool) -> tuple[Batch, BatchRun]:
     batch = _same_batch(folders)
-    if os.path.realpath(out) in {os.path.realpath(folder) for folder in folders}:
-        raise InputError([Problem("", "--out", str(out), "is one of the shares", "Choose another --out.")])
+    places: dict[str, Path] = {}
+    for folder in folders:
+        places.setdefault(os.path.realpath(folder), folder)
+    _refuse_place_in_a_share(out, places)
+    for folder in places.values():
+        refuse_lock(folder)
+        refuse_links(folder, [case.folder for case in batch.cases])
     with ExitStack() as stack:
         shares = [
-            stack.enter_context(BatchFolder(folder, batch, lock_share(folder)))
-            for folder in dict.fromkeys(folders)
+            stack.enter_context(BatchFolder(folder, batch, lock_share(folder))) for folder in places.values()
         ]
         whole = stack.enter_context(
             open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet, may_resume=False)
@@ -73,6 +79,18 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
                 run.failed.append(case.name)
         run.rows = save_tables(whole)
     return batch, run
+
+
+def _refuse_place_in_a_share(out: Path, shares: Iterable[str]) -> None:
+    """Refuse a share, or a place inside one, for the whole.
+
+    shares : real paths of the shares.
+    """
+    place = os.path.realpath(out)
+    for share in shares:
+        if Path(place).is_relative_to(share):
+            why = "is one of the shares" if place == share else f"lies inside the share {share}"
+            raise InputError([Problem("", "--out", str(out), why, "Choose another --out.")])
 
 
 def _same_batch(folders: Sequence[Path]) -> Batch:
@@ -103,33 +121,6 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
     return batch_from_document(first)
 
 
-def batch_from_document(document: dict[str, Any]) -> Batch:
-    """Batch of a batch.json; its cases have no scenarios."""
-    cases = tuple(
-        Case(
-            case["name"],
-            case["folder"],
-            case["scenario_hash"],
-            None,
-            case["point"],
-            {name: case["parameters"][name] for name in document["parameters"]},
-        )
-        for case in document["cases"]
-    )
-    return Batch(
-        document["name"],
-        document["description"],
-        document["base"],
-        document["baseline"],
-        cases,
-        {axis["axis"]: tuple(axis["labels"]) for axis in document["axes"]},
-        document["paths"],
-        document["seed"],
-        document["target_se"],
-        document["max_paths"],
-    )
-
-
 def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
     """Copy a case from the share that finished it; return its status."""
     statuses = [share.status(case) for share in shares]
@@ -148,15 +139,18 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
     if not (finished or failed):
         return NOT_RUN
     source = (finished or failed)[0].case_path(case)
-    target = whole.case_path(case)
-    hidden = hidden_name(target.parent, "partial")
     try:
-        os.makedirs(target.parent, exist_ok=True)
-        shutil.copytree(source, hidden)
-        os.rename(hidden, target)
+        place_case(whole.case_path(case), dict(_case_files(source)))
     except OSError as error:
         raise cannot_write(whole.path, error) from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
     whole.forget_state(case)
     return FINISHED if finished else FAILED
+
+
+def _case_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Files of a filed case by name; anything else in its folder is left out."""
+    for name in CASE_FILES:
+        try:
+            yield name, read_regular(folder / name)
+        except FileNotFoundError:
+            continue

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sim.batch.case_files import (
+    CASE_FILES,
+    CASES,
+    HIDDEN_CASES,
+    case_folders,
+    filed_cases,
+    own_manifest,
+    remove_case,
+)
+from sim.batch.documents import BATCH, batch_document
 from sim.batch.family import Batch
-from sim.batch.folder import BATCH, BATCH_FORM, CASES, LOCK, MANIFEST, OWN_NAMES, BatchFolder, case_key
+from sim.batch.folder import LOCK, TABLE_FILES, BatchFolder, case_key
+from sim.batch.folder_rules import HIDDEN_FILES, HIDDEN_FOLDERS, own_folders, refuse_unusable
 from sim.batch.tables import NOT_RUN
-from sim.errors import GammawallError, InputError, Problem
-from sim.files.atomic_files import HIDDEN, cannot_write
-from sim.files.json_text import has_form, read_json
+from sim.errors import GammawallError, InputError, Problem, one_line
+from sim.files.atomic_files import cannot_write
 from sim.files.output_folder import DEFAULT_PARENT, folder_name, probe
+from sim.files.own_files import FOLDER, entry_kind, remove_leftovers
 
-# Keys of batch.json without which it is damaged.
-NEEDED = {"format", "code", "digest", "name", "baseline", "parameters", "axes", "cases"}
+# Characters of a former setting that a message shows.
+SHOWN_LENGTH = 60
 
 
 def open_batch_folder(
@@ -53,18 +64,19 @@ def open_batch_folder(
     lock = lock_folder(path)
     try:
         folder = BatchFolder(path, batch, lock, parquet)
-        _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
+        refuse_unusable(path, batch, resume=resume, overwrite=overwrite, may_resume=may_resume)
+        former = batch_document(path)
         if overwrite and not resume:
-            if is_batch_folder(path):
-                _remove_contents(path)
+            _remove_contents(path, former)
         else:
-            changes = _changes_since(folder)
+            changes = _changes_since(folder, former)
             if changes and not accept_changes:
                 hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
                 raise InputError(
                     [Problem("", "--resume", str(path), f"the batch has changed: {changes}", hint)]
                 )
-        _remove_leftovers(folder)
+        _remove_leftovers(path)
+        _remove_other_cases(folder, former)
         folder.save_state()
     except OSError as error:
         lock.release()
@@ -93,7 +105,7 @@ def check_batch_folder(
     if not path.name:
         raise InputError([Problem("", "--out", os.fspath(path), "not the name of a folder to make")])
     try:
-        _refuse_foreign(path, resume=resume, overwrite=overwrite, may_resume=may_resume)
+        refuse_unusable(path, batch, resume=resume, overwrite=overwrite, may_resume=may_resume)
         if not path.exists():
             probe(path)
     except OSError as error:  # a name that is too long, for one
@@ -137,60 +149,15 @@ def lock_folder(path: Path) -> FileLock:
     return lock
 
 
-def is_batch_folder(path: Path) -> bool:
-    """Whether a folder holds a batch.json or any filed case."""
-    return batch_document(path) is not None or any(True for _ in _filed_cases(path))
+def _changes_since(folder: BatchFolder, former: Mapping[str, Any] | None) -> str:
+    """Differences between a batch and the one that its folder holds, in words; empty if none matters.
 
-
-def batch_document(path: Path) -> dict[str, Any] | None:
-    """Content of a folder's batch.json; None if it is missing or damaged."""
-    document = read_json(path / BATCH) or {}
-    whole = document.keys() >= NEEDED and has_form(document, BATCH_FORM)
-    return document if whole else None
-
-
-def _filed_cases(path: Path) -> Iterator[str]:
-    """Keys of the cases that are filed in a folder."""
-    for manifest in sorted(path.glob(f"{CASES}/*/{MANIFEST}")):
-        key = (read_json(manifest) or {}).get("case_key")
-        if key is not None:
-            yield str(key)
-
-
-def _refuse_foreign(path: Path, *, resume: bool, overwrite: bool, may_resume: bool) -> None:
-    """Raise InputError unless the path is free, or holds a batch that may be resumed or replaced."""
-
-    def refused(why: str, hint: str) -> InputError:
-        return InputError([Problem("", "--out", str(path), why, hint)])
-
-    if not os.path.lexists(path):
-        return
-    if not path.is_dir():
-        raise refused("exists and is not a folder", "Choose another --out.")
-    try:
-        entries = set(os.listdir(path)) - {LOCK}
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    if not entries:
-        return
-    if not is_batch_folder(path):
-        raise refused("exists and holds no batch's results", "Choose another --out.")
-    if not resume and not overwrite:
-        going_on = "--resume to go on with it, " if may_resume else ""
-        hint = f"Add {going_on}--overwrite to start anew, or choose another --out."
-        raise refused("exists already", hint)
-    foreign = sorted(name for name in entries - OWN_NAMES if not name.startswith(HIDDEN))
-    if overwrite and not resume and foreign:
-        raise refused(f"holds files that no batch wrote: {', '.join(foreign[:3])}", "Choose another --out.")
-
-
-def _changes_since(folder: BatchFolder) -> str:
-    """Differences between a batch and the one that its folder holds, in words; empty if none matters."""
-    former = batch_document(folder.path)
+    former : content of batch.json; None if it is missing or damaged.
+    """
     if former is not None:
         return _changes(former, folder.document())
     known = {case_key(folder.batch, case) for case in folder.batch.cases}
-    foreign = sum(key not in known for key in _filed_cases(folder.path))
+    foreign = sum(manifest["case_key"] not in known for _, manifest in filed_cases(folder.path))
     return (
         f"{BATCH} is missing or damaged, and {foreign:,} of the cases there are another's" if foreign else ""
     )
@@ -199,15 +166,15 @@ def _changes_since(folder: BatchFolder) -> str:
 def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
     """Differences between the contents of two batch.json, in words; empty if none matters."""
     found = [
-        f"{key} was {former.get(key)}, is {present[key]}"
+        f"{key} was {one_line(str(former[key]), SHOWN_LENGTH)}, is {present[key]}"
         for key in ("name", "baseline", "paths", "seed", "target_se", "max_paths")
-        if former.get(key) != present[key]
+        if former[key] != present[key]
     ]
-    if former.get("code") != present["code"]:
+    if former["code"] != present["code"]:
         found.append("gammawall or its kernels are of another version")
-    if former.get("digest") != present["digest"] and not found:
+    if former["digest"] != present["digest"] and not found:
         before, now = (
-            {case["name"]: case["scenario_hash"] for case in document.get("cases", [])}
+            {case["name"]: case["scenario_hash"] for case in document["cases"]}
             for document in (former, present)
         )
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
@@ -216,24 +183,33 @@ def _changes(former: Mapping[str, Any], present: Mapping[str, Any]) -> str:
     return "; ".join(found)
 
 
-def _remove_contents(path: Path) -> None:
-    """Remove a former batch, batch.json last, so that an interrupted removal can be done again."""
-    for name in sorted(OWN_NAMES - {LOCK}, key=lambda name: name == BATCH):
-        if (path / name).is_dir():
-            shutil.rmtree(path / name)
-        else:
-            (path / name).unlink(missing_ok=True)
+def _remove_contents(path: Path, former: Mapping[str, Any] | None) -> None:
+    """Remove a former batch, batch.json last, so that an interrupted removal can be done again.
+
+    former : content of batch.json; None if it is missing or damaged.
+    """
+    for case in own_folders(path, former):
+        remove_case(case)
+    _remove_leftovers(path)
+    if entry_kind(path / CASES) == FOLDER:
+        with contextlib.suppress(OSError):  # something of others has come meanwhile
+            os.rmdir(path / CASES)
+    for name in (*TABLE_FILES, BATCH):
+        (path / name).unlink(missing_ok=True)
 
 
-def _remove_leftovers(folder: BatchFolder) -> None:
-    """Remove the hidden files of killed processes, and the cases that the batch no longer has."""
-    for parent in (folder.path, folder.path / CASES):
-        if parent.is_dir():
-            for entry in parent.iterdir():
-                if entry.name.startswith(HIDDEN):
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left hidden in a batch's folder."""
+    remove_leftovers(path, HIDDEN_FILES, HIDDEN_FOLDERS, ())
+    if entry_kind(path / CASES) == FOLDER:
+        remove_leftovers(path / CASES, (), HIDDEN_CASES, CASE_FILES)
+
+
+def _remove_other_cases(folder: BatchFolder, former: Mapping[str, Any] | None) -> None:
+    """Remove filed cases that the batch no longer has; what is not known to be the batch's stays."""
+    names = {folder.batch.name} | ({former["name"]} if former is not None else set())
     present = {case.folder for case in folder.batch.cases if folder.status(case) != NOT_RUN}
-    if (folder.path / CASES).is_dir():
-        for entry in (folder.path / CASES).iterdir():
-            if entry.name not in present and entry.is_dir():
-                shutil.rmtree(entry)
+    for entry in case_folders(folder.path):
+        manifest = None if entry.name in present else own_manifest(entry)
+        if manifest is not None and manifest["batch"] in names:
+            remove_case(entry)

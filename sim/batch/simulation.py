@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
@@ -11,6 +12,7 @@ from sim.batch.file import resolve_batch
 from sim.batch.folder import BatchFolder
 from sim.batch.opening import check_batch_folder, open_batch_folder
 from sim.batch.plans import CasePlans
+from sim.batch.rules import refuse_wrong_batch, refuse_wrong_choice
 from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
 from sim.errors import InputError, Problem
 from sim.files.table_files import refuse_parquet_without_pyarrow
@@ -65,9 +67,12 @@ def simulate_batch(
     if out is not None:
         check_type("out", out, (str, os.PathLike), expected, 'Try out="results/story".')
     batch = resolve_batch(batch)
+    refuse_wrong_batch(batch)
     hint = 'Try batch.selected("impact*", None).'
-    for index, case in enumerate(_listed_cases(cases, hint)):
+    chosen = _listed_cases(cases, hint)
+    for index, case in enumerate(chosen):
         check_type(f"cases[{index}]", case, Case, "a Case", hint)
+    refuse_wrong_choice(batch, chosen)
     return simulate_into_folder(
         batch,
         out,
@@ -87,12 +92,11 @@ def simulate_batch(
     )
 
 
-def _listed_cases(cases: object, hint: str) -> Sequence[object]:
+def _listed_cases(cases: Any, hint: str) -> Sequence[Case]:
     if cases is None:
         return ()
     check_type("cases", cases, (tuple, list), "a list of a batch's cases", hint)
-    assert isinstance(cases, Sequence)
-    return cases
+    return tuple(cases)
 
 
 def simulate_into_folder(

@@ -6,10 +6,15 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from sim.files.own_files import read_regular
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# No manifest is larger, that of the largest batch included.
+MOST_BYTES: Final = 1 << 29
 
 
 def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
@@ -30,12 +35,17 @@ def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """JSON object read from a file; None if the file is missing or holds no such object."""
+    """JSON object read from a regular file; None if the file is missing or holds no such object."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = json.loads(read_regular(file, MOST_BYTES).decode("utf-8"), parse_constant=_no_constant)
+    except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _no_constant(name: str) -> NoReturn:
+    """Refuse NaN, Infinity and -Infinity, which JSON does not have."""
+    raise ValueError(name)
 
 
 def has_form(document: Mapping[str, Any], form: str) -> bool:

@@ -20,9 +20,12 @@ from typing import NamedTuple
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.files.json_text import has_form, read_json
+from sim.files.own_files import entry_kind, foreign_entries, remove_files, remove_leftovers
 
 MANIFEST = "manifest.json"
 DEFAULT_PARENT = "results"
+# Seconds after which a hidden folder is that of a killed command; before, one may still be writing it.
+LEFT_S = 3600.0
 Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
 
 
@@ -33,7 +36,7 @@ class FolderKind:
     Attributes
     ----------
     noun : name of its writer in messages, "run" or "book".
-    files : names of all files that it may hold, `MANIFEST` among them.
+    files : names of all files that it may hold, `MANIFEST` the last of them.
     form : "format" of its manifest, a name and a version; a folder is of this kind if its manifest has that name.
     """
 
@@ -115,6 +118,7 @@ def prepare_output(
             )
     _refuse_occupied(folder, overwrite, kind)
     probe(folder)
+    _remove_old_leftovers(folder, kind)
     return OutputFolder(folder, kind, overwrite=overwrite, numbered=out is None and not overwrite)
 
 
@@ -141,9 +145,9 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
             write_file(hidden / name, text)
         flush_folder(hidden)
         if place.numbered:
-            target, former = _rename_to_first_free(hidden, target), None
+            target, formers = _rename_to_first_free(hidden, target), []
         else:
-            former = _rename_into_place(hidden, target, place)
+            formers = _rename_into_place(hidden, target, place)
         placed = True
         flush_folder(target.parent)
     except OSError as error:
@@ -151,8 +155,9 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
     finally:
         if not placed:
             _remove_result(hidden, place.kind)
-    if former is not None and not _remove_result(former, place.kind):
-        raise FormerResultsLeftError(place.folder, former)
+    for former in formers:
+        if not _remove_result(former, place.kind):
+            raise FormerResultsLeftError(place.folder, former)
     return place.folder.with_name(target.name) if place.numbered else place.folder
 
 
@@ -180,48 +185,64 @@ def save_folder(place: OutputFolder, contents: Contents) -> Saved:
     return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
 
 
-def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
-    """Give the hidden folder its final name; return the present path of the folder it replaces, if any."""
-    former = None
+def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> list[Path]:
+    """Give the hidden folder its final name; return the present paths of the folders it replaces.
+
+    There may be several of them: another command may put its results there at the same time.
+    """
+    formers: list[Path] = []
     placed = False
     try:
-        if os.path.lexists(target):
-            # checked again, since the target may have changed while the files were written
-            _refuse_occupied(place.folder, place.overwrite, place.kind)
-            former = hidden_name(target.parent, "former")
-            os.rename(target, former)
-        os.rename(hidden, target)
-        placed = True
+        while not placed:
+            if os.path.lexists(target):
+                # checked again, since the target may have changed while the files were written
+                _refuse_occupied(place.folder, place.overwrite, place.kind)
+                former = hidden_name(target.parent, "former")
+                with contextlib.suppress(FileNotFoundError):  # another command was faster
+                    os.rename(target, former)
+                    formers.append(former)
+            placed = _renamed_to_free(hidden, target)
     finally:
-        if not placed and former is not None and former.exists():
-            os.rename(former, target)
-    return former
+        if not placed and formers and not os.path.lexists(target):
+            os.rename(formers[-1], target)
+    return formers
+
+
+def _renamed_to_free(hidden: Path, target: Path) -> bool:
+    """Give the hidden folder a name; return whether that was free."""
+    try:
+        os.rename(hidden, target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def _rename_to_first_free(hidden: Path, target: Path) -> Path:
     """Give the hidden folder the first free numbered name, even if other runs take names meanwhile."""
     while True:
         free = _first_free(target)
-        try:
-            os.rename(hidden, free)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        else:
+        if _renamed_to_free(hidden, free):
             return free
 
 
 def _remove_result(folder: Path, kind: FolderKind) -> bool:
     """Remove a command's own files and then the folder; other files stay. Return whether all is gone."""
     try:
-        for name in kind.files:
-            (folder / name).unlink(missing_ok=True)
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
+        return entry_kind(folder) is None or remove_files(folder, kind.files)
     except OSError:
         return False
-    return True
+
+
+def _remove_old_leftovers(folder: Path, kind: FolderKind) -> None:
+    """Remove what killed commands of this kind left hidden beside a folder; what cannot be removed stays.
+
+    A hidden former result is no such thing: it may be the only one that there is.
+    """
+    with contextlib.suppress(OSError):
+        parent = Path(os.path.realpath(folder)).parent
+        remove_leftovers(parent, (), ("partial", "probe"), kind.files, age_s=LEFT_S)
 
 
 def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
@@ -235,12 +256,12 @@ def _refuse_occupied(folder: Path, overwrite: bool, kind: FolderKind) -> None:
     if not overwrite:
         raise _occupied(folder, "exists already", "choose another --out, or add --overwrite to replace it")
     try:
-        entries = sorted(os.listdir(folder))
+        entries = os.listdir(folder)
+        foreign = foreign_entries(folder, kind.files)
     except OSError as error:
         raise cannot_write(folder, error) from error
     if not entries:
         return
-    foreign = [name for name in entries if name not in kind.files]
     if foreign:
         shown = ", ".join(foreign[:3]) + (" …" if len(foreign) > 3 else "")
         raise _occupied(folder, f"holds files that no {kind.noun} wrote: {shown}", "choose another --out")

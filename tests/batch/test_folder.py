@@ -87,7 +87,6 @@ def test_resuming_nothing_starts(tmp_path: Path) -> None:
 
 def test_overwriting(done: Path) -> None:
     before = contents(done)
-    (done / "cases" / "old").mkdir()
     (done / "odds.parquet").write_bytes(b"old")
     run(done, overwrite=True)
     assert contents(done) == before
@@ -95,10 +94,12 @@ def test_overwriting(done: Path) -> None:
 
 def test_leftovers_of_a_kill_go(done: Path) -> None:
     before = contents(done)
-    (done / ".gammawall-partial-1").write_text("half a table")
-    (done / "cases" / ".gammawall-partial-2").mkdir()
-    (done / "cases" / ".gammawall-partial-2" / "counts.npz").write_text("half")
-    (done / "cases" / "00077-gone").mkdir()
+    (done / ".gammawall-partial-0123abcd").write_text("half a batch.json")
+    (done / ".gammawall-odds.csv-0123abcd").write_text("half a table")
+    (done / ".gammawall-probe-0123abcd").mkdir()
+    for what in ("partial", "former"):
+        (done / "cases" / f".gammawall-{what}-0123abcd").mkdir()
+        (done / "cases" / f".gammawall-{what}-0123abcd" / "counts.npz").write_text("half")
     run(done, resume=True)
     assert contents(done) == before
 

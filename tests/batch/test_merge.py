@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 from support.batch_results import contents, small_batch
+from support.finished_batch import snapshot
 
 import sim.batch.local_executor
+from sim.batch.case_files import COUNTS
+from sim.batch.documents import batch_from_document
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
-from sim.batch.folder import COUNTS
 from sim.batch.local_executor import CountedCase
 from sim.batch.merge import merge_folders
 from sim.batch.opening import open_batch_folder
@@ -139,3 +142,62 @@ def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -
     counts.write_bytes(counts.read_bytes()[:-1] + b"!")
     with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
         merge_folders([shares[1], second], tmp_path / "merged")
+
+
+@pytest.mark.parametrize(
+    "folder", ["../../escaped", "{outside}/escaped", "a/b", ".", "..", "", ".hidden", "a\\b", "A", "x" * 80]
+)
+def test_no_share_names_a_place_outside(shares: list[Path], tmp_path: Path, folder: str) -> None:
+    """A case's folder is one plain name; a batch.json with another one is damaged, however consistent."""
+    copy = Path(shutil.copytree(shares[0], tmp_path / "deep" / "er" / "copy"))
+    document = json.loads((copy / "batch.json").read_text())
+    document["cases"][1]["folder"] = folder.format(outside=tmp_path)
+    document["digest"] = batch_from_document(document).digest
+    (copy / "batch.json").write_text(json.dumps(document))
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=r"batch\.json is missing or damaged"):
+        merge_folders([copy], tmp_path / "deep" / "er" / "merged")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cases", "cases/base", "cases/base/counts.npz", "cases/base/manifest.json", ".lock", "batch.json"],
+)
+def test_links_in_a_share_are_refused(shares: list[Path], tmp_path: Path, name: str) -> None:
+    copy = Path(shutil.copytree(shares[0], tmp_path / "copy"))
+    (copy / ".lock").touch()
+    (copy / name).rename(tmp_path / "elsewhere")
+    (copy / name).symlink_to(tmp_path / "elsewhere")
+    before = snapshot(tmp_path)
+    with pytest.raises(InputError, match=r"is a link|batch\.json is missing or damaged"):
+        merge_folders([copy], tmp_path / "merged")
+    assert snapshot(tmp_path) == before
+
+
+def test_files_of_others_in_a_share_are_left_out(shares: list[Path], tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
+    (tmp_path / "secret").write_text("mine")
+    base = copies[0] / "cases" / "base"
+    (base / "notes.txt").symlink_to(tmp_path / "secret")
+    (base / "pictures").mkdir()
+    (base / "pictures" / "a.png").write_text("mine")
+    merge_folders(copies, tmp_path / "merged")
+    merge_folders(shares, tmp_path / "usual")
+    assert snapshot(tmp_path / "merged").keys() == snapshot(tmp_path / "usual").keys()
+
+
+def test_a_place_inside_a_share_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(shares[0])
+    before = snapshot(shares[0])
+    for out in (shares[0] / "merged", shares[0] / "cases" / "merged", tmp_path / "link" / "merged"):
+        with pytest.raises(InputError, match="lies inside the share"):
+            merge_folders(shares, out)
+    assert snapshot(shares[0]) == before
+
+
+def test_a_share_named_by_two_paths_is_one(shares: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(shares[0])
+    merge_folders([*shares, tmp_path / "link", shares[1] / ".." / shares[1].name], tmp_path / "merged")
+    merge_folders(shares, tmp_path / "usual")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "usual")

@@ -321,7 +321,7 @@ class TestFullDisk:
         """The disk is full after some cases, and again while the tables are written."""
         import errno
 
-        import sim.batch.folder
+        import sim.batch.case_files
         import sim.files.atomic_files
 
         out, batch = tmp_path / "b", small_batch()
@@ -335,7 +335,7 @@ class TestFullDisk:
             write_file(path, content)
 
         with monkeypatch.context() as patched:
-            patched.setattr(sim.batch.folder, "write_file", fill)
+            patched.setattr(sim.batch.case_files, "write_file", fill)
             with pytest.raises(GammawallError, match="No space left on device"):
                 run(batch, out)
         with open_batch_folder(batch, out, resume=True) as folder:

@@ -91,6 +91,28 @@ def test_overwrite_never_touches_foreign_files(run: SampleRun, tmp_path: Path, f
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("what", ["link", "dangling link", "folder", "pipe"])
+@pytest.mark.parametrize("name", ["odds.csv", "manifest.json"])
+def test_overwrite_takes_nothing_but_files(run: SampleRun, tmp_path: Path, name: str, what: str) -> None:
+    """What has the name of a run's file, but is none, no run wrote."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    write_results(run, out)
+    (out / name).rename(elsewhere)
+    if what == "link":
+        (out / name).symlink_to(elsewhere)
+    elif what == "dangling link":
+        (out / name).symlink_to(tmp_path / "nowhere")
+    elif what == "folder":
+        (out / name).mkdir()
+    else:
+        os.mkfifo(out / name)
+    before, content = everything_in(tmp_path), elsewhere.read_bytes()
+    with pytest.raises(InputError, match=rf"holds files that no run wrote: {name}"):
+        write_results(run, out, overwrite=True)
+    assert everything_in(tmp_path) == before
+    assert elsewhere.read_bytes() == content
+
+
 def test_overwrite_through_a_link_replaces_what_it_points_to(run: SampleRun, tmp_path: Path) -> None:
     write_results(run, tmp_path / "real" / "out")
     (tmp_path / "link").symlink_to(tmp_path / "real" / "out")
@@ -173,6 +195,103 @@ def test_runs_side_by_side_get_a_place_each(
     ]
     assert all(sorted(os.listdir(path)) == FILES for path in written)
     assert len(os.listdir("results")) == 4
+
+
+def test_two_commands_that_replace_the_same_folder(
+    run: SampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one stays, whole, and nothing else does."""
+    out = tmp_path / "out"
+    write_results(run, out)
+    rename, moved = os.rename, []
+
+    def while_another_writes(source: Path, target: Path) -> None:
+        rename(source, target)
+        if "former" in Path(target).name and not moved:
+            moved.append(target)
+            write_results(SampleRun(warnings=("of another",)), out)
+
+    monkeypatch.setattr(output_folder.os, "rename", while_another_writes)
+    write_results(SampleRun(warnings=("mine",)), out, overwrite=True)
+    assert json.loads((out / "manifest.json").read_text())["warnings"] == ["mine"]
+    assert everything_in(tmp_path) == ["out", *(f"out/{name}" for name in FILES)]
+
+
+def test_results_that_another_command_puts_in_the_way_are_not_replaced_unasked(
+    run: SampleRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    rename = os.rename
+
+    def after_another(source: Path, target: Path) -> None:
+        monkeypatch.setattr(output_folder.os, "rename", rename)
+        write_results(SampleRun(warnings=("of another",)), out)
+        rename(source, target)
+
+    monkeypatch.setattr(output_folder.os, "rename", after_another)
+    with pytest.raises(InputError, match="exists already"):
+        write_results(run, out)
+    assert json.loads((out / "manifest.json").read_text())["warnings"] == ["of another"]
+    assert everything_in(tmp_path) == ["out", *(f"out/{name}" for name in FILES)]
+
+
+class TestLeftovers:
+    """Hidden folders beside the results."""
+
+    @staticmethod
+    def leave(parent: Path, name: str, *files: str, age_s: float = 7200.0) -> Path:
+        folder = parent / name
+        folder.mkdir(parents=True)
+        for file in files:
+            (folder / file).write_text("half")
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age_s))
+        return folder
+
+    def test_those_of_killed_runs_go(self, tmp_path: Path) -> None:
+        self.leave(tmp_path, ".gammawall-partial-0123abcd", "odds.csv", "manifest.json")
+        self.leave(tmp_path, ".gammawall-probe-0123abcd")
+        prepare_output("s", RUN_FOLDER, tmp_path / "out")
+        assert everything_in(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            ".gammawall-partial-0123abc",
+            ".gammawall-partial-0123abcde",
+            ".gammawall-partial-0123ABCD",
+            ".gammawall-partial",
+            ".gammawall-notes-0123abcd",
+            ".gammawall-former-0123abcd",
+            "x.gammawall-partial-0123abcd",
+        ],
+    )
+    def test_other_names_stay(self, tmp_path: Path, name: str) -> None:
+        left = self.leave(tmp_path, name, "odds.csv")
+        prepare_output("s", RUN_FOLDER, tmp_path / "out")
+        assert (left / "odds.csv").read_text() == "half"
+
+    def test_one_that_may_still_be_written_stays(self, tmp_path: Path) -> None:
+        left = self.leave(tmp_path, ".gammawall-partial-0123abcd", "odds.csv", age_s=60.0)
+        prepare_output("s", RUN_FOLDER, tmp_path / "out")
+        assert (left / "odds.csv").exists()
+        self.leave(tmp_path, ".gammawall-partial-0123abce", "odds.csv")
+        (tmp_path / ".gammawall-partial-0123abce" / "odds.csv").write_text("just now")
+        prepare_output("s", RUN_FOLDER, tmp_path / "out")
+        assert (tmp_path / ".gammawall-partial-0123abce" / "odds.csv").exists()
+
+    def test_one_that_holds_anything_else_stays(self, tmp_path: Path) -> None:
+        left = self.leave(tmp_path, ".gammawall-partial-0123abcd", "odds.csv", "notes.txt")
+        prepare_output("s", RUN_FOLDER, tmp_path / "out")
+        assert sorted(os.listdir(left)) == ["notes.txt", "odds.csv"]
+
+    def test_no_link_is_followed(self, tmp_path: Path) -> None:
+        real = self.leave(tmp_path / "elsewhere", ".gammawall-partial-0123abcd", "odds.csv")
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / ".gammawall-partial-0123abcd").symlink_to(real)
+        prepare_output("s", RUN_FOLDER, tmp_path / "results" / "out")
+        assert (real / "odds.csv").exists()
+        assert (tmp_path / "results" / ".gammawall-partial-0123abcd").is_symlink()
 
 
 @pytest.mark.parametrize(
