@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,7 +21,14 @@ from sim.cli.main import cli
 from sim.scenario.key_problems import table_of
 from sim.scenario.model import Scenario
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/methods.md", "docs/architecture.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/methods.md",
+    "docs/architecture.md",
+    "docs/files.md",
+)
 CODE_BLOCK = re.compile(r"^```[^\n]*\n.*?^```$|(?:^(?: {4}[^\n]*)?\n)*^ {4}[^\n]*$", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 # A file of the project, and what it defines behind a colon.
@@ -128,6 +136,15 @@ def test_tables_have_as_many_cells_in_every_row(name: str) -> None:
         assert line.endswith("|"), f"{name}: {line}"
         assert found == (cells or found), f"{name}: {line}"
         cells = found
+
+
+def test_each_rule_about_files_has_a_test() -> None:
+    for header in ("| command |", "| what |"):
+        lines = text_of("docs/files.md").splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith(header)]
+        for start in starts:
+            for line in itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :]):
+                assert "`tests/" in line.split("|")[-2], line
 
 
 def test_the_rooms_are_those_of_the_import_test_in_its_order() -> None:

@@ -345,7 +345,7 @@ def bench(
             rows = pd.DataFrame(timed)
             try:
                 if csv_file is not None:
-                    rows.assign(**setting).to_csv(csv_file, index=False, lineterminator="\n")
+                    _write_csv(csv_file, rows.assign(**setting).to_csv(index=False, lineterminator="\n"))
                     ctx.meta[KEPT] = f"what was timed is in {csv_file}"
             except OSError as error:
                 why = f"{csv_file} cannot be written: {error.strerror}; the table is on stdout."
@@ -397,6 +397,16 @@ def _end_output(error: OSError, kept: str) -> int:
     return 1
 
 
+def _write_csv(csv_file: Path, text: str) -> None:
+    """Write a table, over a former file in one step; a device takes it as it is."""
+    from sim.files.atomic_files import replace_file
+
+    if csv_file.exists() and not csv_file.is_file():
+        csv_file.write_text(text, encoding="utf-8")
+    else:
+        replace_file(Path(os.path.realpath(csv_file)), text)
+
+
 def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
     """Refuse a file --csv that cannot be written, before any time is spent."""
     if csv_file is None:
@@ -406,6 +416,9 @@ def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
         raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
     if not csv_file.exists() and not os.access(folder, os.W_OK):
         raise click.UsageError(f"--csv {csv_file}: nothing may be written to the folder {csv_file.parent}.")
+    if csv_file.is_fifo() or (csv_file.is_symlink() and not csv_file.exists()):
+        what = "a pipe" if csv_file.exists() else "a link that leads nowhere"
+        raise click.UsageError(f"--csv {csv_file} is {what}. Try the name of a file, or --json for a pipe.")
     if csv_file.is_file() and not overwrite:
         raise click.UsageError(f"--csv {csv_file} is there already. Try another name, or --overwrite.")
     if str(csv_file) == "-":

@@ -150,6 +150,10 @@ def refuse_fragment_file(path: Path, *, overwrite: bool) -> None:
     why = ""
     if path.is_dir():
         why, hint = "is a folder", f"Try --out {path / 'fit.toml'}."
+    elif path.is_symlink() and not path.exists():
+        why, hint = "is a link that leads nowhere", "Try another --out."
+    elif path.exists() and not path.is_file():
+        why, hint = "is a pipe or a device", "Try another --out."
     elif path.exists() and not overwrite:
         why, hint = "exists already", "Try another --out, or add --overwrite to replace it."
     elif not path.absolute().parent.is_dir():
@@ -161,12 +165,12 @@ def refuse_fragment_file(path: Path, *, overwrite: bool) -> None:
 
 
 def write_fragment(path: Path, text: str) -> None:
-    """Write a fragment's file, whole or not at all.
+    """Write a fragment's file, whole or not at all; a link to a file stays one.
 
     Errors: `GammawallError` if it cannot be written.
     """
     try:
-        replace_file(path, text)
+        replace_file(Path(os.path.realpath(path)), text)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -224,6 +225,43 @@ def test_a_former_table_is_not_overwritten() -> None:
     (row,) = pd.read_csv("t.csv").to_dict("records")
     assert (row["scenario"], row["target_se"]) == ("no-dealers", 0.0005)
     assert row["scenario_hash"]
+
+
+def test_a_table_goes_where_a_link_leads_and_never_into_nothing() -> None:
+    Path("real").mkdir()
+    Path("real/t.csv").write_text("former")
+    Path("t.csv").symlink_to("real/t.csv")
+    assert gammawall("bench", *FEW, "--engines", "numpy", "--csv", "t.csv", "--overwrite").exit_code == 0
+    assert Path("t.csv").is_symlink()
+    assert len(pd.read_csv("real/t.csv")) == 1
+    assert sorted(os.listdir("real")) == ["t.csv"]
+
+
+@pytest.mark.parametrize(("make", "what"), [(os.mkfifo, "a pipe"), (None, "a link that leads nowhere")])
+def test_no_table_goes_to_a_pipe_or_a_link_that_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch, make: Any, what: str
+) -> None:
+    """A pipe that nobody reads would be waited for, without end."""
+    make("t.csv") if make else Path("t.csv").symlink_to("nowhere")
+    monkeypatch.setattr(NumpyEngine, "run", lambda *_, **__: pytest.fail("something was timed"))
+    done = gammawall("bench", *FEW, "--engines", "numpy", "--csv", "t.csv", "--overwrite")
+    assert done.exit_code == 2
+    assert f"--csv t.csv is {what}. Try the name of a file" in one_line(done.stderr)
+    assert os.listdir() == ["t.csv"]
+
+
+def test_a_former_table_stays_if_the_new_one_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("t.csv").write_text("precious")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sim.files.atomic_files.os.fsync", full)
+    done = gammawall("bench", *FEW, "--engines", "numpy", "--csv", "t.csv", "--overwrite")
+    assert done.exit_code == 1
+    assert "No space left on device; the table is on stdout" in one_line(done.stderr)
+    assert Path("t.csv").read_text() == "precious"
+    assert os.listdir() == ["t.csv"]
 
 
 class Miscounting(NumpyEngine):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -139,6 +140,24 @@ def test_a_fragment_is_not_overwritten_unawares(folder: Path) -> None:
     assert (folder / "vol.toml").read_text(encoding="utf-8") == "x = 1\n"
     assert gammawall(*VOLATILITY, "--out", "vol.toml", "--overwrite").exit_code == 0
     assert read_fragment(folder / "vol.toml").fit["kind"] == "volatility"
+
+
+def test_a_fragment_goes_where_a_link_leads_and_never_into_nothing(folder: Path) -> None:
+    (folder / "real.toml").write_text("x = 1\n", encoding="utf-8")
+    (folder / "vol.toml").symlink_to("real.toml")
+    assert gammawall(*VOLATILITY, "--out", "vol.toml").exit_code == 2
+    assert gammawall(*VOLATILITY, "--out", "vol.toml", "--overwrite").exit_code == 0
+    assert (folder / "vol.toml").is_symlink()
+    assert read_fragment(folder / "real.toml").fit["kind"] == "volatility"
+    (folder / "lost.toml").symlink_to("nowhere.toml")
+    os.mkfifo(folder / "pipe.toml")
+    for name, why in (("lost.toml", "is a link that leads nowhere"), ("pipe.toml", "is a pipe or a device")):
+        for options in ((), ("--overwrite",)):
+            done = gammawall(*VOLATILITY, "--out", name, *options)
+            assert done.exit_code == 2
+            assert why in done.output
+    assert (folder / "lost.toml").is_symlink()
+    assert (folder / "pipe.toml").is_fifo()
 
 
 def test_an_impact_below_zero_gives_no_fragment(folder: Path) -> None:
