@@ -61,7 +61,7 @@ def read_book(path: Path, stated: str) -> BookRows:
     problems = list(_column_problems(table, where))
     if problems:
         raise InputError(problems)
-    return _Checked(table, where).rows(stated)
+    return _Checked(table, where, "row" if _is_parquet(path) else "line").rows(stated)
 
 
 def book_table(rows: BookRows) -> pd.DataFrame:
@@ -92,14 +92,17 @@ def book_csv(rows: BookRows) -> bytes:
 
 def _table(path: Path, where: str) -> pd.DataFrame:
     """Cells of the file as text, one row per position; its index is the line in a CSV file, the row in Parquet."""
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
-    table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
+    table = _parquet(path, where) if _is_parquet(path) else csv_cells(path, where, _KIND)
     if not len(table):
         raise file_refusal(where, "has no positions", _KIND.hint)
     if len(table) > MOST_ROWS:
         why = f"has {len(table):,} positions, at most {MOST_ROWS:,} are possible"
         raise file_refusal(where, why, "Try fewer rows.")
     return table
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _parquet(path: Path, where: str) -> pd.DataFrame:
@@ -135,10 +138,13 @@ def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
 
 
 class _Checked:
-    """Columns of a book file, read one by one, and the problems found in them."""
+    """Columns of a book file, read one by one, and the problems found in them.
 
-    def __init__(self, table: pd.DataFrame, where: str):
-        self.table, self.where = table, where
+    noun : what messages call one of its rows, "line" or "row".
+    """
+
+    def __init__(self, table: pd.DataFrame, where: str, noun: str):
+        self.table, self.where, self.noun = table, where, noun
         self.problems: list[Problem] = []
 
     def rows(self, stated: str) -> BookRows:
@@ -189,4 +195,4 @@ class _Checked:
         return tuple(names), codes.astype(np.int32)
 
     def _refuse(self, name: str, wrong: Any, why: str, hint: str) -> None:
-        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, "row")
+        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, self.noun)

@@ -51,14 +51,14 @@ def changed_tables(
         if places.get(BOOK) == fragment.where:
             folder = Path(fragment.where).parent
     changed, problems = apply_overrides(data, overrides, argument)
-    stated_in = place_of_overrides(overrides, argument)
-    places |= dict.fromkeys(changed, stated_in)
+    # Those stated last come last.
+    places = {key: place for key, place in places.items() if key not in changed} | changed
     # What an override names lies in the present folder, what a file names lies beside it.
-    beside = None if place_of(BOOK, places) == stated_in else folder
+    beside = None if place_of(BOOK, changed) else folder
     try:
         return validated_tables(model, data, where, places, problems, folder=beside)
     except InputError as failure:
-        if stated_in != argument:
+        if place_of_overrides(overrides, argument) != argument:
             raise
         raise InputError([_in_python(problem, argument) for problem in failure.problems]) from None
 

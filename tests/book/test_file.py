@@ -154,20 +154,20 @@ BAD = {
         TEXT.replace("iv,", "vol,"),
         ["column iv (is missing)", 'column "vol" (is no column of a book)'],
     ),
-    "no number": (TEXT.replace("12000", "many"), ['own.csv, row 3: contracts = "many" (is no number)']),
-    "infinite": (TEXT.replace("12000", "inf"), ["row 3: contracts", "is no number"]),
-    "negative strike": (TEXT.replace("6900", "-6900"), ["row 2: strike", "above 0"]),
-    "iv in percent": (TEXT.replace("0.16", "16"), ["row 2: iv", "between 0.01 and 5"]),
-    "no iv": (TEXT.replace("0.16", "0"), ["row 2: iv", "between 0.01 and 5"]),
-    "date": (TEXT.replace("2026-03-20", "20/03/2026"), ["row 4: expiry", "is no date"]),
-    "type": (TEXT.replace("put,", "Put,"), ["row 2: type", "neither call nor put"]),
-    "settlement": (TEXT.replace("PM", "close"), ["row 4: settlement", "neither AM nor PM"]),
-    "group": (TEXT.replace("wall", "7000 wall"), ["rows 3, 4: group", "begin with a letter"]),
-    "short row": (TEXT + "7050,2026-02-20\n", ["row 5: type", "row 5: iv", "row 5: contracts"]),
+    "no number": (TEXT.replace("12000", "many"), ['own.csv, line 3: contracts = "many" (is no number)']),
+    "infinite": (TEXT.replace("12000", "inf"), ["line 3: contracts", "is no number"]),
+    "negative strike": (TEXT.replace("6900", "-6900"), ["line 2: strike", "above 0"]),
+    "iv in percent": (TEXT.replace("0.16", "16"), ["line 2: iv", "between 0.01 and 5"]),
+    "no iv": (TEXT.replace("0.16", "0"), ["line 2: iv", "between 0.01 and 5"]),
+    "date": (TEXT.replace("2026-03-20", "20/03/2026"), ["line 4: expiry", "is no date"]),
+    "type": (TEXT.replace("put,", "Put,"), ["line 2: type", "neither call nor put"]),
+    "settlement": (TEXT.replace("PM", "close"), ["line 4: settlement", "neither AM nor PM"]),
+    "group": (TEXT.replace("wall", "7000 wall"), ["lines 3, 4: group", "begin with a letter"]),
+    "short row": (TEXT + "7050,2026-02-20\n", ["line 5: type", "line 5: iv", "line 5: contracts"]),
     "long row": (TEXT + "7050,2026-02-20,put,AM,0.1,1,0,puts,x,x\n", ["own.csv, line 5: has 10 cells, and"]),
     "all at once": (
         TEXT.replace("0.16", "x").replace("AM,0.115", "XX,0.115"),
-        ["row 2: iv", "row 3: settlement"],
+        ["line 2: iv", "line 3: settlement"],
     ),
     "no row": (TEXT.splitlines()[0] + "\n", ["has no positions"]),
     "nothing": ("", ["is empty"]),
@@ -187,7 +187,7 @@ def test_many_bad_rows_are_counted(files: Path) -> None:
     header = TEXT.splitlines()[0]
     text = "\n".join([header, *["7000,2026-02-20,call,AM,0,1,0,calls"] * 40])
     (problem,) = refusal(text, files)
-    assert "rows 2, 3, 4 and 37 more: iv" in problem
+    assert "lines 2, 3, 4 and 37 more: iv" in problem
 
 
 def test_files_that_cannot_be_read(files: Path) -> None:
