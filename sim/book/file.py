@@ -16,6 +16,7 @@ from sim.book.limits import (
     LARGEST_PRICE,
     MOST_GROUPS,
     SMALLEST_IV,
+    SMALLEST_PRICE,
     is_group_name,
 )
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
@@ -37,7 +38,7 @@ _KIND: Final = InputKind(
     "Try gammawall book CHAIN, which writes such a file.",
 )
 _RANGES: Final = {
-    "strike": (0.0, LARGEST_PRICE, "a strike is above 0, at most 1e7"),
+    "strike": (SMALLEST_PRICE, LARGEST_PRICE, "a strike lies between 0.001 and 1e7"),
     "iv": (SMALLEST_IV, LARGEST_IV, "a volatility lies between 0.01 and 5"),
     "contracts": (-LARGEST_CONTRACTS, LARGEST_CONTRACTS, "contracts lie between -1e9 and 1e9"),
     "carry": (-LARGEST_CARRY, LARGEST_CARRY, "a carry lies between -1 and 1"),
@@ -162,10 +163,12 @@ class _Checked:
     def _numbers(self, name: str) -> Any:
         numbers = plain_numbers(self.table[name].tolist())
         low, high, why = _RANGES[name]
-        above = numbers > low if name == "strike" else numbers >= low
         self._refuse(name, ~np.isfinite(numbers), "is no number", "Try a plain number such as 0.14.")
         self._refuse(
-            name, np.isfinite(numbers) & ~(above & (numbers <= high)), why, "Try leaving the row out."
+            name,
+            np.isfinite(numbers) & ~((numbers >= low) & (numbers <= high)),
+            why,
+            "Try leaving the row out.",
         )
         return numbers
 

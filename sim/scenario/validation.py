@@ -17,7 +17,6 @@ from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
-from sim.scenario.triggers import TRIGGERS
 
 BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
@@ -152,9 +151,6 @@ def scenario_data(scenario: Any) -> dict[str, Any]:
         # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
         weights = {**dict.fromkeys(dealers.book.groups, 1.0), **dealers.book_weights}
         data["dealers"] |= {"book": dealers.book, "book_weights": weights}
-    for regime in data["regime"]:
-        if not TRIGGERS[regime["when"]].counts_closes:
-            regime.pop("closes", None)
     assert isinstance(data, dict)
     return data
 

@@ -156,7 +156,7 @@ BAD = {
     ),
     "no number": (TEXT.replace("12000", "many"), ['own.csv, line 3: contracts = "many" (is no number)']),
     "infinite": (TEXT.replace("12000", "inf"), ["line 3: contracts", "is no number"]),
-    "negative strike": (TEXT.replace("6900", "-6900"), ["line 2: strike", "above 0"]),
+    "negative strike": (TEXT.replace("6900", "-6900"), ["line 2: strike", "between 0.001 and 1e7"]),
     "iv in percent": (TEXT.replace("0.16", "16"), ["line 2: iv", "between 0.01 and 5"]),
     "no iv": (TEXT.replace("0.16", "0"), ["line 2: iv", "between 0.01 and 5"]),
     "date": (TEXT.replace("2026-03-20", "20/03/2026"), ["line 4: expiry", "is no date"]),
