@@ -59,6 +59,15 @@ def record_problems(value: Any, key: str = "") -> list[Problem]:
     return found
 
 
+def as_json(value: Any) -> Any:
+    """Plain value as JSON has it: dates and times in ISO form, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: as_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else value
+
+
 def _first_key(value: Any) -> str:
     """Name of the first part of a table that is nested too deeply."""
     if not isinstance(value, Mapping):

@@ -15,7 +15,7 @@ import tomli_w
 
 from sim.errors import InputError, Problem
 from sim.files.atomic_files import cannot_write, replace_file
-from sim.files.plain_values import record_problems
+from sim.files.plain_values import as_json, record_problems
 from sim.files.toml_file import FileKind
 from sim.problems import check_type, short_repr, shown, shown_key, type_problem
 from sim.scenario.overrides import RIVAL
@@ -146,8 +146,8 @@ def holds_fragment(tables: Mapping[str, Any], fragment: Fragment) -> bool:
 
 
 def fragment_record(fragment: Fragment) -> dict[str, Any]:
-    """Record of a fragment in a manifest: its file's name without folders, its keys and its table [fit]."""
-    return {"file": Path(fragment.where).name, "keys": dict(fragment.keys), "fit": dict(fragment.fit)}
+    """Record of a fragment in a manifest, ready for JSON: its file's name, its keys and its table [fit]."""
+    return {"file": Path(fragment.where).name, "keys": as_json(fragment.keys), "fit": as_json(fragment.fit)}
 
 
 def fragment_text(comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
