@@ -26,13 +26,6 @@ _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
 # Factor between the index and the middle of its strikes.
 _FURTHEST_SPOT: Final = 8.0
 ZONED_HINT: Final = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
-_NO_TEXT: Final = (
-    (b"PK\x03\x04", "is an Excel workbook or another zip archive"),
-    (b"PK\x05\x06", "is an empty zip archive"),
-    (b"\xd0\xcf\x11\xe0", "is an Excel workbook"),
-    (b"\x1f\x8b", "is compressed by gzip"),
-    (b"%PDF", "is a PDF document"),
-)
 _KIND: Final = InputKind(
     "option chain",
     200_000_000,
@@ -119,9 +112,6 @@ def _middle_strike(options: pd.DataFrame) -> float:
 
 
 def _text(content: bytes, where: str) -> str:
-    for start, what in _NO_TEXT:
-        if content.startswith(start):
-            raise file_refusal(where, f"{what}, not text", _KIND.hint)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         # an odd byte at the end is a file cut short
         text = content.decode("utf-16", errors="replace")

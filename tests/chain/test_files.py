@@ -637,7 +637,7 @@ def test_paths_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(message.splitlines()) == 1
     assert "no such file" in message
 
-    def denied(*_: object) -> None:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr("builtins.open", denied)
