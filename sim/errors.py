@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+# Problems that a message lists; it counts the others.
+MOST_LISTED: Final = 50
+_LONGEST_KEY: Final = 120
+_LONGEST_REASON: Final = 1000
 
 
 class GammawallError(Exception):
@@ -45,13 +51,20 @@ class Problem:
     def __str__(self) -> str:
         """Return ``where: key = value (why). hint`` on one line."""
         place = f"{self.where}: " if self.where else ""
-        stated = f"{self.key} = {self.value}" if self.key and self.value else self.key or self.value
-        text = f"{place}{stated} ({self.why})." if stated else f"{place}{self.why}."
-        return f"{text} {self.hint}".rstrip()
+        key, why, hint = (
+            cut(self.key, _LONGEST_KEY),
+            cut(self.why, _LONGEST_REASON),
+            cut(self.hint, _LONGEST_REASON),
+        )
+        stated = f"{key} = {self.value}" if key and self.value else key or self.value
+        text = f"{place}{stated} ({why})." if stated else f"{place}{why}."
+        return f"{text} {hint}".rstrip()
 
 
 class InputError(GammawallError):
     """Error about bad input, with every problem found.
+
+    Its message lists the first 50 of them, those of one place together, and counts the others.
 
     Parameters
     ----------
@@ -63,11 +76,27 @@ class InputError(GammawallError):
     def __init__(self, problems: Sequence[Problem]):
         assert problems
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(_listed(self.problems)))
 
     def __repr__(self) -> str:
         more = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
         return f"InputError({one_line(str(self.problems[0]), 90)}{more})"
+
+
+def _listed(problems: Iterable[Problem]) -> list[str]:
+    """Lines of a message: the first problems, those of one place together, and the number of the others."""
+    by_place: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_place.setdefault(problem.where, []).append(problem)
+    ordered = [problem for found in by_place.values() for problem in found]
+    lines = [str(problem) for problem in ordered[:MOST_LISTED]]
+    more = len(ordered) - MOST_LISTED
+    return lines if more <= 0 else [*lines, f"and {more:,} more."]
+
+
+def cut(text: str, length: int) -> str:
+    """Text of at most `length` characters, with dots in the place of what is left out at its end."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def one_line(text: str, length: int) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sim.errors import InputError, Problem, one_line
+from sim.errors import InputError, Problem, cut, one_line
 
 _SHOWN_LENGTH: Final = 60
 _LONGEST_LINE: Final = 120
@@ -54,8 +55,7 @@ def known(*values: object) -> bool:
 
 def shown(value: object) -> str:
     """Text of a value in a message: TOML-like, on one line, cut after 60 characters."""
-    text = _toml_like(value, 0)
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 3]}..."
+    return cut(_toml_like(value, 0), _SHOWN_LENGTH)
 
 
 def _toml_like(value: object, depth: int) -> str:
@@ -75,7 +75,16 @@ def _toml_like(value: object, depth: int) -> str:
         pairs = list(value.items())[:_SHOWN_LENGTH] if depth < 3 else ()
         inner = (f"{shown_key(str(key))} = {_toml_like(item, depth + 1)}" for key, item in pairs)
         return f"{{ {', '.join(inner)} }}"
-    return " ".join(repr(value).split())
+    return _object_text(value)
+
+
+def _object_text(value: object) -> str:
+    """Text of an object that TOML does not have: its representation if that says what it is, else its type."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # foreign code
+        text = ""
+    return text if text and not text.startswith("<") and " at 0x" not in text else _kind_of(value)
 
 
 def shown_key(part: str) -> str:
@@ -92,7 +101,8 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
     """Refuse an argument of a wrong type.
 
     name : name of the argument.
-    kinds : types that it may have; True and False count as numbers only where bool is among them.
+    kinds : types that it may have; True and False count as numbers only where bool is among them, and a whole number
+        in the place of a float must be one that a float can be near to.
     expected : description of a right one with its article, "a Scenario" for instance.
     hint : sentence on what to try.
 
@@ -100,6 +110,8 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
     """
     wanted = kinds if isinstance(kinds, tuple) else (kinds,)
     if isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)):
+        if float in wanted and isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise InputError([Problem("", name, shown(value), "is too large for a number", hint)])
         return
     raise InputError([type_problem(name, value, expected, hint)])
 

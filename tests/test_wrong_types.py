@@ -308,7 +308,7 @@ def test_wrong_arguments_of_a_chains_scenario(tmp_path: Path) -> None:
         (lambda: door.scenario_of_chain(book, overrides="a=1"), 'overrides = "a=1" (a mapping of keys'),
         (lambda: door.scenario_of_chain(book, fragments="x"), 'fragments = "x" (a list of fragments'),
         (lambda: door.find_gamma_levels(book, "wide"), 'spot_range = "wide" (a share of spot is expected'),
-        (lambda: door.find_gamma_levels(book, 2), "spot_range = 2 (must lie between 0 and 1)"),
+        (lambda: door.find_gamma_levels(book, 2), "spot_range = 2 (must lie between 0.0001 and 1)"),
     ]
     for attempt, expected in wrong:
         with pytest.raises(InputError) as refused:

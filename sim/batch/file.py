@@ -34,6 +34,7 @@ from pydantic import Field, ValidationError
 
 from sim.batch.family import Batch, Case, case_folder_name
 from sim.batch.rules import MOST_PATHS
+from sim.book.rows import BookRows
 from sim.errors import InputError, Problem
 from sim.files.toml_file import FileKind, is_path
 from sim.plan.dealers import initial_feedback
@@ -163,7 +164,7 @@ def batch_from_mapping(
     """Batch from the nested tables of a file, as `tomllib` returns them; see `load_batch`.
 
     where : place that problems name, usually the file.
-    folder : folder that the path of a base is relative to; the present one if None.
+    folder : folder that the paths of a base and of book files are relative to; the present one if None.
     changes : paths, seed, target_se, max_paths.
 
     Errors: `InputError` with every problem of the tables, the base and all cases.
@@ -175,7 +176,7 @@ def batch_from_mapping(
         scenario = _read_base(table, where, folder, base, overrides, fragments)
     if table.volatility_held == "fundamental":
         scenario = with_fundamental_volatility(scenario)
-    return _Builder(table, scenario, where).batch()
+    return _Builder(table, scenario, where, folder).batch()
 
 
 def _read_base(
@@ -261,8 +262,8 @@ def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]
 class _Builder:
     """Builder of a batch that collects the problems of all cases and raises them together."""
 
-    def __init__(self, table: BatchTable, base: Scenario, where: str):
-        self.table, self.base, self.where = table, base, where
+    def __init__(self, table: BatchTable, base: Scenario, where: str, folder: Path | None = None):
+        self.table, self.base, self.where, self.folder = table, base, where, folder
         self.problems: dict[Problem, list[str]] = {}
         self.labelled: dict[str, list[Settings]] = {}
 
@@ -389,7 +390,7 @@ class _Builder:
         _, problems = apply_settings(data, settings, "")
         data["name"] = name
         try:
-            scenario = validated_tables(Scenario, data, "", {}, problems)
+            scenario = validated_tables(Scenario, data, "", {}, problems, folder=self.folder)
         except InputError as failure:
             for problem in failure.problems:
                 self._refuse(name, problem)
@@ -434,6 +435,8 @@ def _text(value: Any) -> str:
     """Text of a value in a cell of a table, whole however long; empty where a scenario has no value."""
     if isinstance(value, (dict, list)):
         return json.dumps(value, default=str)
+    if isinstance(value, BookRows):
+        return value.file
     if isinstance(value, float):
         value = float(f"{value:.12g}")  # what a product was rounded to shows in no table
     return value if isinstance(value, str) else "" if value is None else shown(value)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +15,14 @@ from sim.book.limits import (
     LARGEST_PRICE,
     MOST_GROUPS,
     SMALLEST_IV,
+    SMALLEST_PRICE,
     is_group_name,
 )
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
 from sim.files.number_cells import plain_numbers
+from sim.files.table_files import ParquetTable
 from sim.files.table_text import table_csv
 from sim.problems import shown
 
@@ -29,15 +30,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS: Final = 200_000
+LONGEST_CELL: Final = 200
 _KIND: Final = InputKind(
     "book file",
     100_000_000,
     "Try gammawall book CHAIN, which writes such a file.",
     "Try the book.csv inside it.",
     "Try gammawall book CHAIN, which writes such a file.",
+    MOST_ROWS,
 )
 _RANGES: Final = {
-    "strike": (0.0, LARGEST_PRICE, "a strike is above 0, at most 1e7"),
+    "strike": (SMALLEST_PRICE, LARGEST_PRICE, "a strike lies between 0.001 and 1e7"),
     "iv": (SMALLEST_IV, LARGEST_IV, "a volatility lies between 0.01 and 5"),
     "contracts": (-LARGEST_CONTRACTS, LARGEST_CONTRACTS, "contracts lie between -1e9 and 1e9"),
     "carry": (-LARGEST_CARRY, LARGEST_CARRY, "a carry lies between -1 and 1"),
@@ -58,10 +61,10 @@ def read_book(path: Path, stated: str) -> BookRows:
     """
     where = place_name(stated)
     table = _table(path, where)
-    problems = list(_column_problems(table, where))
+    problems = list(_column_problems(table.columns, where))
     if problems:
         raise InputError(problems)
-    return _Checked(table, where).rows(stated)
+    return _Checked(table, where, "row" if _is_parquet(path) else "line").rows(stated)
 
 
 def book_table(rows: BookRows) -> pd.DataFrame:
@@ -92,25 +95,28 @@ def book_csv(rows: BookRows) -> bytes:
 
 def _table(path: Path, where: str) -> pd.DataFrame:
     """Cells of the file as text, one row per position; its index is the line in a CSV file, the row in Parquet."""
-    is_parquet = path.suffix.lower() in (".parquet", ".pq")
-    table = _parquet(path, where) if is_parquet else csv_cells(path, where, _KIND)
-    if not len(table):
-        raise file_refusal(where, "has no positions", _KIND.hint)
-    if len(table) > MOST_ROWS:
-        why = f"has {len(table):,} positions, at most {MOST_ROWS:,} are possible"
-        raise file_refusal(where, why, "Try fewer rows.")
+    table = _parquet(path, where) if _is_parquet(path) else csv_cells(path, where, _KIND)
+    _refuse_rows(len(table), where)
     return table
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _parquet(path: Path, where: str) -> pd.DataFrame:
     import pandas as pd
 
-    content = io.BytesIO(file_bytes(path, where, _KIND))
+    content = file_bytes(path, where, _KIND)
     try:
-        table = pd.read_parquet(content)
+        file = ParquetTable(content)
+        _refuse_sizes(file, where)
+        table = _short_texts(file.frame(), where)
     except ImportError as error:
         hint = "Try pip install 'gammawall-sim[parquet]', or a CSV file."
         raise file_refusal(where, "needs pyarrow to be read", hint) from error
+    except InputError:
+        raise
     except Exception as error:  # pyarrow has many
         raise file_refusal(where, "is no Parquet file", "Try the right file, or CSV.") from error
     for name in table:
@@ -120,8 +126,48 @@ def _parquet(path: Path, where: str) -> pd.DataFrame:
     return table.astype(str).mask(table.isna(), "")
 
 
-def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
-    names = [str(name) for name in table.columns]
+def _refuse_sizes(file: ParquetTable, where: str) -> None:
+    """Refuse a Parquet file that would outgrow memory, by what it says of itself, before its rows are read.
+
+    Errors: `InputError`.
+    """
+    _refuse_rows(file.rows, where)
+    if file.bytes > _KIND.most_bytes:
+        why = f"has {file.bytes:,} bytes unpacked, at most {_KIND.most_bytes:,} are possible"
+        raise file_refusal(where, why, _KIND.hint)
+    problems = list(_column_problems(file.columns, where))
+    problems += [
+        Problem(where, f"column {name}", "", "holds neither numbers nor texts nor dates", _KIND.hint)
+        for name in file.odd
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _short_texts(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """Table with the cells of its categorical columns themselves, none of them long.
+
+    Errors: `InputError`: one long text in many rows is a small file, but outgrows memory where each row has it.
+    """
+    texts = [name for name in table if str(table[name].dtype) == "category"]
+    for name in texts:
+        longest = max((len(str(text)) for text in table[name].cat.categories), default=0)
+        if longest > LONGEST_CELL:
+            why = f"has a text of {longest:,} characters, at most {LONGEST_CELL} are possible"
+            raise InputError([Problem(where, f"column {name}", "", why, _KIND.hint)])
+    return table.astype(dict.fromkeys(texts, object))
+
+
+def _refuse_rows(rows: int, where: str) -> None:
+    if not rows:
+        raise file_refusal(where, "has no positions", _KIND.hint)
+    if rows > MOST_ROWS:
+        why = f"has {rows:,} positions, at most {MOST_ROWS:,} are possible"
+        raise file_refusal(where, why, "Try fewer rows.")
+
+
+def _column_problems(columns: Iterable[object], where: str) -> Iterator[Problem]:
+    names = [str(name) for name in columns]
     missing = [name for name in COLUMNS if name not in names]
     unknown = [name for name in names if name not in (*COLUMNS, *OPTIONAL)]
     if missing:
@@ -135,10 +181,13 @@ def _column_problems(table: pd.DataFrame, where: str) -> Iterator[Problem]:
 
 
 class _Checked:
-    """Columns of a book file, read one by one, and the problems found in them."""
+    """Columns of a book file, read one by one, and the problems found in them.
 
-    def __init__(self, table: pd.DataFrame, where: str):
-        self.table, self.where = table, where
+    noun : what messages call one of its rows, "line" or "row".
+    """
+
+    def __init__(self, table: pd.DataFrame, where: str, noun: str):
+        self.table, self.where, self.noun = table, where, noun
         self.problems: list[Problem] = []
 
     def rows(self, stated: str) -> BookRows:
@@ -156,10 +205,12 @@ class _Checked:
     def _numbers(self, name: str) -> Any:
         numbers = plain_numbers(self.table[name].tolist())
         low, high, why = _RANGES[name]
-        above = numbers > low if name == "strike" else numbers >= low
         self._refuse(name, ~np.isfinite(numbers), "is no number", "Try a plain number such as 0.14.")
         self._refuse(
-            name, np.isfinite(numbers) & ~(above & (numbers <= high)), why, "Try leaving the row out."
+            name,
+            np.isfinite(numbers) & ~((numbers >= low) & (numbers <= high)),
+            why,
+            "Try leaving the row out.",
         )
         return numbers
 
@@ -189,4 +240,4 @@ class _Checked:
         return tuple(names), codes.astype(np.int32)
 
     def _refuse(self, name: str, wrong: Any, why: str, hint: str) -> None:
-        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, "row")
+        note_lines(self.problems, self.where, self.table[name], wrong, why, hint, self.noun)

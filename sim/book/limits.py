@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-LARGEST_PRICE: Final = 1e7  # index points; a price is above 0
+# Index points. Squares and ratios of prices between these stay far from what float64 cannot hold.
+SMALLEST_PRICE: Final = 1e-3
+LARGEST_PRICE: Final = 1e7
 SMALLEST_IV: Final = 0.01  # annual
 LARGEST_IV: Final = 5.0
 LARGEST_CONTRACTS: Final = 1e9  # on either side

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sim.book.limits import LARGEST_CONTRACTS, LARGEST_IV, SMALLEST_IV
 from sim.book.rows import BookRows
-from sim.chain.book_rules import NAIVE, BookRules
+from sim.chain.book_rules import NAIVE, SIDES, BookRules
 from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
@@ -156,7 +156,9 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     used = reason == ""
     if not used.any():
         why = f"no option is left of {chain.total:,}: {_listed(_counts(chain, reason))}"
-        raise InputError([Problem(chain.source, "", "", why, "Try another --as-of, or a whole chain.")])
+        raise InputError(
+            [Problem(chain.source, "", "", why, "Try the time of its quotes, or a whole chain.")]
+        )
     naive_contracts = options["open_interest"].to_numpy() * np.where(is_call, *NAIVE)
     naive = _net_gex(options, naive_contracts, alive, usable, chain.spot)
     contracts = interest * share
@@ -167,7 +169,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
     if np.abs(kept["contracts"]).max() > LARGEST_CONTRACTS:
         why = f"makes positions of more than {LARGEST_CONTRACTS:g} contracts"
         raise InputError(
-            [Problem("--scale-to-gex", "", f"{rules.scale_to_gex:g}", why, "Try a smaller figure.")]
+            [Problem("", "scale_to_gex", f"{rules.scale_to_gex:g}", why, "Try a smaller figure.")]
         )
     columns = ["line", "root", "expiry", "type", "strike", "iv", "open_interest", "years", "carry"]
     credible = understood & options["iv"].between(SMALLEST_IV, LARGEST_IV).to_numpy()
@@ -304,12 +306,12 @@ def _scale(net: float, wanted: float | None, chain: OptionChain) -> float:
         return 1.0
     if net == 0 or net * wanted < 0:
         why = f"the book's own net gamma exposure is {net:.4g} $bn: scaling it would turn the dealers' side round"
-        raise InputError([Problem(chain.source, "--scale-to-gex", f"{wanted:g}", why, "Try another --sign.")])
+        raise InputError([Problem(chain.source, "scale_to_gex", f"{wanted:g}", why, "Try another sign.")])
     return wanted / net
 
 
 def _rows(kept: pd.DataFrame, rules: BookRules, source: str) -> BookRows:
-    names = ("calls", "puts", *(group.name for group in rules.groups if group.name not in ("calls", "puts")))
+    names = (*SIDES, *(group.name for group in rules.groups))
     strike = kept["strike"].to_numpy(dtype=np.float64)
     is_call = (kept["type"] == "call").to_numpy()
     number = np.where(is_call, 0, 1)

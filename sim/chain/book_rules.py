@@ -20,6 +20,10 @@ from sim.problems import check_type, short_repr, shown
 SIGNS: Final = {"naive": (1.0, -1.0), "all-long": (1.0, 1.0), "all-short": (-1.0, -1.0)}
 NAIVE: Final = SIGNS["naive"]
 CUSTOM: Final = "custom"
+# Groups of the options between no two strikes.
+SIDES: Final = ("calls", "puts")
+# Below it, $bn per 1% move, no figure was ever published; contracts shrink to what float64 cannot hold.
+SMALLEST_SCALE: Final = 1e-9
 # Groups of strikes, besides calls and puts.
 MOST_STRIKE_GROUPS: Final = MOST_GROUPS - 2
 
@@ -30,7 +34,8 @@ class StrikeGroup:
 
     Attributes
     ----------
-    name : a letter, then letters, digits, _ and -, 64 in all at most; regimes weigh the group by it.
+    name : a letter, then letters, digits, _ and -, 64 in all at most, other than calls and puts; regimes weigh the
+        group by it.
     low, high : strikes, index points, low ≤ high.
 
     Errors: `InputError`.
@@ -48,6 +53,9 @@ class StrikeGroup:
             check_type(name, strike, (int, float), "a strike", hint)
         if not is_group_name(self.name):
             why = "must begin with a letter and have only letters, digits, _ and -, 64 at most"
+            raise InputError([Problem("", "name", shown(self.name), why, hint)])
+        if self.name in SIDES:
+            why = f"is the group of all other {self.name}, and this one takes calls and puts"
             raise InputError([Problem("", "name", shown(self.name), why, hint)])
         if not 0 <= self.low <= self.high < math.inf:
             why = "strikes ascend: low to high"
@@ -147,6 +155,9 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
             problems.append(Problem("--group", "", text, "is no NAME=LOW:HIGH", "Try wall=7000:7020."))
         elif match[1] in [group.name for group in groups]:
             problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))
+        elif match[1] in SIDES:
+            why = f"{match[1]} is the group of all others"
+            problems.append(Problem("--group", "", text, why, "Try another name."))
         else:
             groups.append(StrikeGroup(match[1], low, high))
     if len(groups) > MOST_STRIKE_GROUPS:
@@ -185,7 +196,7 @@ def _problems_of_ranges(rules: BookRules) -> list[Problem]:
     if rules.carry is not None and not -1 <= rules.carry <= 1:
         why = "a carry lies between -1 and 1"
         problems.append(Problem("", "carry", f"{rules.carry:g}", why, "Try 0.04."))
-    if rules.scale_to_gex is not None and not (math.isfinite(rules.scale_to_gex) and rules.scale_to_gex != 0):
+    if rules.scale_to_gex is not None and not SMALLEST_SCALE <= abs(rules.scale_to_gex) < math.inf:
         why = "a gamma exposure other than zero is expected, in $bn per 1% move"
         problems.append(Problem("", "scale_to_gex", f"{rules.scale_to_gex:g}", why, "Try 6.7."))
     return problems

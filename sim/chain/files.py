@@ -25,13 +25,7 @@ FORMATS: Final = (QUOTEDATA, DELAYED_QUOTES)
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
 # Factor between the index and the middle of its strikes.
 _FURTHEST_SPOT: Final = 8.0
-_NO_TEXT: Final = (
-    (b"PK\x03\x04", "is an Excel workbook or another zip archive"),
-    (b"PK\x05\x06", "is an empty zip archive"),
-    (b"\xd0\xcf\x11\xe0", "is an Excel workbook"),
-    (b"\x1f\x8b", "is compressed by gzip"),
-    (b"%PDF", "is a PDF document"),
-)
+ZONED_HINT: Final = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
 _KIND: Final = InputKind(
     "option chain",
     200_000_000,
@@ -58,9 +52,11 @@ def read_chain(
     check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
     if as_of is not None:
-        hint = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
-        check_type("as_of", as_of, dt.datetime, "a time with its zone", hint)
-        as_of = checked_quote_time(as_of, "--as-of")
+        check_type("as_of", as_of, dt.datetime, "a time with its zone", ZONED_HINT)
+        if pd.isna(as_of) or as_of.tzinfo is None or as_of.utcoffset() is None:
+            stated = "NaT" if pd.isna(as_of) else as_of.isoformat(sep=" ")
+            raise InputError([Problem("", "as_of", stated, "states no time zone", ZONED_HINT)])
+        as_of = checked_quote_time(as_of, "as_of")
     if spot is not None:
         spot = _checked_spot(spot)
     text = _text(file_bytes(path, where, _KIND), where)
@@ -89,7 +85,7 @@ def read_chain(
 def _checked_spot(spot: float) -> float:
     check_type("spot", spot, (int, float), "a price of the index", "Try spot=6448.28.")
     if not (math.isfinite(spot) and spot > 0.0):
-        raise InputError([Problem("--spot", "", str(spot), "is no price above 0", SPOT_HINT)])
+        raise InputError([Problem("", "spot", str(spot), "is no price above 0", "Try spot=6448.28.")])
     return float(spot)
 
 
@@ -116,9 +112,6 @@ def _middle_strike(options: pd.DataFrame) -> float:
 
 
 def _text(content: bytes, where: str) -> str:
-    for start, what in _NO_TEXT:
-        if content.startswith(start):
-            raise file_refusal(where, f"{what}, not text", _KIND.hint)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         # an odd byte at the end is a file cut short
         text = content.decode("utf-16", errors="replace")

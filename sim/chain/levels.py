@@ -30,6 +30,8 @@ from sim.reaction.clearing_map import base_nodes
 SPOT_RANGE: Final = 0.25
 # Spacing of the profile, a share of spot.
 PROFILE_STEP: Final = 5e-4
+# The narrowest range, within which curves of prices still have nodes.
+SMALLEST_SPOT_RANGE: Final = 1e-4
 CROSSING_TOLERANCE: Final = 1e-6
 MOST_CROSSING_STEPS: Final = 100
 
@@ -153,7 +155,7 @@ def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaL
     Parameters
     ----------
     book : book from `book_of_chain`.
-    spot_range : share of spot to both sides within which crossings are looked for, in (0, 1).
+    spot_range : share of spot to both sides within which crossings are looked for, from 0.0001 to below 1.
 
     Raises
     ------
@@ -161,8 +163,8 @@ def find_gamma_levels(book: ChainBook, spot_range: float = SPOT_RANGE) -> GammaL
     """
     check_type("book", book, ChainBook, "a ChainBook", 'Try book_of_chain(read_chain("chain.csv")).')
     check_type("spot_range", spot_range, (int, float), "a share of spot", "Try spot_range=0.25.")
-    if not 0 < spot_range < 1:
-        why = "must lie between 0 and 1"
+    if not SMALLEST_SPOT_RANGE <= spot_range < 1:
+        why = f"must lie between {SMALLEST_SPOT_RANGE:g} and 1"
         raise InputError([Problem("", "spot_range", f"{spot_range:g}", why, "Try spot_range=0.25.")])
     options, spot = book.options, book.chain.spot
     gex = options["gex_bn"].to_numpy()

@@ -19,7 +19,7 @@ from sim.chain.book import ChainBook
 from sim.chain.levels import GammaLevels, find_gamma_levels
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import MINUTES_PER_YEAR, SESSIONS_PER_YEAR
-from sim.market.calendar import TradingCalendar, trading_calendar
+from sim.market.calendar import FIRST_DATE, LAST_DATE, TradingCalendar, trading_calendar
 from sim.market.elementary import exp, floor_log10, interpolate
 from sim.problems import check_type, short_repr, shown
 from sim.scenario.file import scenario_from_mapping
@@ -165,12 +165,15 @@ def _chain_data(
     notes = [*book.notes, *notes]
     notes.append(f"whose side dealers are on is an assumption: {book.rules.text}")
     until = horizon.until or _session_after(calendar, as_of, DEFAULT_SESSIONS)
+    if not FIRST_DATE <= until <= LAST_DATE:
+        why = f"the year is not from {FIRST_DATE.year} to {LAST_DATE.year}"
+        raise InputError([Problem("", "until", str(until), why, f"Try a session after {as_of}.")])
     sessions = calendar.sessions_after(as_of, until)
     if not sessions or not calendar.is_session(until):
         near = " or ".join(str(day) for day in calendar.nearest(until) if day > as_of)
         why = "is no later trading day" if sessions else f"is not after the start, the close of {as_of}"
         raise InputError(
-            [Problem("--until", "", str(until), why, f"Try {near}." if near else "Try a later one.")]
+            [Problem("", "until", str(until), why, f"Try {near}." if near else "Try a later one.")]
         )
     upper, lower = round_targets(book.chain.spot)
     # To the cent: more would be the file's float and not a price.
@@ -220,7 +223,7 @@ def start_session(book: ChainBook, calendar: TradingCalendar) -> tuple[dt.date, 
     if opened < 0:
         why = f"lies before the first session of the calendar, {calendar.session(0)}"
         raise InputError(
-            [Problem("--as-of", "", f"{book.chain.quoted:%Y-%m-%d %H:%M}", why, "Try a later one.")]
+            [Problem("", "as_of", f"{book.chain.quoted:%Y-%m-%d %H:%M}", why, "Try a later one.")]
         )
     session = calendar.session(opened)
     notes = []
@@ -315,5 +318,5 @@ def _session_after(calendar: TradingCalendar, day: dt.date, count: int) -> dt.da
     index = calendar.position(day) + count
     if index >= len(calendar.days):
         why = "has too few sessions after it in the calendar"
-        raise InputError([Problem("--as-of", "", str(day), why, "Try an earlier --as-of.")])
+        raise InputError([Problem("", "as_of", str(day), why, "Try an earlier one.")])
     return calendar.session(index)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sim.chain.book_rules import CUSTOM, SIGNS, BookRules, read_groups
-from sim.errors import InputError
+from sim.cli.options import in_options
 
 if TYPE_CHECKING:
     from sim.chain.book import ChainBook
@@ -128,12 +127,8 @@ def read_book(chain: Path, given: Mapping[str, Any]) -> ChainBook:
     calls, puts = shares if shares is not None else (None, None)
     groups = read_groups(given["groups"])
     as_of: dt.datetime | None = None if given["as_of"] is None else read_as_of(given["as_of"])
-    try:
+    with in_options(*CHAIN_NAMES, "calls", "puts"):
         rules = BookRules(
             sign, calls, puts, given["net_matched"], given["scale_to_gex"], given["carry"], groups
         )
-    except InputError as error:
-        raise InputError(
-            [replace(each, where=f"--{each.key}".replace("_", "-"), key="") for each in error.problems]
-        ) from error
-    return book_of_chain(read_chain(chain, as_of=as_of, spot=given["spot"]), rules)
+        return book_of_chain(read_chain(chain, as_of=as_of, spot=given["spot"]), rules)

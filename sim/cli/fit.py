@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sim.cli.options import JSON, print_json, tell
+from sim.cli.options import JSON, in_options, print_json, tell
 from sim.errors import GammawallError
 
 Command = Callable[..., Any]
@@ -70,7 +70,8 @@ def volatility(
     _prepare(out, overwrite)
     from sim.fit.volatility import fit_volatility
 
-    found = fit_volatility(ohlc, since=_date(since), as_of=_date(as_of))
+    with in_options("since", "as_of"):
+        found = fit_volatility(ohlc, since=_date(since), as_of=_date(as_of))
     estimates = {n: f"{e.value:.4g} ({e.std_error:.2g})" for n, e in found.estimates.items()}
     comments = [
         f"GJR-GARCH with Student-t shocks: {found.returns} returns of {found.source}, {found.first} to {found.last}.",
@@ -120,7 +121,8 @@ def intraday(
     _prepare(out, overwrite)
     from sim.fit.intraday import fit_intraday
 
-    found = fit_intraday(minutes, as_of=_date(as_of), resamples=resamples, seed=seed)
+    with in_options("since", "as_of"):
+        found = fit_intraday(minutes, as_of=_date(as_of), resamples=resamples, seed=seed)
     error = f"standard error {found.overnight_share_error:.2g}"
     comments = [
         f"Variance within sessions: {found.sessions} sessions of {found.source}, {found.first} to {found.last}.",
@@ -175,7 +177,8 @@ def impact(
     _prepare(out, overwrite)
     from sim.fit.impact import fit_impact
 
-    found = fit_impact(dix, ohlc, vix, since=since.date(), as_of=_date(as_of), repeats=repeats, seed=seed)
+    with in_options("since", "as_of"):
+        found = fit_impact(dix, ohlc, vix, since=since.date(), as_of=_date(as_of), repeats=repeats, seed=seed)
     comments = [
         f"Volatility against gamma exposure: {found.days} days, {found.first} to {found.last}, of",
         f"{', '.join(found.sources)}.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from sim.engines.choice import AUTO, ENGINES
+from sim.errors import InputError, Problem
 
 DEFAULT_SCENARIO = "siege-of-7000"
 # A test keeps these equal to those of the modules that compute, which are too heavy to load for a command's help.
@@ -88,6 +90,25 @@ def read_numbers(
         return known
 
     return read_all
+
+
+@contextlib.contextmanager
+def in_options(*names: str) -> Iterator[None]:
+    """Context in which problems with arguments of these names are told of the options by which they were given."""
+    try:
+        yield
+    except InputError as failure:
+        raise InputError([_in_option(problem, names) for problem in failure.problems]) from failure
+
+
+def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
+    if problem.key not in names:
+        return problem
+    option = f"--{problem.key.replace('_', '-')}"
+    hint = problem.hint.replace(f"Try {problem.key}=", f"Try {option} ")
+    if problem.where:
+        return replace(problem, key=option, hint=hint)
+    return replace(problem, where=option, key="", hint=hint)
 
 
 def tell(message: str) -> None:

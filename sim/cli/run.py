@@ -26,6 +26,7 @@ from sim.cli.options import (
     THREADS,
     WITH,
     count_from,
+    in_options,
     print_json,
     tell,
 )
@@ -216,10 +217,11 @@ def _load_chain(
 
     read = read_fragments(fragments)
     book = read_book(chain, of_chain)
-    horizon = Horizon(asked.until, asked.upper, asked.lower)
-    scenario = scenario_of_chain(
-        book, horizon, overrides=overrides, fragments=[*read, *asked.fragments], where=str(chain)
-    )
+    with in_options("until", "upper", "lower", "as_of"):
+        horizon = Horizon(asked.until, asked.upper, asked.lower)
+        scenario = scenario_of_chain(
+            book, horizon, overrides=overrides, fragments=[*read, *asked.fragments], where=str(chain)
+        )
     return _Loaded(scenario, str(chain), tuple(read))
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.engines.processor import available_processors
 from sim.errors import InputError, Problem
+from sim.problems import check_type, shown, type_problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,8 +109,8 @@ def device_engine(name: str, devices: Sequence[int]) -> str:
     if name == AUTO:
         return able[0]
     if name not in able:
-        shown, why = ",".join(map(str, devices)), f"the {name} engine runs on the processor"
-        raise InputError([Problem("", "devices", shown, why, f"Try --engine {able[0]}.")])
+        numbers, why = ",".join(map(str, devices)), f"the {name} engine runs on the processor"
+        raise InputError([Problem("", "devices", numbers, why, f"Try the engine {able[0]}.")])
     return name
 
 
@@ -134,6 +136,7 @@ def choose(
     """
     _refuse_unknown(name)
     if devices is not None:
+        _check_devices(devices)
         name = device_engine(name, devices)
     elif name == AUTO:
         name = next(other for other in ENGINES if engine_problem(other) is None)
@@ -143,7 +146,34 @@ def choose(
     return engine
 
 
+def _check_devices(devices: object) -> None:
+    """Refuse devices that are no list of whole numbers.
+
+    Errors: `InputError`.
+    """
+    hint, expected = "Try devices=[0, 1].", "a list of GPUs by their numbers"
+    check_type("devices", devices, Sequence, expected, hint)
+    if isinstance(devices, (str, bytes)):
+        raise InputError([type_problem("devices", devices, expected, hint)])
+    assert isinstance(devices, Sequence)
+    for index, device in enumerate(devices):
+        check_type(f"devices[{index}]", device, Integral, "the number of a GPU", hint)
+    if not devices or min(devices) < 0:
+        why = "names no GPU" if not devices else "GPUs are numbered from 0"
+        raise InputError([Problem("", "devices", shown(list(devices)), why, hint)])
+
+
 def _refuse_unknown(name: str) -> None:
     if name not in (AUTO, *ENGINES):
         hint = f"Try one of {', '.join((AUTO, *ENGINES))}."
-        raise InputError([Problem("", "engine", repr(name), "there is no such engine", hint)])
+        raise InputError(
+            [
+                Problem(
+                    "",
+                    "engine",
+                    repr(name) if isinstance(name, str) else shown(name),
+                    "there is no such engine",
+                    hint,
+                )
+            ]
+        )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import os
 import re
+import select
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sim.errors import InputError, Problem
 from sim.problems import shown
 
 if TYPE_CHECKING:
+    from io import RawIOBase
+
     import pandas as pd
 
 # Lines named for each thing wrong with a column.
@@ -24,7 +27,23 @@ MOST_COLUMNS: Final = 1000
 _RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 # "<TICKER>,<DATE>" is the header of a table.
 _WEB_PAGE: Final = re.compile(r"\s*<(?![A-Za-z]+>[,;\t])")
-_BINARY: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"%PDF")
+# Seconds for which a pipe may have nothing to read.
+PIPE_WAIT: Final = 20.0
+# Beginnings of files that are no text, nor any table read here, and what such a file is.
+_PACKED: Final = (
+    (b"PK\x03\x04", "is an Excel workbook or another zip archive"),
+    (b"PK\x05\x06", "is an empty zip archive"),
+    (b"\xd0\xcf\x11\xe0", "is an Excel workbook"),
+    (b"\x1f\x8b", "is compressed by gzip"),
+    (b"BZh", "is compressed by bzip2"),
+    (b"\xfd7zXZ", "is compressed by xz"),
+    (b"(\xb5/\xfd", "is compressed by zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive"),
+    (b"%PDF", "is a PDF document"),
+)
+_LONGEST_START: Final = 8
+# Lines of a table that may be blank.
+_BLANK_LINES: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,7 @@ class InputKind:
     hint : what to try if a file is of another kind.
     inside : what to try if the path is a directory.
     missing : what to try if there is no such file.
+    most_rows : rows above which tables are refused; None: none.
     """
 
     noun: str
@@ -45,6 +65,7 @@ class InputKind:
     hint: str
     inside: str = "Try a file inside it."
     missing: str = "Try a path that exists."
+    most_rows: int | None = None
 
 
 def place_name(path: str | os.PathLike[str]) -> str:
@@ -63,13 +84,10 @@ def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> byt
 
     where : name of the file in messages.
 
-    Errors: `InputError` if it cannot be read, or is too large for its kind.
+    Errors: `InputError` if it cannot be read, is no file or pipe, is packed, or is too large for its kind.
     """
     try:
-        if Path(path).is_dir():
-            raise file_refusal(where, f"is a directory, not {_a(kind.noun)}", kind.inside)
-        with open(path, "rb") as file:
-            content = file.read(kind.most_bytes + 1)
+        content = _bytes_of(path, where, kind)
     except FileNotFoundError as error:
         raise file_refusal(where, "no such file", kind.missing) from error
     except PermissionError as error:
@@ -79,10 +97,57 @@ def file_bytes(path: str | os.PathLike[str], where: str, kind: InputKind) -> byt
         raise file_refusal(where, why, "Try another path.") from error
     except ValueError as error:
         raise file_refusal(where, f"is no path: {error}", "Try another path.") from error
-    if len(content) > kind.most_bytes:
-        size = f"{kind.most_bytes // 1_000_000} MB"
-        raise file_refusal(where, f"is larger than {size}, no {kind.noun}", "Try the right file.")
     return content
+
+
+def _bytes_of(path: str | os.PathLike[str], where: str, kind: InputKind) -> bytes:
+    """Bytes of a file of the right kind and size, or of a pipe.
+
+    Errors: `InputError` if it is none; OSError and ValueError of the system.
+    """
+    if os.path.isdir(path):
+        raise file_refusal(where, f"is a directory, not {_a(kind.noun)}", kind.inside)
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        state = os.fstat(file.fileno())
+        size, mode = state.st_size, state.st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise file_refusal(where, f"is a device, not {_a(kind.noun)}", "Try the right file.")
+        wait = PIPE_WAIT if stat.S_ISFIFO(mode) else None
+        content = _read_up_to(file, _LONGEST_START, wait, where)
+        for start, what in _PACKED:
+            if content.startswith(start):
+                raise file_refusal(where, f"{what}, not text", kind.hint)
+        if size <= kind.most_bytes:
+            content += _read_up_to(file, kind.most_bytes + 1 - len(content), wait, where)
+    if max(size, len(content)) > kind.most_bytes:
+        limit = f"{kind.most_bytes // 1_000_000} MB"
+        raise file_refusal(where, f"is larger than {limit}, no {kind.noun}", "Try the right file.")
+    return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Descriptor of a file; a pipe without a writer would keep a usual call of open waiting."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read_up_to(file: RawIOBase, most: int, wait: float | None, where: str) -> bytes:
+    """Bytes up to a number of them or to the end of a file.
+
+    wait : seconds for which a pipe may have nothing to read; None for a file.
+
+    Errors: `InputError` if it has nothing for longer.
+    """
+    pieces = []
+    while most > 0:
+        if wait is not None and not select.select([file], [], [], wait)[0]:
+            why = f"is a pipe with nothing to read for {wait:g} seconds"
+            raise file_refusal(where, why, "Try a file, or the command that writes to the pipe first.")
+        piece = file.read(most)
+        if not piece:
+            break
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)
 
 
 def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.DataFrame:
@@ -98,6 +163,10 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
     import pandas as pd
 
     text = _table_text(file_bytes(path, where, kind), where, kind)
+    lines = text.count("\n")
+    if kind.most_rows is not None and lines > kind.most_rows + 1 + _BLANK_LINES:
+        why = f"has {lines:,} lines, and {kind.most_rows:,} rows are the most"
+        raise file_refusal(where, why, "Try fewer rows.")
     if text.lstrip()[0] in "{[":
         raise file_refusal(where, "is JSON, not a table", kind.hint)
     header = text.splitlines()[0]
@@ -166,7 +235,7 @@ def note_lines(
 
 
 def _table_text(content: bytes, where: str, kind: InputKind) -> str:
-    if b"\0" in content or content.startswith(_BINARY):
+    if b"\0" in content:
         raise file_refusal(where, "is a binary file, not text", kind.hint)
     try:
         text = content.decode("utf-8-sig")

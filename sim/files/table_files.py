@@ -125,3 +125,41 @@ def parquet_bytes(table: pd.DataFrame) -> bytes:
     file = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pandas(table, preserve_index=False), file)
     return file.getvalue()
+
+
+class ParquetTable:
+    """Parquet file whose sizes are known before its rows are read.
+
+    Attributes
+    ----------
+    rows : number of rows.
+    bytes : size of all columns once they are unpacked.
+    columns : names of the columns.
+    odd : those of them whose cells are neither numbers nor texts nor dates: lists, tables, bytes.
+
+    Errors: ImportError without pyarrow, and pyarrow's own for what is no such file.
+    """
+
+    def __init__(self, content: bytes):
+        import pyarrow
+        import pyarrow.parquet
+
+        source = pyarrow.BufferReader(content)
+        metadata = pyarrow.parquet.read_metadata(source)
+        schema = metadata.schema.to_arrow_schema()
+        self.rows = int(metadata.num_rows)
+        self.bytes = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        self.columns = [str(name) for name in schema.names]
+        kinds = pyarrow.types
+        is_text = [kinds.is_string, kinds.is_large_string, kinds.is_dictionary]
+        is_plain = [kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal, kinds.is_null]
+        is_plain += [kinds.is_date, kinds.is_timestamp, *is_text]
+        self.odd = [field.name for field in schema if not any(holds(field.type) for holds in is_plain)]
+        # One long text that many rows share is kept once.
+        texts = [field.name for field in schema if any(holds(field.type) for holds in is_text)]
+        self.file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
+
+    def frame(self) -> pd.DataFrame:
+        """Table of all rows; columns of text are categorical, since one long text may stand in many rows."""
+        table: pd.DataFrame = self.file.read().to_pandas()
+        return table

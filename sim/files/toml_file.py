@@ -10,8 +10,10 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, file_bytes, file_refusal, place_name
-from sim.problems import check_type
+from sim.files.plain_values import TOO_DEEP, nests_too_deep
+from sim.problems import check_type, shown_key
 
 MAX_BYTES: Final = 10_000_000
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -119,6 +121,11 @@ class FileKind:
         except (ValueError, RecursionError) as error:
             why = "a number has too many digits" if isinstance(error, ValueError) else "is nested too deeply"
             raise file_refusal(where, f"is not valid TOML: {why}", "Try correcting it.") from error
+        deep = [shown_key(key) for key, value in data.items() if nests_too_deep({key: value})]
+        if deep:
+            raise InputError(
+                [Problem(where, key, "", TOO_DEEP, "Try fewer tables within one another.") for key in deep]
+            )
         if not data:
             hint = f"Try {self.example} for an example to start from."
             raise file_refusal(where, "is empty: it states no key", hint)

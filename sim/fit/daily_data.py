@@ -152,7 +152,7 @@ def session_returns(close: pd.Series, source: str) -> tuple[pd.Series, int]:
         more = f", and {len(wild) - 1} more such days" if len(wild) > 1 else ""
         why = f"moves by {move:+.0%} on {day}{more}: a split or a misprint"
         raise InputError(
-            [Problem(source, "close", "", why, "Try prices adjusted for splits, or --since after it.")]
+            [Problem(source, "close", "", why, "Try prices adjusted for splits, or days after it alone.")]
         )
     return returns, int(np.count_nonzero(~single))
 
@@ -172,7 +172,7 @@ def refuse_absent(days: pd.DatetimeIndex, source: str, most: float) -> None:
             f"{len(days):,} of the {sessions:,} sessions from {days[0].date()} to {days[-1].date()} are there: rows "
             "are not daily, or some are missing"
         )
-        raise file_refusal(source, why, "Try every session, or --since after what is missing.")
+        raise file_refusal(source, why, "Try every session, or days after what is missing alone.")
 
 
 def _sessions(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -221,9 +221,9 @@ def window(
     if last not in index:
         beside = [str(day.date()) for day in (*index[index < last][-1:], *index[index > last][:1])]
         why = f"has no row of {last.date()}"
-        raise InputError([Problem(where, "--as-of", "", why, f"Try {' or '.join(beside)}.")])
+        raise InputError([Problem(where, "as_of", "", why, f"Try {' or '.join(beside)}.")])
     first = index[0] if since is None else pd.Timestamp(since)
     if first >= last:
         why = f"is not before {last.date()}"
-        raise InputError([Problem("--since", "", str(first.date()), why, "Try an earlier date.")])
+        raise InputError([Problem("", "since", str(first.date()), why, "Try an earlier date.")])
     return first, last

@@ -163,7 +163,7 @@ class ImpactFit:
         if self.main.k < 0:
             raise GammawallError(
                 f"k = {self.main.k:.4f} is negative: volatility was no lower on days of high gamma exposure, and "
-                "there is no impact to give a scenario. Try another --since."
+                "there is no impact to give a scenario. Try another first day."
             )
         return {"dealers": {"impact_bp_per_bn": round(self.impact_bp_per_bn, 3)}}
 
@@ -239,7 +239,7 @@ def fit_impact(
     if main.log_range.size < FEWEST_DAYS:
         span = f"from {first.date()} to {last.date()}"
         why = f"only {main.log_range.size} days {span}, and {FEWEST_DAYS} are the fewest"
-        raise InputError([Problem(where, "", "", why, "Try an earlier --since.")])
+        raise InputError([Problem(where, "", "", why, "Try an earlier first day.")])
     _refuse_edge(main, where)
     block = _block_length(main)
     draws = _bootstrap(main, block, repeats, seed)
@@ -300,7 +300,7 @@ def _refuse_edge(regression: _Regression, where: str) -> None:
     k, (low, high) = regression.k(whole)[0], regression.bounds(whole)
     if min(k - low, high - k) < EDGE * (high - low):
         why = f"k = {k:.4g} lies at the end of where it is looked for, {low:.3g} to {high:.3g}"
-        raise GammawallError(f"{where}: {why}. Is gex in USD per 1% move? Try another --since.")
+        raise GammawallError(f"{where}: {why}. Is gex in USD per 1% move? Try another first day.")
 
 
 class _Regression:

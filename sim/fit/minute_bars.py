@@ -112,7 +112,7 @@ def until(bars: MinuteBars, day: dt.date) -> MinuteBars:
     kept = sum(session <= day for session in bars.sessions)
     if not kept:
         why = f"its first session is {bars.sessions[0]}"
-        raise InputError([Problem(bars.source, "--as-of", str(day), why, "Try a later --as-of.")])
+        raise InputError([Problem(bars.source, "as_of", str(day), why, "Try a later one.")])
     first, last = bars.sessions[0], bars.sessions[kept - 1]
     among = bars.session < kept
     length = bars.length[:kept]

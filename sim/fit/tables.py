@@ -26,6 +26,7 @@ from sim.files.input_files import (
     refuse_repeated_columns,
 )
 from sim.files.number_cells import comma_is_decimal, numbers
+from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.problems import check_type, shown
 
 Float64s = npt.NDArray[np.float64]
@@ -146,12 +147,17 @@ def _frame_cells(frame: pd.DataFrame, where: str, time: str) -> pd.DataFrame:
     refuse_repeated_columns(names, where)
     cells = frame.set_axis(names, axis=1).set_axis(pd.RangeIndex(len(frame)), axis=0)
     if time in names:
-        return cells
+        return cells.assign(**{time: _plain_days(cells[time])})
     index = frame.index
     if not (isinstance(index, pd.DatetimeIndex) or str(index.name).strip().lower() == time):
         why = f"has no column {time}, and its index is no DatetimeIndex; its columns are {', '.join(names[:12])}"
         raise file_refusal(where, why, f'Try frame.set_index(pd.DatetimeIndex(...)), or a column "{time}".')
-    return pd.concat([pd.Series(index, index=cells.index, name=time), cells], axis=1)
+    return pd.concat([_plain_days(pd.Series(index, index=cells.index, name=time)), cells], axis=1)
+
+
+def _plain_days(times: pd.Series) -> pd.Series:
+    """Column of times; Arrow's days, which pandas counts among times but cannot take apart, as Python's dates."""
+    return times.astype(object) if str(times.dtype).startswith(("date32", "date64")) else times
 
 
 def checked_day(name: str, value: dt.date | None) -> dt.date | None:
@@ -161,7 +167,13 @@ def checked_day(name: str, value: dt.date | None) -> dt.date | None:
     """
     if value is None:
         return None
-    check_type(name, value, dt.date, "a date", "Try datetime.date(2026, 2, 10).")
+    hint = "Try datetime.date(2026, 2, 10)."
+    check_type(name, value, dt.date, "a date", hint)
+    if pd.isna(value):
+        raise InputError([Problem("", name, "NaT", "is no date", hint)])
+    if not FIRST_DATE <= (value.date() if isinstance(value, dt.datetime) else value) <= LAST_DATE:
+        why = f"the year is not from {FIRST_DATE.year} to {LAST_DATE.year}"
+        raise InputError([Problem("", name, shown(value), why, hint)])
     if not isinstance(value, dt.datetime):
         return value
     if value.time() != dt.time():

@@ -174,7 +174,7 @@ def fit_volatility(
     returns = 100.0 * log_returns
     if len(returns) < FEWEST_RETURNS:
         why = f"only {len(returns)} returns from {first.date()} to {last.date()}, and {FEWEST_RETURNS} are the fewest"
-        raise InputError([Problem(table.source, "", "", why, "Try an earlier --since.")])
+        raise InputError([Problem(table.source, "", "", why, "Try an earlier first day.")])
     if not float(returns.std()) > 0:
         raise InputError([Problem(table.source, "close", "", "never changes", "Try the right file.")])
     still = float((returns == 0).mean())
@@ -227,12 +227,12 @@ def _estimated(returns: pd.Series, source: str) -> tuple[Any, list[str]]:
         why = "the likelihood has no clear maximum where the variance is stationary"
         ends = f"of {len(found)} searches {agreeing} end at the best and {converged} converge"
         facts = f"{ends}, alpha + gamma/2 + beta = {persistence:.5f} at the best"
-        raise GammawallError(f"{source}: {why} ({facts}). Try the right file, or another --since.")
+        raise GammawallError(f"{source}: {why} ({facts}). Try the right file, or another first day.")
     mean, spread = float(result.params[NAMES["mean"]]), float(returns.std()) / math.sqrt(len(returns))
     if abs(mean - float(returns.mean())) > FURTHEST_MEAN * spread:
         why = f"the mean found, {mean:.3g}% per session, is far from the returns' own, {returns.mean():.3g}%"
         raise GammawallError(
-            f"{source}: {why}: they follow no such law. Try the right file, or another --since."
+            f"{source}: {why}: they follow no such law. Try the right file, or another first day."
         )
     if not np.isfinite(result.std_err).all():
         return result, ["some standard errors cannot be worked out: the likelihood is flat there"]

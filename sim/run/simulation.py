@@ -19,7 +19,8 @@ from sim.odds.headline import headline_table
 from sim.odds.tables import TABLES
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
-from sim.problems import check_type, short_repr, shown, type_problem
+from sim.problems import check_type, short_repr, shown
+from sim.run.arguments import check_notes, check_progress
 from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, run_timings
 from sim.run.rendering import renderer
 from sim.run.rules_of_thumb import flat_benchmarks
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATHS = 1_000_000
 LARGEST_SEED = 2**64 - 1
+_EXAMPLES = {"paths": 100_000, "first_path": 0, "block_paths": 4096, "max_paths": 10_000_000}
 Progress = Callable[[int, int], None]
 
 
@@ -157,8 +159,8 @@ def simulate(
     KeyboardInterrupt : after the workers have stopped.
     """
     check_fragments(fragments)
-    if isinstance(notes, str):
-        raise InputError([type_problem("notes", notes, "a list of texts", f"Try [{shown(notes)}].")])
+    check_notes(notes)
+    check_progress(progress)
     scenario, where = resolve_scenario(scenario, where, fragments)
     notes = (*scenario.notes, *notes)
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
@@ -236,7 +238,7 @@ def check_arguments(
     optional = {"threads": threads, "block_paths": block_paths, "max_paths": max_paths}
     counts |= {key: value for key, value in optional.items() if value is not None}
     problems = [
-        Problem("", key, repr(value), "must be a whole number", f"Try {key}=int({value!r}).")
+        Problem("", key, shown(value), "must be a whole number", _whole_number_hint(key, value))
         for key, value in counts.items()
         if isinstance(value, bool) or not isinstance(value, (int, np.integer))
     ]
@@ -252,12 +254,17 @@ def check_arguments(
             ("block_paths", block_paths is None or block_paths >= 1, "a block holds at least one path"),
             ("max_paths", max_paths is None or max_paths >= paths, "must not be less than paths"),
         )
-        problems = [Problem("", key, repr(counts[key]), why) for key, holds, why in checks if not holds]
+        problems = [Problem("", key, shown(counts[key]), why) for key, holds, why in checks if not holds]
         if not SMALLEST_TARGET_SE <= se < 0.5:
             why = f"must lie between {SMALLEST_TARGET_SE:g}, which takes 2.5e11 paths, and 0.5"
-            problems.append(Problem("", "target_se", repr(target_se), why))
+            problems.append(Problem("", "target_se", shown(target_se), why))
     if problems:
         raise InputError(problems)
+
+
+def _whole_number_hint(key: str, value: object) -> str:
+    example = int(value) if isinstance(value, float) and value.is_integer() else _EXAMPLES.get(key, 1)
+    return f"Try {key}={example}."
 
 
 def _plain(number: int | None) -> int | None:

@@ -68,8 +68,11 @@ def resolve_scenario(
 
     Raises
     ------
-    InputError : the source is of another type, or what it names is no valid scenario.
+    InputError : an argument is of another type, or what the source names is no valid scenario.
     """
+    if where is not None:
+        check_type("where", where, str, "a name for the scenario in messages", 'Try where="my.toml".')
+        where = where and place_name(where)
     if isinstance(source, Scenario):
         return source, where
     return load_scenario(source, (), fragments), place_name(source) if where is None else where

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ import tomli_w
 
 from sim.errors import InputError, Problem
 from sim.files.atomic_files import cannot_write, replace_file
+from sim.files.plain_values import as_json, record_problems
 from sim.files.toml_file import FileKind
-from sim.problems import check_type, short_repr, shown, type_problem
+from sim.problems import check_type, short_repr, shown, shown_key, type_problem
 from sim.scenario.overrides import RIVAL
 
 FRAGMENT_FILE: Final = FileKind("fragment", "", "gammawall fit volatility OHLC.csv")
@@ -45,10 +46,13 @@ class Fragment:
 def read_fragment(source: str | os.PathLike[str]) -> Fragment:
     """Fragment read from a file; its keys are checked when they are merged into a scenario.
 
-    Errors: `InputError` if the file cannot be read, or states no key.
+    Errors: `InputError` if the file cannot be read, states no key, or has a value that no manifest can record.
     """
     check_type("source", source, (str, os.PathLike), "the path of a fragment's file", 'Try "fit.toml".')
     where, data = FRAGMENT_FILE.read(Path(source))
+    unrecorded = record_problems(data)
+    if unrecorded:
+        raise InputError([replace(problem, where=where) for problem in unrecorded])
     fit = data.pop(FIT, {})
     if not isinstance(fit, dict):
         raise InputError([Problem(where, FIT, "", "a table is expected", "Try leaving it out.")])
@@ -60,7 +64,7 @@ def read_fragment(source: str | os.PathLike[str]) -> Fragment:
 
 
 def check_fragments(fragments: object) -> None:
-    """Refuse an argument that is not a sequence of fragments.
+    """Refuse an argument that is not a sequence of fragments, and fragments that no manifest can record.
 
     Errors: `InputError`.
     """
@@ -71,6 +75,20 @@ def check_fragments(fragments: object) -> None:
     assert isinstance(fragments, Sequence)
     for index, fragment in enumerate(fragments):
         check_type(f"fragments[{index}]", fragment, Fragment, "a Fragment", hint)
+        parts = {
+            "where": (str, "the name of its file"),
+            "keys": (Mapping, "a table"),
+            "fit": (Mapping, "a table"),
+        }
+        for part, (kind, expected) in parts.items():
+            check_type(f"fragments[{index}].{part}", getattr(fragment, part), kind, expected, hint)
+        problems = [
+            *record_problems(fragment.where, "where"),
+            *record_problems(fragment.keys),
+            *record_problems(fragment.fit, FIT),
+        ]
+        if problems:
+            raise InputError([replace(found, where=f"fragments[{index}]") for found in problems])
 
 
 def read_fragments(sources: Iterable[str | os.PathLike[str]]) -> list[Fragment]:
@@ -98,13 +116,16 @@ def merged(data: Mapping[str, Any], fragments: Sequence[Fragment]) -> tuple[dict
     Returns
     -------
     data : a new mapping.
-    places : dotted key to the fragment that it is from.
+    places : dotted key to the fragment that it is from; a table is one key where there was none before.
     """
     result: dict[str, Any] = dict(data)
     places: dict[str, str] = {}
     for fragment in fragments:
-        result = _over(result, fragment.keys)
-        places |= dict.fromkeys(_dotted(fragment.keys), fragment.where)
+        stated: list[str] = []
+        result = _over(result, fragment.keys, "", stated)
+        for key in stated:
+            places.pop(key, None)
+            places[key] = fragment.where
     return result, places
 
 
@@ -125,8 +146,8 @@ def holds_fragment(tables: Mapping[str, Any], fragment: Fragment) -> bool:
 
 
 def fragment_record(fragment: Fragment) -> dict[str, Any]:
-    """Record of a fragment in a manifest: its file's name without folders, its keys and its table [fit]."""
-    return {"file": Path(fragment.where).name, "keys": dict(fragment.keys), "fit": dict(fragment.fit)}
+    """Record of a fragment in a manifest, ready for JSON: its file's name, its keys and its table [fit]."""
+    return {"file": Path(fragment.where).name, "keys": as_json(fragment.keys), "fit": as_json(fragment.fit)}
 
 
 def fragment_text(comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
@@ -175,13 +196,20 @@ def write_fragment(path: Path, text: str) -> None:
         raise cannot_write(path, error) from error
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _over(below: Mapping[str, Any], above: Mapping[str, Any], at: str, stated: list[str]) -> dict[str, Any]:
+    """Tables with those above laid over those below.
+
+    at : dotted key of both, with a dot behind it; "" at the top.
+    stated : list to which the dotted keys are added that are from above.
+    """
     result = dict(below)
     for key, value in above.items():
-        former = result.get(key)
-        result[key] = (
-            _over(former, value) if isinstance(former, Mapping) and isinstance(value, Mapping) else value
-        )
+        former, path = result.get(key), f"{at}{shown_key(key)}"
+        if isinstance(former, Mapping) and isinstance(value, Mapping):
+            result[key] = _over(former, value, f"{path}.", stated)
+        else:
+            result[key] = value
+            stated.append(path)
         if key in RIVAL and RIVAL[key] not in above:
             result.pop(RIVAL[key], None)
     return result

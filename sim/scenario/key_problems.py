@@ -47,6 +47,7 @@ _EXPECTED: Final = {
     "float_type": ("a number is expected", "Try a plain number such as 0.14, without quotes."),
     "int_type": ("a whole number is expected", "Try a plain integer such as 13, without quotes or decimals."),
     "string_type": ("a string is expected", 'Try it in quotes: "...".'),
+    "string_unicode": ("is no Unicode text", "Try plain letters."),
     "date_type": ("a date is expected", "Try a TOML date such as 2026-02-10, without quotes or time."),
     "finite_number": ("must be finite", "Try a plain number."),
     "string_too_short": ("is empty", "Try a name."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
@@ -18,7 +19,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_serializer,
     model_serializer,
     model_validator,
@@ -33,21 +36,25 @@ from sim.book.limits import (
     LONGEST_NAME,
     NAME_PATTERN,
     SMALLEST_IV,
+    SMALLEST_PRICE,
 )
 from sim.book.rows import BookRows
 from sim.errors import InputError
 from sim.market.calendar import FIRST_DATE, LAST_DATE
-from sim.problems import short_repr
+from sim.problems import check_type, short_repr
 from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.frozen import FrozenDict
+from sim.scenario.key_problems import key_problem
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
-from sim.scenario.triggers import TriggerName
+from sim.scenario.triggers import TRIGGERS, TriggerName
 from sim.scenario.validation import changed_tables, scenario_data
 
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
+# Annual: below it prices stand still to any digit shown, and reciprocals of variances overflow.
+SMALLEST_VOLATILITY: Final = 1e-6
 # Degrees of freedom of a shock: above the smallest its variance is finite, at the largest it is all but normal.
 SMALLEST_TAIL_DOF: Final = 2.05
 LARGEST_TAIL_DOF: Final = 1000.0
@@ -77,10 +84,10 @@ def _file_name_safe(name: str) -> str:
 
 Items = Annotated[tuple[_Item, ...], BeforeValidator(_list_as_tuple)]
 Date = Annotated[dt.date, Field(ge=FIRST_DATE, le=LAST_DATE)]
-Price = Annotated[float, Field(gt=0, le=LARGEST_PRICE)]
+Price = Annotated[float, Field(ge=SMALLEST_PRICE, le=LARGEST_PRICE)]
 LogReturn = Annotated[float, Field(ge=-2, le=2)]
 LogSpread = Annotated[float, Field(ge=0, le=2)]
-Volatile = Annotated[float, Field(gt=0, le=5)]
+Volatile = Annotated[float, Field(ge=SMALLEST_VOLATILITY, le=5)]
 Identifier = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$", max_length=LONGEST_NAME)]
 Title = Annotated[str, Field(max_length=100), AfterValidator(_file_name_safe)]
 Density = Annotated[float, Field(ge=0, le=1e6)]
@@ -101,6 +108,27 @@ class ScenarioTable(BaseModel):
 
     def __str__(self) -> str:
         return repr(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with other values for some attributes, validated like those of a file.
+
+        Errors: `sim.errors.InputError` with every problem, keys of a scenario that contradict each other or the
+        exchange calendar among them.
+        """
+        if update is None:
+            return super().model_copy(deep=deep)
+        check_type("update", update, Mapping, "a mapping of attributes to values", 'Try {"name": "other"}.')
+        keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        names = {key: name for name, key in keys.items()}
+        update = {names.get(name, str(name)): value for name, value in update.items()}
+        stated = {keys[name]: getattr(self, name) for name in self.model_fields_set}
+        stated |= {keys.get(name, name): value for name, value in update.items()}
+        try:
+            valid = type(self).model_validate(stated)
+        except ValidationError as failure:
+            problems = [key_problem(error, type(self)) for error in failure.errors(include_url=False)]
+            raise InputError([replace(found, where="update") for found in problems]) from failure
+        return super().model_copy(update={name: getattr(valid, name) for name in update}, deep=deep)
 
 
 class Market(ScenarioTable):
@@ -259,11 +287,11 @@ class Dealers(ScenarioTable):
         rows = self.book.groups if self.book is not None else ()
         return tuple(dict.fromkeys((*(p.group for p in self.position), *rows)))
 
-    @field_serializer("book", when_used="json")
-    def _book_in_json(self, book: BookRows | None, _info: FieldSerializationInfo) -> dict[str, Any] | None:
-        """Record of a book in a manifest: its file's name without folders, and a digest of its positions."""
-        if book is None:
-            return None
+    @field_serializer("book")
+    def _book_as_record(self, book: BookRows | None, info: FieldSerializationInfo) -> Any:
+        """Record of a book in JSON, as in a manifest: its file's name without folders, a digest of its positions."""
+        if book is None or info.mode == "python":
+            return book
         return {"file": PurePath(book.file).name, "sha256": book.digest, "positions": len(book)}
 
     @model_serializer(mode="wrap")
@@ -297,6 +325,16 @@ class Regime(ScenarioTable):
     lasts: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
     then: str | None = None
 
+    @model_serializer(mode="wrap")
+    def _without_closes_of_touches(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Leave out `closes` where the trigger counts none, so that the tables can be read again; hashes keep it."""
+        data: dict[str, Any] = handler(self)
+        if info.mode == "python" and not TRIGGERS[self.when].counts_closes:
+            data.pop("closes", None)
+        return data
+
 
 class Targets(ScenarioTable):
     """The two levels whose order of first touch a run counts: `upper` above spot, `lower` below it."""
@@ -328,9 +366,6 @@ class Scenario(ScenarioTable):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        return self._checked()
-
-    def _checked(self) -> Self:
         problems = cross_field_problems(self)
         if problems:
             raise InputError(problems)
@@ -342,14 +377,6 @@ class Scenario(ScenarioTable):
         positions = len(self.dealers.position) + (0 if book is None else len(book))
         size = f"{positions:,} positions, {len(self.regime)} regimes"
         return short_repr(self, f"{self.name}: {market.spot:,.10g} on {market.as_of}, {until}, {size}")
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy with other tables or keys, checked against each other; the values themselves are not validated.
-
-        Errors: `sim.errors.InputError` for keys that contradict each other or the exchange calendar.
-        """
-        copied = super().model_copy(update=update, deep=deep)
-        return copied._checked() if update else copied
 
     def with_changes(self, changes: Overrides) -> Scenario:
         """Scenario with some keys changed, validated like a file's.

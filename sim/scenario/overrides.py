@@ -19,15 +19,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from sim.errors import InputError, Problem
+from sim.errors import InputError, Problem, one_line
+from sim.files.plain_values import DEEPEST, TOO_DEEP, nests_too_deep
 from sim.problems import check_type, shown, shown_key, type_problem
 
 WHERE: Final = "--set"
+_LONGEST_TEXT: Final = 80
 _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
 _NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
 RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
 _LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
+# An override that asks for no such value.
+_VALUE_HINT: Final = "Try a number, a text, a date, or a list of these."
 
 Path = tuple[str | int, ...]
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -48,7 +52,7 @@ def place_of_overrides(overrides: Overrides, argument: str) -> str:
 
 def apply_overrides(
     data: dict[str, Any], overrides: Overrides, argument: str = "overrides"
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[dict[str, str], list[Problem]]:
     """Put overrides into a scenario's data, in place and in order; return the keys set and the problems found.
 
     Stating `until` takes `sessions` away and the other way round; likewise `gex_bn` and `contracts`.
@@ -57,15 +61,18 @@ def apply_overrides(
     overrides : keys and their values, or "key=value" each.
     argument : name of the argument that holds them.
 
-    Returns the dotted keys that were set, items by index, and a problem for each override that was refused.
+    Returns the dotted keys that were set, items by index, each with what problems with it name as their place, and a
+    problem for each override that was refused. Where a text set a table that was not there before, or an item that
+    it calls otherwise, that place is the text.
 
     Errors: `InputError` if `overrides` is neither a mapping nor a list of texts, or a value of it is a whole table.
     """
     _check_overrides(overrides, argument)
     if isinstance(overrides, Mapping):
-        return apply_settings(data, ((key, _plain(value)) for key, value in overrides.items()), argument)
-    applied: list[str] = []
-    problems: list[Problem] = []
+        applied, problems = apply_settings(data, overrides.items(), argument)
+        return dict.fromkeys(applied, argument), problems
+    places: dict[str, str] = {}
+    problems = []
     for text in overrides:
         key, equals, value = (part.strip() for part in text.partition("="))
         try:
@@ -75,11 +82,14 @@ def apply_overrides(
                 raise _RefusedError("is no key", _KEY_HINT)
             if not value:
                 raise _RefusedError("states no value", f'Try {key}=... (an empty text is "").')
-            applied += _apply(data, key, _value(value))
+            whole = f"{WHERE} {one_line(text, _LONGEST_TEXT) if text.isprintable() else shown(text)}"
+            for path in _apply(data, key, _value(value)):
+                places.pop(path, None)
+                places[path] = WHERE if path == plain_key(key) else whole
         except _RefusedError as refusal:
             named, given = (key, shown(value)) if equals and key else (text.strip(), "")
             problems.append(_refusal(WHERE, named, given, refusal))
-    return applied, problems
+    return places, problems
 
 
 def _check_overrides(overrides: object, argument: str) -> None:
@@ -106,7 +116,7 @@ def _check_overrides(overrides: object, argument: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Python value in TOML's types: a list for a tuple, a plain number for NumPy's, a text for a path."""
+    """Copy of a Python value in TOML's types: a list for a tuple, a plain number for NumPy's, a text for a path."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -115,7 +125,12 @@ def _plain(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:  # the copying of foreign objects fails in many ways
+        raise _RefusedError("is no value that a scenario has", _VALUE_HINT) from error
 
 
 def apply_settings(
@@ -171,13 +186,19 @@ def contradiction(keys: Iterable[str]) -> tuple[str, str] | None:
 
 
 def _apply(data: dict[str, Any], key: str, value: Any) -> Iterator[str]:
-    """Put a value at every path of a key, or multiply what stands there; yield the dotted keys that were set."""
+    """Put a copy of a value at every path of a key, or multiply what stands there; yield the dotted keys set."""
     path_key = plain_key(key)
     if not path_key or not path_key.isprintable():
         raise _RefusedError("is no key", _KEY_HINT)
+    if nests_too_deep(value):
+        raise _RefusedError(TOO_DEEP, _VALUE_HINT)
+    value = _plain(value)
     for path in _resolve(data, path_key):
-        _put(data, path, value if path_key == key else _product(_get(data, path), path, value))
-        yield _dotted(path)
+        if path_key != key:
+            yield from _put(data, path, _product(_get(data, path), path, value))
+        else:
+            # A copy: one value may stand at several places, and what is inside may be changed at one of them.
+            yield from _put(data, path, copy.deepcopy(value))
 
 
 def _product(present: Any, path: Path, factor: Any) -> Any:
@@ -228,6 +249,8 @@ def _segments(key: str) -> list[list[str]]:
         if match is None:
             raise _RefusedError("is no key", _KEY_HINT)
         segments.append([match[1], *re.findall(r"\[([^\[\]]+)\]", match[2])])
+        if sum(map(len, segments)) > DEEPEST:
+            raise _RefusedError(f"has more than {DEEPEST} parts", _KEY_HINT)
         position = match.end()
         if position == len(key):
             return segments
@@ -270,19 +293,24 @@ def _get(data: Any, path: Path) -> Any:
     return data
 
 
-def _put(data: dict[str, Any], path: Path, value: Any) -> None:
+def _put(data: dict[str, Any], path: Path, value: Any) -> Iterator[str]:
+    """Put a value at a path; yield its dotted key, after that of the first table which had to be made for it."""
     node: Any = data
+    new = len(path)
     for depth, part in enumerate(path[:-1], start=1):
-        node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+        if not isinstance(part, int) and part not in node:
+            new = min(new, depth)
+            node[part] = {}
+        node = node[part]
         if not isinstance(node, list if isinstance(path[depth], int) else dict):
             raise _RefusedError(
                 f"{_dotted(path[:depth])} is no table", f"Try {_dotted(path[:depth])}=... as a whole."
             )
     last = path[-1]
-    # A copy: the same settings make several scenarios, and later ones may change what is inside.
-    node[last] = copy.deepcopy(value)
+    node[last] = value
     if isinstance(last, str) and last in RIVAL:
         node.pop(RIVAL[last], None)
+    yield from dict.fromkeys((_dotted(path[:new]), _dotted(path)))
 
 
 def _dotted(path: Path) -> str:

@@ -17,7 +17,6 @@ from sim.scenario.fragments import Fragment, merged
 from sim.scenario.key_problems import Location, key_problem, table_of
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
-from sim.scenario.triggers import TRIGGERS
 
 BOOK: Final = "dealers.book"
 BOOK_KEY: Final = ("dealers", "book")
@@ -51,14 +50,14 @@ def changed_tables(
         if places.get(BOOK) == fragment.where:
             folder = Path(fragment.where).parent
     changed, problems = apply_overrides(data, overrides, argument)
-    stated_in = place_of_overrides(overrides, argument)
-    places |= dict.fromkeys(changed, stated_in)
+    # Those stated last come last.
+    places = {key: place for key, place in places.items() if key not in changed} | changed
     # What an override names lies in the present folder, what a file names lies beside it.
-    beside = None if place_of(BOOK, places) == stated_in else folder
+    beside = None if place_of(BOOK, changed) else folder
     try:
         return validated_tables(model, data, where, places, problems, folder=beside)
     except InputError as failure:
-        if stated_in != argument:
+        if place_of_overrides(overrides, argument) != argument:
             raise
         raise InputError([_in_python(problem, argument) for problem in failure.problems]) from None
 
@@ -152,9 +151,6 @@ def scenario_data(scenario: Any) -> dict[str, Any]:
         # The rows themselves: nothing in them can change. A weight for each group, so that it can be multiplied.
         weights = {**dict.fromkeys(dealers.book.groups, 1.0), **dealers.book_weights}
         data["dealers"] |= {"book": dealers.book, "book_weights": weights}
-    for regime in data["regime"]:
-        if not TRIGGERS[regime["when"]].counts_closes:
-            regime.pop("closes", None)
     assert isinstance(data, dict)
     return data
 

@@ -187,7 +187,7 @@ def test_problems_of_all_cases_are_reported_together() -> None:
         grid={f"{WALL}*": [1, "x"], IMPACT: [-1, 2, -2]},
     )
     assert found == [
-        'my.toml, case "one" and 1 more: market.spot = -1 (must be greater than 0). Try a value greater than 0.',
+        'my.toml, case "one" and 1 more: market.spot = -1 (must be at least 0.001). Try a value of 0.001 or more.',
         'my.toml, case "two": levels = 7 (a list is expected). Try [ ... ].',
         'my.toml, case "gex_bn*1 impact_bp_per_bn=-1" and 1 more: dealers.impact_bp_per_bn = -1 '
         "(must be at least 0). Try a value of 0 or more.",

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime as dt
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from support.book_rows import stated_positions
 
 from sim.batch.file import batch_from_mapping
 from sim.batch.sensitivity import bumps
+from sim.book import file as book_file
 from sim.book.file import book_csv, book_table, read_book
 from sim.book.rows import BookRows
 from sim.errors import InputError
+from sim.files.table_files import ParquetTable
 from sim.plan.dealers import build_dealer_book
 from sim.plan.time_grid import build_time_grid
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
@@ -154,20 +158,20 @@ BAD = {
         TEXT.replace("iv,", "vol,"),
         ["column iv (is missing)", 'column "vol" (is no column of a book)'],
     ),
-    "no number": (TEXT.replace("12000", "many"), ['own.csv, row 3: contracts = "many" (is no number)']),
-    "infinite": (TEXT.replace("12000", "inf"), ["row 3: contracts", "is no number"]),
-    "negative strike": (TEXT.replace("6900", "-6900"), ["row 2: strike", "above 0"]),
-    "iv in percent": (TEXT.replace("0.16", "16"), ["row 2: iv", "between 0.01 and 5"]),
-    "no iv": (TEXT.replace("0.16", "0"), ["row 2: iv", "between 0.01 and 5"]),
-    "date": (TEXT.replace("2026-03-20", "20/03/2026"), ["row 4: expiry", "is no date"]),
-    "type": (TEXT.replace("put,", "Put,"), ["row 2: type", "neither call nor put"]),
-    "settlement": (TEXT.replace("PM", "close"), ["row 4: settlement", "neither AM nor PM"]),
-    "group": (TEXT.replace("wall", "7000 wall"), ["rows 3, 4: group", "begin with a letter"]),
-    "short row": (TEXT + "7050,2026-02-20\n", ["row 5: type", "row 5: iv", "row 5: contracts"]),
+    "no number": (TEXT.replace("12000", "many"), ['own.csv, line 3: contracts = "many" (is no number)']),
+    "infinite": (TEXT.replace("12000", "inf"), ["line 3: contracts", "is no number"]),
+    "negative strike": (TEXT.replace("6900", "-6900"), ["line 2: strike", "between 0.001 and 1e7"]),
+    "iv in percent": (TEXT.replace("0.16", "16"), ["line 2: iv", "between 0.01 and 5"]),
+    "no iv": (TEXT.replace("0.16", "0"), ["line 2: iv", "between 0.01 and 5"]),
+    "date": (TEXT.replace("2026-03-20", "20/03/2026"), ["line 4: expiry", "is no date"]),
+    "type": (TEXT.replace("put,", "Put,"), ["line 2: type", "neither call nor put"]),
+    "settlement": (TEXT.replace("PM", "close"), ["line 4: settlement", "neither AM nor PM"]),
+    "group": (TEXT.replace("wall", "7000 wall"), ["lines 3, 4: group", "begin with a letter"]),
+    "short row": (TEXT + "7050,2026-02-20\n", ["line 5: type", "line 5: iv", "line 5: contracts"]),
     "long row": (TEXT + "7050,2026-02-20,put,AM,0.1,1,0,puts,x,x\n", ["own.csv, line 5: has 10 cells, and"]),
     "all at once": (
         TEXT.replace("0.16", "x").replace("AM,0.115", "XX,0.115"),
-        ["row 2: iv", "row 3: settlement"],
+        ["line 2: iv", "line 3: settlement"],
     ),
     "no row": (TEXT.splitlines()[0] + "\n", ["has no positions"]),
     "nothing": ("", ["is empty"]),
@@ -187,7 +191,7 @@ def test_many_bad_rows_are_counted(files: Path) -> None:
     header = TEXT.splitlines()[0]
     text = "\n".join([header, *["7000,2026-02-20,call,AM,0,1,0,calls"] * 40])
     (problem,) = refusal(text, files)
-    assert "rows 2, 3, 4 and 37 more: iv" in problem
+    assert "lines 2, 3, 4 and 37 more: iv" in problem
 
 
 def test_files_that_cannot_be_read(files: Path) -> None:
@@ -341,3 +345,73 @@ def test_the_sensitivity_bumps_the_groups_of_a_book(files: Path) -> None:
     found = {bump.label: bump for bump in bumps(scenario, 0.1)}
     assert found["dealers.book_weights.wall"].down_set == {"dealers.book_weights.wall*": 0.9}
     assert "dealers.book_weights.puts" in found
+
+
+def parquet_of(folder: Path, table: Any, **options: Any) -> Path:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, folder / "own.parquet", **options)
+    return folder / "own.parquet"
+
+
+@pytest.fixture
+def positions(files: Path) -> Any:
+    pyarrow = pytest.importorskip("pyarrow")
+    return pyarrow.Table.from_pandas(book_table(read_book(files / "book.csv", "book.csv")))
+
+
+def refused_parquet(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Message of a refusal before any row is read."""
+    monkeypatch.setattr(ParquetTable, "frame", lambda _: pytest.fail("its rows were read"))
+    with pytest.raises(InputError) as caught:
+        read_book(path, "own.parquet")
+    return str(caught.value)
+
+
+def test_a_parquet_file_of_too_many_rows(
+    files: Path, positions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+
+    path = parquet_of(files, pyarrow.concat_tables([positions] * 70_000))
+    assert path.stat().st_size < 2_000_000
+    assert refused_parquet(path, monkeypatch) == (
+        "own.parquet: has 210,000 positions, at most 200,000 are possible. Try fewer rows."
+    )
+
+
+def test_a_parquet_file_that_unpacks_to_too_much(
+    files: Path, positions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+
+    texts = pyarrow.array([f"{i}" + "x" * 60_000 for i in range(3)])
+    place = positions.schema.get_field_index("group")
+    path = parquet_of(files, positions.set_column(place, "group", texts), use_dictionary=False)
+    assert path.stat().st_size < 50_000
+    monkeypatch.setattr(book_file, "_KIND", dataclasses.replace(book_file._KIND, most_bytes=100_000))
+    message = refused_parquet(path, monkeypatch)
+    assert re.match(r"own\.parquet: has 18\d,\d{3} bytes unpacked, at most 100,000 are possible", message)
+
+
+def test_a_parquet_file_of_lists_or_other_columns(
+    files: Path, positions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow
+
+    lists = positions.append_column("strikes", pyarrow.array([[1.0] * 1000] * 3))
+    message = refused_parquet(parquet_of(files, lists), monkeypatch)
+    assert 'column "strikes" (is no column of a book)' in message or "column strikes" in message
+    assert "holds neither numbers nor texts nor dates" in message
+
+
+def test_a_long_text_that_many_rows_share_is_refused(files: Path, positions: Any) -> None:
+    import pyarrow
+
+    many = pyarrow.concat_tables([positions] * 30_000)
+    place = many.schema.get_field_index("group")
+    groups = pyarrow.DictionaryArray.from_arrays(np.zeros(len(many), dtype=np.int32), ["g" * 1_000_000])
+    path = parquet_of(files, many.set_column(place, "group", groups))
+    message = r"own\.parquet: column group \(has a text of 1,000,000 characters, at most 200 are possible\)"
+    with pytest.raises(InputError, match=message):
+        read_book(path, "own.parquet")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +403,27 @@ def test_real_chains_are_accounted_for(name: str) -> None:
 def test_a_group_has_one_range_of_strikes() -> None:
     with pytest.raises(InputError, match=r"groups = wall .names a group twice"):
         BookRules(groups=(StrikeGroup("wall", 6400, 6500), StrikeGroup("wall", 6600, 6700)))
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: StrikeGroup("wall", 1, HUGE), "high = an integer of more than 60 digits (is too large"),
+        (lambda: StrikeGroup("wall", HUGE, 1), "low = an integer of more than 60 digits (is too large"),
+        (lambda: BookRules("custom", calls=HUGE, puts=1), "calls = an integer of more than 60 digits"),
+        (lambda: BookRules("custom", calls=1, puts=-HUGE), "puts = an integer of more than 60 digits"),
+        (lambda: BookRules(scale_to_gex=HUGE), "scale_to_gex = an integer of more than 60 digits"),
+        (lambda: BookRules(carry=HUGE), "carry = an integer of more than 60 digits"),
+        (lambda: BookRules(scale_to_gex=1e-320), "scale_to_gex = 9.99989e-321 (a gamma exposure other than"),
+        (lambda: StrikeGroup("calls", 1, 2), 'name = "calls" (is the group of all other calls'),
+        (lambda: StrikeGroup("puts", 1, 2), 'name = "puts" (is the group of all other puts'),
+        (lambda: read_groups(["calls=1:2"]), "--group: calls=1:2 (calls is the group of all others)"),
+    ],
+)
+def test_rules_that_no_book_can_follow(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    assert str(caught.value).startswith(message)

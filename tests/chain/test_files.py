@@ -276,7 +276,7 @@ def test_overrides(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("spot", [0.0, -1.0, float("nan"), float("inf")])
 def test_spot_that_is_refused(written: Written, spot: float) -> None:
     message = refusal(written(quotedata_csv()), spot=spot)
-    assert message == f"--spot: {spot} (is no price above 0). Try --spot 6448.28."
+    assert message == f"spot = {spot} (is no price above 0). Try spot=6448.28."
 
 
 def test_quote_time_that_is_refused(written: Written) -> None:
@@ -637,7 +637,7 @@ def test_paths_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(message.splitlines()) == 1
     assert "no such file" in message
 
-    def denied(*_: object) -> None:
+    def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr("builtins.open", denied)
@@ -725,3 +725,18 @@ def test_real_chains(
     assert set(chain.options["type"]) == {"call", "put"}
     assert chain.options["open_interest"].between(0, 400_000).all()
     assert chain.options["line"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("as_of", [dt.datetime(2025, 9, 3, 16, 18), pd.Timestamp("2025-09-03"), pd.NaT])
+def test_an_instant_without_a_zone_is_refused_with_a_hint_that_has_one(written: Written, as_of: Any) -> None:
+    path = written(quotedata_csv())
+    with pytest.raises(
+        InputError, match=r"^as_of = .*states no time zone.*Try datetime\.datetime\(.*tzinfo="
+    ):
+        read_chain(path, as_of=as_of)
+
+
+@pytest.mark.parametrize("spot", [10**400, -(10**400)])
+def test_a_spot_beyond_every_float_is_refused(written: Written, spot: int) -> None:
+    with pytest.raises(InputError, match=r"^spot = an integer of more than 60 digits"):
+        read_chain(written(quotedata_csv()), spot=spot)

@@ -17,6 +17,7 @@ from sim.chain.book import ChainBook, book_of_chain, option_gex
 from sim.chain.book_rules import BookRules
 from sim.chain.files import read_chain
 from sim.chain.levels import GammaLevels, find_gamma_levels
+from sim.errors import InputError
 from sim.market.elementary import sum_in_order
 from sim.report.book import headline
 
@@ -182,3 +183,11 @@ def test_a_headline_for_each_side(chain_book: ChainBook) -> None:
         (0.0, "neither"),
     ):
         assert said in headline(replace(levels, net_gex_bn=net))
+
+
+@pytest.mark.parametrize("share", [1e-9, 5e-324, 0.0, 1.0, -0.25, float("nan"), 10**400])
+def test_a_range_without_room_for_a_curve_is_refused(share: float) -> None:
+    book = book_of_chain(chain_of(option()))
+    with pytest.raises(InputError, match=r"^spot_range = "):
+        find_gamma_levels(book, share)
+    assert find_gamma_levels(book, 1e-4).spot_range == 1e-4

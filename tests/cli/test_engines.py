@@ -85,7 +85,7 @@ def test_bad_lists_of_devices(command: str, text: str, message: str) -> None:
 @pytest.mark.parametrize("engine", ["native", "numpy"])
 def test_devices_of_an_engine_without_any(command: str, engine: str) -> None:
     done = gammawall(command, "--engine", engine, "--devices", "0,1")
-    message = f"error: devices = 0,1 (the {engine} engine runs on the processor). Try --engine cuda.\n"
+    message = f"error: devices = 0,1 (the {engine} engine runs on the processor). Try the engine cuda.\n"
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", message)
     assert os.listdir() == []
 

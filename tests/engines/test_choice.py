@@ -83,7 +83,7 @@ def test_devices_ask_for_cuda(chosen: list[tuple[Any, ...]], name: str) -> None:
     with pytest.raises(InputError) as caught:
         choose(name, devices=(0, 1))
     assert str(caught.value) == (
-        f"devices = 0,1 (the {name} engine runs on the processor). Try --engine cuda."
+        f"devices = 0,1 (the {name} engine runs on the processor). Try the engine cuda."
     )
     assert chosen == []
 
@@ -160,7 +160,9 @@ def test_an_engine_more_is_chosen_and_shown(monkeypatch: pytest.MonkeyPatch) -> 
     result = simulate(scenario_of(), paths=50, engine="another", threads=1)
     assert result.manifest["engine"] == "another"
     assert "click" in result.manifest["versions"]
-    with pytest.raises(InputError, match=r"the another engine runs on the processor\). Try --engine cuda\."):
+    with pytest.raises(
+        InputError, match=r"the another engine runs on the processor\). Try the engine cuda\."
+    ):
         choose("another", devices=[0])
 
 

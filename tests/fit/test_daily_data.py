@@ -82,7 +82,7 @@ def test_rows_without_a_number_are_left_out_and_counted(tmp_path: Path) -> None:
             "and all others may have the day first or the month",
         ),
         ("<!doctype html><html>", "is a web page"),
-        (b"PK\x03\x04\0\0", "is a binary file"),
+        (b"PK\x03\x04\0\0", "is an Excel workbook or another zip archive"),
         (b"date,close\n\xff\xfe", "is not UTF-8"),
         (TEXT.replace("Volume", "Close"), "has two columns close"),
         ("date,close\n2026-02-10,1,2,3\n", "line 2: has 4 cells, and the first line, its header, has 2"),

@@ -336,3 +336,23 @@ def test_counts_out_of_range(how: dict[str, Any], expected: str) -> None:
     assert expected in refusal(lambda: fit_intraday(bars(), **how))
     how = {"repeats" if name == "resamples" else name: value for name, value in how.items()}
     assert expected.replace("resamples", "repeats") in refusal(lambda: fit_impact(DAYS, DAYS, DAYS, **how))
+
+
+@pytest.mark.parametrize("kind", ["date32[day][pyarrow]", "date64[ms][pyarrow]", "timestamp[us][pyarrow]"])
+@pytest.mark.parametrize("as_index", [False, True], ids=["column", "index"])
+def test_times_of_arrow_are_dates(tmp_path: Path, kind: str, as_index: bool) -> None:
+    pytest.importorskip("pyarrow")
+    days = write_closes(tmp_path / "closes.csv", gjr_returns(20, 1))
+    table = pd.DataFrame(
+        {"date": pd.Series(days).dt.date.astype(kind), "close": np.arange(1.0, len(days) + 1)}
+    )
+    found = read_daily(table.set_index("date") if as_index else table, ["close"], positive=["close"])
+    assert list(found.rows.index) == list(days)
+
+
+@pytest.mark.parametrize("day", [pd.NaT, dt.date.max, dt.date.min, pd.Timestamp.max, dt.datetime.max])
+@pytest.mark.parametrize("name", ["as_of", "since"])
+def test_days_that_no_calendar_has(tmp_path: Path, name: str, day: Any) -> None:
+    write_closes(tmp_path / "closes.csv", gjr_returns(20, 1))
+    with pytest.raises(InputError, match=rf"^{name} = .*(is no date|the year is not from 1990 to 2100)"):
+        fit_volatility(tmp_path / "closes.csv", **{name: day})

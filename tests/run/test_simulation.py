@@ -227,3 +227,36 @@ def test_every_bad_argument_is_named(small: Scenario) -> None:
 def test_the_sample_scenario_runs() -> None:
     result = simulate(scenario_from_mapping(sample(), "sample"), paths=200)
     assert result.outcomes.paths == 200
+
+
+# what was given, and the message
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "notes, none": ({"notes": None}, "notes (a list of texts is expected, not None)"),
+    "notes, a number": ({"notes": 1}, "notes = 1 (a list of texts is expected, not an int)"),
+    "notes, numbers": ({"notes": [1]}, "notes[0] = 1 (a text is expected, not an int)"),
+    "notes, half a letter": ({"notes": ["\udcff"]}, 'notes[0] = "\\udcff" (is no Unicode text)'),
+    "notes, bytes": ({"notes": b"a"}, "notes (a list of texts is expected, not a bytes)"),
+    "progress": ({"progress": 1}, "progress = 1 (a function of two numbers is expected, not an int)"),
+    "where": ({"where": 1}, "where = 1 (a name for the scenario in messages is expected, not an int)"),
+    "devices": ({"devices": 5}, "devices = 5 (a list of GPUs by their numbers is expected, not an int)"),
+    "devices, a text": ({"devices": "0"}, 'devices = "0" (a list of GPUs'),
+    "devices, fractions": ({"devices": [1.5]}, "devices[0] = 1.5 (the number of a GPU is expected"),
+    "devices, negative": ({"devices": [-1]}, "devices = [-1] (GPUs are numbered from 0)"),
+    "devices, none": ({"devices": []}, "devices = [] (names no GPU)"),
+    "paths, none": ({"paths": None}, "paths = None (must be a whole number). Try paths=100000."),
+    "paths, a float": ({"paths": 3.0}, "paths = 3.0 (must be a whole number). Try paths=3."),
+    "paths, huge": ({"paths": 10**5000}, "first_path = 0 (path numbers have 64 bits)."),
+    "seed, huge": ({"seed": 10**5000}, "seed = an integer of more than 60 digits (a seed has 64 bits"),
+    "target_se, huge": (
+        {"target_se": 10**400},
+        "target_se = an integer of more than 60 digits (is too large",
+    ),
+    "engine": ({"engine": []}, "engine = [] (there is no such engine)"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG.values(), ids=WRONG)
+def test_arguments_of_a_wrong_type_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        simulate("no-dealers", **{"paths": 8, "engine": "numpy", **given})
+    assert str(caught.value).startswith(message)

@@ -51,8 +51,8 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     # levels
     "levels a number": ({"levels": 7000}, {"levels": "list is expected"}),
     "level a string": ({"levels": [6300, "7000"]}, {"levels[1]": "number is expected"}),
-    "level zero": ({"levels": [0]}, {"levels[0]": "greater than 0"}),
-    "level negative": ({"levels": [7000, -1]}, {"levels[1]": "greater than 0"}),
+    "level zero": ({"levels": [0]}, {"levels[0]": "at least 0.001"}),
+    "level negative": ({"levels": [7000, -1]}, {"levels[1]": "at least 0.001"}),
     "level NaN": ({"levels": [NAN]}, {"levels[0]": "finite"}),
     "level equal to spot": ({"levels": [7000, 6941.81]}, {"levels[1]": "equals spot"}),
     "level twice": ({"levels": [7000, 7020, 7000.0]}, {"levels[2]": "repeats levels[0]"}),
@@ -104,8 +104,8 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
         {"market.sessions": "sessions are left"},
     ),
-    "spot zero": ({"market.spot": 0}, {"market.spot": "greater than 0"}),
-    "spot negative": ({"market.spot": -6941.81}, {"market.spot": "greater than 0"}),
+    "spot zero": ({"market.spot": 0}, {"market.spot": "at least 0.001"}),
+    "spot negative": ({"market.spot": -6941.81}, {"market.spot": "at least 0.001"}),
     "spot NaN": ({"market.spot": NAN}, {"market.spot": "finite"}),
     "spot infinite": ({"market.spot": INF}, {"market.spot": "finite"}),
     "spot a string": ({"market.spot": "6941.81"}, {"market.spot": "number is expected"}),
@@ -113,13 +113,13 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "spot beyond floats": ({"market.spot": 10**400}, {"market.spot": "too large"}),
     # volatility and drift
     "volatility missing": ({"volatility": DELETE}, {"volatility": "missing"}),
-    "annual zero": ({"volatility.annual": 0.0}, {"volatility.annual": "greater than 0"}),
+    "annual zero": ({"volatility.annual": 0.0}, {"volatility.annual": "at least 1e-06"}),
     "annual in percent": ({"volatility.annual": 14.1}, {"volatility.annual": "at most 5"}),
     "quoted misspelt": (
         {"volatility.quoted": "Observed"},
         {"volatility.quoted": "'observed' or 'fundamental'"},
     ),
-    "long run zero": ({"volatility.long_run_annual": 0}, {"volatility.long_run_annual": "greater than 0"}),
+    "long run zero": ({"volatility.long_run_annual": 0}, {"volatility.long_run_annual": "at least 1e-06"}),
     "alpha negative": ({"volatility.alpha": -0.1}, {"volatility.alpha": "at least 0"}),
     "beta negative": ({"volatility.beta": -0.1}, {"volatility.beta": "at least 0"}),
     "alpha plus gamma negative": ({"volatility.gamma": -0.1}, {"volatility.gamma": "negative"}),
@@ -239,7 +239,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "floor above one": ({"dealers.m_floor": 1.5}, {"dealers.m_floor": "at most 1"}),
     "floor tiny": ({"dealers.m_floor": 0.01}, {"dealers.m_floor": "more than 20-fold"}),
     "floor negative": ({"dealers.m_floor": -0.2}, {"dealers.m_floor": "at least 0"}),
-    "strike zero": ({"dealers.position[2].strike": 0}, {"dealers.position[2].strike": "greater than 0"}),
+    "strike zero": ({"dealers.position[2].strike": 0}, {"dealers.position[2].strike": "at least 0.001"}),
     "strike a string": (
         {"dealers.position[2].strike": "6800"},
         {"dealers.position[2].strike": "number is expected"},
@@ -344,7 +344,7 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "upper below spot": ({"targets.upper": 6900}, {"targets.upper": "not above spot"}),
     "upper at spot": ({"targets.upper": 6941.81}, {"targets.upper": "not above spot"}),
     "lower above spot": ({"targets.lower": 7000}, {"targets.lower": "not below spot"}),
-    "lower negative": ({"targets.lower": -6800}, {"targets.lower": "greater than 0"}),
+    "lower negative": ({"targets.lower": -6800}, {"targets.lower": "at least 0.001"}),
 }
 
 
@@ -427,7 +427,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object) -> None:
+    def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", forbidden)
@@ -436,7 +436,9 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero on this system")
 def test_endless_file() -> None:
-    assert str(refusal(lambda: load_scenario("/dev/zero"))).startswith("/dev/zero: is larger than 10 MB")
+    assert str(refusal(lambda: load_scenario("/dev/zero"))).startswith(
+        "/dev/zero: is a device, not a scenario file"
+    )
 
 
 @pytest.mark.parametrize("name", ["a\0b.toml", "x" * 5000 + ".toml", "line\nbreak.toml"])

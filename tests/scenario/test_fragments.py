@@ -9,6 +9,7 @@ from support.cli_runner import gammawall
 
 from sim.batch.file import load_batch
 from sim.errors import InputError
+from sim.run.simulation import simulate
 from sim.scenario.file import load_scenario
 from sim.scenario.fragments import Fragment, merged, read_fragment, read_fragments
 
@@ -139,3 +140,50 @@ def test_a_manifest_tells_the_fragments(tmp_path: Path) -> None:
     assert record["fit"] == {"kind": "volatility", "last": "2020-03-16"}
     assert "session after 2020-03-16" in " ".join(manifest["warnings"])
     assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "why"),
+    [
+        ("[fit]\nerror = nan", "fit.error", "finite"),
+        ("[fit]\nrows = [{ x = inf }]", "fit.rows[0].x", "finite"),
+        (f"[fit]\nn = 1{'0' * 400}", "fit.n", "64 bits"),
+        (f"[fit]\n{'.'.join('a' * 3000)} = 1", "fit", "nested"),
+        (f"{'.'.join('a' * 3000)} = 1", "a", "nested"),
+        (f"[fit]\nx = {'[' * 50}{']' * 50}", "fit", "nested"),
+        ("[volatility]\nannual = nan", "volatility.annual", "finite"),
+    ],
+)
+def test_a_fragment_that_no_manifest_can_record_is_refused(
+    tmp_path: Path, text: str, key: str, why: str
+) -> None:
+    path = file(tmp_path, "odd.toml", f"levels = [7050]\n{text}\n")
+    with pytest.raises(InputError) as refused:
+        read_fragment(path)
+    (problem,) = refused.value.problems
+    assert (problem.where, problem.key, why in problem.why) == (str(path), key, True)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "key"),
+    [
+        (Fragment("x", {"levels": [7050.0]}, {"error": float("nan")}), "fit.error"),
+        (Fragment("x", {"levels": [10**400]}, {}), "levels[0]"),
+        (Fragment("\udcff", {"levels": [7050.0]}, {}), "where"),
+        (Fragment("x", {"levels": [7050.0]}, {"n": None}), "fit.n"),
+    ],
+)
+def test_a_fragment_made_in_python_is_refused_likewise(fragment: Fragment, key: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_scenario("siege-of-7000", fragments=[fragment])
+    assert [(p.where, p.key) for p in refused.value.problems] == [("fragments[0]", key)]
+    with pytest.raises(InputError):
+        simulate("siege-of-7000", paths=1, fragments=[fragment])
+
+
+def test_a_table_that_a_fragment_adds_is_its_own(tmp_path: Path) -> None:
+    path = file(tmp_path, "typo.toml", '[dealer]\nimpact_bp_per_bn = 1\n[market]\n"a b" = 1\n[drift]\n')
+    with pytest.raises(InputError) as refused:
+        load_scenario("siege-of-7000", {"drift.annual": -9}, read_fragments([path]))
+    placed = {problem.key: problem.where for problem in refused.value.problems}
+    assert placed == {"dealer": str(path), 'market."a b"': str(path), "drift.annual": "overrides"}

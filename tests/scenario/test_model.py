@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from support.sample_scenario import DELETE, sample
 
 from sim.errors import InputError
+from sim.scenario.file import load_scenario, scenario_hash
 from sim.scenario.model import Dealers, Drift, Jumps, Market, Position, Regime, Scenario, Volatility
 
 MINIMAL: dict[str, Any] = {
@@ -148,3 +149,55 @@ def test_most_levels() -> None:
 def test_limits_are_inclusive(edits: dict[str, Any]) -> None:
     loaded = scenario(edits)
     assert loaded != scenario()
+
+
+# --- copies, and tables that are read again
+
+COPIES: dict[str, tuple[dict[str, Any], str]] = {
+    "no table": ({"market": "x"}, 'update: market = "x" (a table is expected)'),
+    "none": ({"market": None}, "update: market = None (a table is expected)"),
+    "no number": ({"levels": (float("nan"),)}, "update: levels[0] = nan (must be finite)"),
+    "a path as the name": ({"name": "a/b"}, 'update: name = "a/b" (has a path separator'),
+    "half a letter": ({"description": "\udcff"}, 'update: description = "\\udcff" (is no Unicode text)'),
+    "unknown": ({"nonsense": 1}, "update: nonsense = 1 (unknown key)"),
+    "key of the file": ({"schema": 2}, "update: schema = 2 (is not the version of these keys)"),
+    "no mapping": (5, "update = 5 (a mapping of attributes to values is expected"),  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize(("update", "message"), COPIES.values(), ids=COPIES)
+def test_a_copy_is_validated(update: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario("siege-of-7000").model_copy(update=update)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("spot", ["x", float("nan"), 10**400, 0], ids=["text", "nan", "huge", "zero"])
+def test_a_copy_of_a_table_is_validated(spot: Any) -> None:
+    with pytest.raises(InputError, match=r"^update: spot = "):
+        load_scenario("siege-of-7000").market.model_copy(update={"spot": spot})
+
+
+def test_a_copy_keeps_what_it_does_not_name() -> None:
+    loaded = load_scenario("siege-of-7000")
+    assert loaded.regime[0].model_copy(update={"from": ["initial"]}).from_ == ("initial",)
+    copied = loaded.model_copy(update={"levels": [7010]}, deep=True)
+    assert (copied.levels, copied.market) == ((7010.0,), loaded.market)
+    assert copied.model_fields_set == loaded.model_fields_set
+
+
+@pytest.mark.parametrize("name", ["siege-of-7000", "no-dealers"])
+def test_tables_of_a_scenario_can_be_read_again(name: str) -> None:
+    loaded = load_scenario(name)
+    again = Scenario.model_validate(loaded.model_dump(by_alias=True))
+    assert again == loaded
+    assert scenario_hash(again) == scenario_hash(loaded)
+
+
+@pytest.mark.parametrize("key", ["market.spot", "targets.lower", "levels", "dealers.position[0].strike"])
+@pytest.mark.parametrize("price", [1e-310, 1e-320, 5e-324, 1e-300])
+def test_prices_whose_reciprocals_overflow_are_refused(key: str, price: float) -> None:
+    with pytest.raises(InputError, match=r"must be at least 0\.001"):
+        load_scenario("siege-of-7000", {key: [price] if key == "levels" else price})
+    with pytest.raises(InputError, match=r"volatility\.annual = .* \(must be at least 1e-06"):
+        load_scenario("siege-of-7000", {"volatility.annual": price})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from support.nested import nested_list
 from support.sample_scenario import sample
 
 from sim.errors import InputError
@@ -123,7 +126,9 @@ def test_refused_override(sample_file: Path, override: str, key: str, why: str) 
     with pytest.raises(InputError) as caught:
         load_scenario(sample_file, [override])
     refused = {problem.key: problem for problem in caught.value.problems}
-    assert refused[key].where == "--set"
+    # The text itself, where the key of the problem is not the one that it states.
+    assert refused[key].where in ("--set", f"--set {override}")
+    assert (refused[key].where == "--set") == (override.partition("=")[0] in (key, "") or key in ("=5", '""'))
     assert why in refused[key].why
     assert refused[key].hint
 
@@ -149,7 +154,7 @@ def test_problem_elsewhere_keeps_the_file_as_its_place() -> None:
 
 def test_applied_keys_are_by_index() -> None:
     applied, problems = apply_overrides(sample(), ["dealers.position[wall].iv=0.1", "levels[0]=6400"])
-    assert applied == ["dealers.position[0].iv", "dealers.position[1].iv", "levels[0]"]
+    assert list(applied) == ["dealers.position[0].iv", "dealers.position[1].iv", "levels[0]"]
     assert problems == []
 
 
@@ -198,7 +203,7 @@ def test_star_multiplies(sample_file: Path, override: str, edits: dict[str, Any]
 def test_refused_star(override: str, why: str) -> None:
     data = sample()
     applied, problems = apply_overrides(data, [override])
-    assert (applied, len(problems)) == ([], 1)
+    assert (applied, len(problems)) == ({}, 1)
     assert problems[0].why.startswith(why)
     assert data == sample()
 
@@ -243,3 +248,69 @@ def test_values_that_a_key_stands_for() -> None:
         "",
         "a*",
     ]
+
+
+# --- what no scenario can hold
+
+RECURSIVE: list[Any] = [1]
+RECURSIVE.append(RECURSIVE)
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (RECURSIVE, "nested more than 20 deep"),
+        ([{"a": RECURSIVE}], "nested more than 20 deep"),
+        (nested_list(100_000), "nested more than 20 deep"),
+        (generator(), "no value that a scenario has"),
+        (threading.Lock(), "no value that a scenario has"),
+        ([memoryview(b"a")], "no value that a scenario has"),
+    ],
+    ids=["recursive", "recursive table", "deep", "generator", "lock", "memoryview"],
+)
+@pytest.mark.parametrize("key", ["market.spot", "levels", "no.such.key", "dealers.book", "regime[0].level*"])
+def test_values_that_cannot_be_copied_are_refused(key: str, value: Any, why: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario("siege-of-7000", {key: value})
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.key, why in problem.why) == ("overrides", key, True)
+    assert " at 0x" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [f"a{'.a' * 3000}=1", f"levels{'[0]' * 3000}=1", f"levels={'[' * 90}{']' * 90}", f"a{'.a' * 3000}*=2"],
+    ids=["dots", "brackets", "lists", "star"],
+)
+def test_overrides_nested_too_deeply_are_refused(override: str) -> None:
+    with pytest.raises(InputError, match=r"^--set: .*more than 20") as caught:
+        load_scenario("siege-of-7000", [override])
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("override", "where", "key"),
+    [
+        ("dealer.impact_bp_per_bn=1", "--set dealer.impact_bp_per_bn=1", "dealer"),
+        ("volatilty.u_shape.base=1", "--set volatilty.u_shape.base=1", "volatilty"),
+        ("market.spt=6900", "--set", "market.spt"),
+        ("dealers.position[wall].iv=9", "--set dealers.position[wall].iv=9", "dealers.position[1].iv"),
+        (f"dealer.x={'9' * 300}", f"--set dealer.x={'9' * 70}…", "dealer"),
+    ],
+)
+def test_a_mistyped_override_is_the_place_of_its_problem(
+    sample_file: Path, override: str, where: str, key: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario(sample_file, [override])
+    assert (where, key) in [(problem.where, problem.key) for problem in caught.value.problems]
+    assert {problem.where for problem in caught.value.problems} == {where}
+
+
+def test_a_mistyped_key_of_a_mapping_is_blamed_on_the_mapping(sample_file: Path) -> None:
+    with pytest.raises(InputError, match=r"^overrides: dealer = \{ x = 1 \} \(unknown key\)\. Try dealers\."):
+        load_scenario(sample_file, {"dealer.x": 1})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sim.errors import InputError
+from sim.errors import MOST_LISTED, InputError
 
 DELETE = object()
 
@@ -140,8 +140,10 @@ def refusal(call: Callable[[], object]) -> InputError:
 
 
 def check_lines(error: InputError, where: str) -> None:
-    lines = str(error).splitlines()
-    assert len(lines) == len(error.problems)
+    lines = [str(problem) for problem in error.problems]
+    # A message lists the problems of one place together, and fifty at most.
+    assert len(lines) > MOST_LISTED or sorted(str(error).splitlines()) == sorted(lines)
+    assert not any("\n" in line for line in lines)
     for line, problem in zip(lines, error.problems, strict=True):
         assert line.startswith(f"{where}")
         assert problem.key in line
