@@ -15,7 +15,7 @@ from sim.batch.folder import BATCH, BATCH_FORM, CASES, LOCK, MANIFEST, OWN_NAMES
 from sim.batch.tables import NOT_RUN
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import HIDDEN, cannot_write
-from sim.files.json_text import has_form, read_json
+from sim.files.json_text import has_form, is_sealed, read_json
 from sim.files.output_folder import DEFAULT_PARENT, folder_name, probe
 
 # Keys of batch.json without which it is damaged.
@@ -145,7 +145,7 @@ def is_batch_folder(path: Path) -> bool:
 def batch_document(path: Path) -> dict[str, Any] | None:
     """Content of a folder's batch.json; None if it is missing or damaged."""
     document = read_json(path / BATCH) or {}
-    whole = document.keys() >= NEEDED and has_form(document, BATCH_FORM)
+    whole = document.keys() >= NEEDED and has_form(document, BATCH_FORM) and is_sealed(document)
     return document if whole else None
 
 

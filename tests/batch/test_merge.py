@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.batch_results import contents, small_batch
+from support.batch_results import contents, reseal, small_batch
 
 import sim.batch.local_executor
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
-from sim.batch.folder import COUNTS
+from sim.batch.folder import COUNTS, RECORDS
 from sim.batch.local_executor import CountedCase
 from sim.batch.merge import merge_folders
 from sim.batch.opening import open_batch_folder
@@ -137,5 +137,38 @@ def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -
     second = run(small_batch(), tmp_path / "second", (0, 3))
     counts = second / "cases" / "base" / COUNTS
     counts.write_bytes(counts.read_bytes()[:-1] + b"!")
+    reseal(counts.parent)
     with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
         merge_folders([shares[1], second], tmp_path / "merged")
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", COUNTS, RECORDS])
+def test_a_damaged_case_is_taken_from_another_share(shares: list[Path], tmp_path: Path, name: str) -> None:
+    """The first share's copy of the baseline is damaged, the others' are not."""
+    merge_folders(shares, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    shutil.copytree(shares[0], broken)
+    damage(broken / "cases" / "base" / name)
+    _, done = merge_folders([broken, *shares[1:]], tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+    assert done.notes == [
+        f"{broken / 'cases' / 'base' / name} is damaged: it is not used, and its case is counted again if wanted"
+    ]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", COUNTS])
+def test_a_damaged_case_that_no_other_share_has(shares: list[Path], tmp_path: Path, name: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(shares[0], broken)
+    case = next(path for path in sorted((broken / "cases").iterdir()) if path.name != "base")
+    damage(case / name)
+    with pytest.raises(GammawallError) as caught:
+        merge_folders([broken, *shares[1:]], tmp_path / "merged")
+    assert str(caught.value).startswith(f"{case / name}: it is damaged, and no other share has the case ")
+    assert str(caught.value).endswith("Try running that share with --resume.")
