@@ -164,7 +164,8 @@ def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> Non
 
 NATIVE_PROGRAM = """
 from sim.engines.native_engine import NativeEngine
-from sim.compiled.native_library import library_file, native_problem, usable_builds
+from sim.compiled.native_library import library_file
+from sim.engines.native_builds import native_problem, usable_builds
 from sim.engines.numpy_engine import NumpyEngine
 from sim.compiled.kernel_sources import kernel_folder
 from sim.plan.builder import prepare
