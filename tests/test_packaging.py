@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from support.places import ROOT
 from support.result_files import FILES
 
 from sim.compiled.kernel_sources import kernel_files
+from sim.compiled.native_library import record_file
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIST_INFO = f"gammawall_sim-{PROJECT['version']}.dist-info"
@@ -108,13 +110,20 @@ def test_nothing_else_is_in_the_wheel(wheel: Path) -> None:
     names = names_in(wheel)
     assert {name.split("/")[0] for name in names} == {"sim", DIST_INFO}
     suffixes = {Path(name).suffix for name in names if name.startswith("sim/")}
-    assert suffixes - {".so"} == {".py", ".toml", ".typed", ".cuh", ".cu", ".hpp", ".cpp"}
+    assert suffixes - {".so", ".sha256"} == {".py", ".toml", ".typed", ".cuh", ".cu", ".hpp", ".cpp"}
     assert not [name for name in names if "_kernels" in name and name.endswith(".py")]
 
 
 @needs_compiler
-def test_libraries_are_in_the_wheel(wheel: Path) -> None:
+def test_libraries_are_in_the_wheel_with_their_records(wheel: Path) -> None:
     assert {name for name in names_in(wheel) if name.endswith(".so")} == LIBRARIES
+    assert {name for name in names_in(wheel) if name.endswith(".sha256")} == {
+        f"{name}.sha256" for name in LIBRARIES
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        for name in LIBRARIES:
+            record = f"{hashlib.sha256(archive.read(name)).hexdigest()}  {Path(name).name}\n"
+            assert archive.read(f"{name}.sha256").decode() == record
     assert wheel.stem.split("-")[-1] != "any"
 
 
@@ -164,7 +173,8 @@ def test_the_wheel_works_from_an_empty_folder(site: Path, tmp_path: Path) -> Non
 
 NATIVE_PROGRAM = """
 from sim.engines.native_engine import NativeEngine
-from sim.compiled.native_library import library_file, native_problem, usable_builds
+from sim.compiled.native_library import library_file
+from sim.engines.native_builds import native_problem, usable_builds
 from sim.engines.numpy_engine import NumpyEngine
 from sim.compiled.kernel_sources import kernel_folder
 from sim.plan.builder import prepare
@@ -194,7 +204,7 @@ def test_the_native_engine_works_from_an_empty_folder(site: Path, tmp_path: Path
 
 def test_without_a_compiler_the_rest_is_installed(wheel_without_compiler: Path, tmp_path: Path) -> None:
     """The engine says why it is missing, and the command takes another."""
-    assert not [name for name in names_in(wheel_without_compiler) if name.endswith(".so")]
+    assert not [name for name in names_in(wheel_without_compiler) if name.endswith((".so", ".sha256"))]
     site, empty = tmp_path / "site", tmp_path / "empty"
     site.mkdir()
     empty.mkdir()
@@ -235,12 +245,33 @@ def test_cxx_may_have_a_launcher_and_options(tmp_path: Path, words: str, message
     left = source / "built" / "sim" / "engines" / f"_native_baseline{sysconfig.get_config_var('EXT_SUFFIX')}"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"stale")
+    record_file(left).write_bytes(b"stale")
     command = [sys.executable, "setup.py", "-q", "build_ext", "--force", "--build-lib", "built"]
     environment = {**os.environ, "CXX": words}
     done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert message in done.stderr
     assert not left.exists()
+    assert not record_file(left).exists()
+
+
+def test_an_editable_installation_renews_libraries_and_records(tmp_path: Path) -> None:
+    """By a stand-in for a compiler: what is looked at is where its output goes."""
+    source = copy_of_checkout(tmp_path)
+    program = f"from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})"
+    for content in ("first", "second"):
+        (source / "compiler.sh").write_text(f'for output; do :; done\nprintf {content} > "$output"\n')
+        environment = {**os.environ, "CXX": "sh compiler.sh"}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=source, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        for build in BUILDS:
+            library = source / "sim" / "engines" / f"_native_{build}{SUFFIX}"
+            assert library.read_text() == content
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            assert record_file(library).read_text() == f"{digest}  {library.name}\n"
 
 
 def test_a_distribution_called_kernels_harms_nothing(wheel: Path, tmp_path: Path) -> None:
@@ -289,4 +320,4 @@ def test_source_distribution_holds_what_the_build_needs(tmp_path: Path) -> None:
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"} | kernels <= names
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sim").rglob("*.py")}
     assert modules <= names
-    assert not [name for name in names if name.endswith(".so")]
+    assert not [name for name in names if name.endswith((".so", ".sha256"))]

@@ -163,7 +163,7 @@ def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
 
 def test_what_setup_imports_needs_the_standard_library_alone() -> None:
     """It runs before any dependency is there; -S leaves out what is installed beside Python."""
-    code = "import sim, sim.run, sim.run.rendering, sim.compiled.kernel_sources"
+    code = "import sim, sim.run, sim.run.rendering, sim.compiled.kernel_sources, sim.compiled.native_library"
     program = f"import sys\nsys.path.insert(0, {str(PACKAGE.parent)!r})\n{code}\nprint(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, timeout=60
@@ -173,7 +173,8 @@ def test_what_setup_imports_needs_the_standard_library_alone() -> None:
     assert loaded - sys.stdlib_module_names == {"sim", "__main__"}
     setup = (PACKAGE.parent / "setup.py").read_text(encoding="utf-8")
     assert set(re.findall(r"^(?:from|import) (sim\S*)", setup, re.MULTILINE)) == {
-        "sim.compiled.kernel_sources"
+        "sim.compiled.kernel_sources",
+        "sim.compiled.native_library",
     }
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import GammawallError
-from sim.odds.pairs import PairCounts, Records
-from sim.plan.outcomes import ARRAY_FIELDS, IntArray, OutcomeAxes, Outcomes
+from sim.odds.pairs import Margins, PairCounts, Records, outcome_margins
+from sim.plan.outcomes import ARRAY_FIELDS, IntArray, OutcomeAxes, Outcomes, outcomes_problem
 
 AXES_ARRAYS = ("step_time", "close_edges")
 AXES_LABELS = tuple(field.name for field in fields(OutcomeAxes) if field.name not in AXES_ARRAYS)
@@ -78,12 +78,28 @@ def counts_bytes(counts: CaseCounts) -> bytes:
     )
 
 
-def read_counts(file: Path) -> CaseCounts:
+def counts_problem(counts: CaseCounts, baseline: Margins | None) -> str | None:
+    """Reason why these cannot be the counts of a case, and its pairs with a baseline; None if they can.
+
+    baseline : margins of the baseline's records; None leaves them out.
+    """
+    problem = outcomes_problem(counts.outcomes, counts.axes)
+    if problem is None and counts.pairs is not None:
+        problem = counts.pairs.problem(outcome_margins(counts.outcomes, counts.axes), baseline)
+    return problem
+
+
+def read_counts(content: bytes, file: Path) -> CaseCounts:
     """Counts read from an archive.
 
-    Errors: GammawallError if the file is no such archive, or damaged.
+    Parameters
+    ----------
+    content : bytes of the archive.
+    file : the file that held them, for messages.
+
+    Errors: GammawallError if the content is no such archive, or damaged.
     """
-    members = _read(file)
+    members = _read(content, file)
     try:
         index = json.loads(bytes(members["index"]).decode("utf-8"))
         labels, paths = index["axes"], [int(number) for number in index["paths"]]
@@ -105,13 +121,13 @@ def records_bytes(records: Records) -> bytes:
     return _archive({"records": records})
 
 
-def read_records(file: Path) -> Records:
-    """Records read from an archive, (paths,) uint16.
+def read_records(content: bytes, file: Path) -> Records:
+    """Records read from an archive, (paths,) uint16; see `read_counts`.
 
-    Errors: GammawallError if the file is no such archive, or damaged.
+    Errors: GammawallError if the content is no such archive, or damaged.
     """
     try:
-        records = _read(file)["records"]
+        records = _read(content, file)["records"]
         if records.dtype != np.uint16 or records.ndim != 1:
             raise ValueError(f"its records are {records.dtype}, {records.ndim}-dimensional")
     except (KeyError, ValueError) as error:
@@ -130,20 +146,22 @@ def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def _read(file: Path) -> dict[str, NDArray[Any]]:
+def _read(content: bytes, file: Path) -> dict[str, NDArray[Any]]:
     """Arrays of an archive by name."""
     try:
-        # NumPy would leave a damaged file open.
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise _damaged(file, error) from error
 
 
 def _damaged(file: Path, error: Exception) -> GammawallError:
-    return GammawallError(
-        f"{file}: cannot be read ({error}). Try removing the folder {file.parent} and running with --resume."
-    )
+    return unusable(file, f"cannot be read ({error})")
+
+
+def unusable(file: Path, why: str) -> GammawallError:
+    """Error about a file of a finished case that cannot be used."""
+    return GammawallError(f"{file}: {why}. Try removing the folder {file.parent} and running with --resume.")
 
 
 def _sparse(flat: IntArray) -> dict[str, NDArray[Any]]:

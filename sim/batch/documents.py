@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sim.batch.family import Batch, Case
 from sim.batch.rules import batch_problems
-from sim.files.json_text import has_form, read_json
+from sim.files.json_text import has_form, is_sealed, read_json
 from sim.run.results import RUN_FORM
 
 BATCH_FORM: Final = "gammawall-batch/1"
@@ -92,7 +92,7 @@ class _CaseManifest(_Document):
 def batch_document(path: Path) -> dict[str, Any] | None:
     """Content of a folder's batch.json; None if it is missing or damaged."""
     document = read_json(path / BATCH) or {}
-    if not has_form(document, BATCH_FORM):
+    if not has_form(document, BATCH_FORM) or not is_sealed(document):
         return None
     try:
         _BatchDocument.model_validate(document)

@@ -135,7 +135,8 @@ def case_folder_name(name: str) -> str:
     It does not depend on the case's position, so that a batch to which cases are added finds those of before.
     """
     plain = re.sub(r"[^a-z0-9_.=-]+", "-", name).strip("-.")[:60]
-    return plain if plain == name else f"{plain or 'case'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    return plain if plain == name else f"{plain or 'case'}-{digest[:8]}"
 
 
 def is_case_folder_name(folder: object) -> bool:

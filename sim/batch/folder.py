@@ -10,8 +10,9 @@
     cases/<baseline>/records.npz  record of each path of the baseline, for cases still to come
     cases/<case>/traceback.txt    of a case that failed
 
-A lock keeps a second process out. What a killed process leaves behind is hidden, and removed by the next one. See
-docs/files.md for what is never touched.
+Manifests and batch.json are sealed, and a case's manifest has the digests of its other files: a case of which any has
+changed counts as not run. A lock keeps a second process out. What a killed process leaves behind is hidden, and
+removed by the next one. See docs/files.md for what is never touched.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from sim.batch.case_counts import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.batch.case_counts import (
+    CaseCounts,
+    counts_bytes,
+    counts_problem,
+    read_counts,
+    read_records,
+    records_bytes,
+    unusable,
+)
 from sim.batch.case_files import (
     CASES,
     COUNTS,
@@ -43,9 +52,10 @@ from sim.batch.tables import FAILED, FINISHED, NOT_RUN, CaseState, Row, case_row
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
 from sim.files.atomic_files import cannot_write, replace_file
-from sim.files.json_text import manifest_json
+from sim.files.json_text import is_sealed, sealed_json
+from sim.files.own_files import FILE, entry_kind, read_regular
 from sim.files.table_files import TableFile, table_file_names
-from sim.odds.pairs import Records
+from sim.odds.pairs import Margins, Records, outcome_margins, record_margins
 from sim.odds.tables import TABLES
 from sim.run.results import RUN_FORM
 
@@ -73,14 +83,17 @@ class BatchFolder:
     batch : the batch whose results it holds.
     lock : lock that keeps other processes out; None if the folder is only read.
     parquet : whether tables are written as .parquet too.
+    damage : file of a case that was found damaged to a sentence about it.
     """
 
     path: Path
     batch: Batch
     lock: FileLock | None
     parquet: bool = False
+    damage: dict[Path, str] = field(default_factory=dict)
     _states: dict[str, CaseState] = field(default_factory=dict)
     _rows: dict[str, Row] = field(default_factory=dict)
+    _margins: Margins | None = None
     _refreshed: float = field(default_factory=time.monotonic)
 
     def close(self) -> None:
@@ -109,12 +122,34 @@ class BatchFolder:
     def _state(self, case: Case) -> CaseState:
         """Status and manifest of a case."""
         if case.name not in self._states:
-            manifest = case_manifest(self.case_path(case) / MANIFEST) or {}
-            if manifest.get("case_key") != case_key(self.batch, case):
-                self._states[case.name] = CaseState(NOT_RUN, {})
-            else:
-                self._states[case.name] = CaseState(FAILED if "error" in manifest else FINISHED, manifest)
+            self._states[case.name] = self._filed_state(case)
         return self._states[case.name]
+
+    def _filed_state(self, case: Case) -> CaseState:
+        """Status and manifest of a case as it is filed; a case whose files are damaged has not run.
+
+        Errors: GammawallError if a file is there that this process may not read.
+        """
+        none, file = CaseState(NOT_RUN, {}), self.case_path(case) / MANIFEST
+        if _content(file) is None:
+            return none
+        manifest = case_manifest(file)
+        if manifest is None or not is_sealed(manifest):
+            self._tell_damage(case, MANIFEST)
+            return none
+        if manifest.get("case_key") != case_key(self.batch, case):
+            return none
+        if "error" in manifest:
+            return CaseState(FAILED, manifest)
+        if _digest(self.case_path(case) / COUNTS) != manifest.get("counts_sha256"):
+            self._tell_damage(case, COUNTS)
+            return none
+        return CaseState(FINISHED, manifest)
+
+    def _tell_damage(self, case: Case, name: str) -> None:
+        """Take note of a damaged file of a case."""
+        file = self.case_path(case) / name
+        self.damage[file] = f"{file} is damaged: it is not used, and its case is counted again if wanted"
 
     def plan_digest(self, case: Case) -> str:
         """Digest of the plan by which a finished case was counted."""
@@ -127,27 +162,52 @@ class BatchFolder:
     def counts(self, case: Case) -> CaseCounts | None:
         """Counts of a case; None if it is not finished.
 
-        Errors: GammawallError if their file is damaged, or does not belong to the manifest beside it.
+        Errors: GammawallError if their file is damaged, does not belong to the manifest beside it, or holds what
+        cannot be the counts of a case and its pairs with the baseline.
         """
         if self.status(case) != FINISHED:
             return None
         file = self.case_path(case) / COUNTS
-        counts = read_counts(file)
-        if _sha256(file.read_bytes()) != self._state(case).manifest.get("counts_sha256"):
-            why = "is not the file that belongs to the manifest beside it"
-            raise GammawallError(
-                f"{file}: {why}. Try removing the folder {file.parent} and running with --resume."
-            )
+        content = _content(file)
+        if content is None:
+            raise unusable(file, "is missing")
+        if _sha256(content) != self._state(case).manifest.get("counts_sha256"):
+            raise unusable(file, "is not the file that belongs to the manifest beside it")
+        counts = read_counts(content, file)
+        is_paired = counts.pairs is not None and case.name != self.batch.baseline
+        problem = counts_problem(counts, self.baseline_margins() if is_paired else None)
+        if problem is not None:
+            raise unusable(file, f"holds no counts of a case ({problem})")
         return counts
 
-    def baseline_records(self) -> Records | None:
-        """Records of the baseline, (paths,) uint16; None if it is not finished, or they are gone.
+    def baseline_margins(self) -> Margins | None:
+        """Counts of the baseline's paths by the parts of their records; None if it is not finished.
 
-        Errors: GammawallError if their file is damaged.
+        Errors: as `counts`.
+        """
+        if self._margins is None:
+            counts = self.counts(self.batch.baseline_case)
+            self._margins = None if counts is None else outcome_margins(counts.outcomes, counts.axes)
+        return self._margins
+
+    def baseline_records(self) -> Records | None:
+        """Records of the baseline, (paths,) uint16; None if it is not finished, or they are gone or damaged.
+
+        Errors: as `counts`.
         """
         case = self.batch.baseline_case
         file = self.case_path(case) / RECORDS
-        return read_records(file) if self.status(case) == FINISHED and file.exists() else None
+        content = _content(file) if self.status(case) == FINISHED else None
+        if content is None:
+            return None
+        if _sha256(content) == self._state(case).manifest.get("records_sha256"):
+            records, whole = read_records(content, file), self.baseline_margins()
+            assert whole is not None
+            margins = record_margins(records, whole)
+            if margins is not None and margins.problem(whole) is None:
+                return records
+        self._tell_damage(case, RECORDS)
+        return None
 
     def save_case(
         self, case: Case, counts: CaseCounts, manifest: Mapping[str, Any], records: Records | None = None
@@ -159,9 +219,13 @@ class BatchFolder:
         files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
         if records is not None:
             files[RECORDS] = records_bytes(records)
-        known = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
+        known: dict[str, Any] = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
+        if records is not None:
+            known["records_sha256"] = _sha256(files[RECORDS])
         self._place(case, FINISHED, files, {**manifest, **known})
         self._rows.pop(case.name, None)
+        if case.name == self.batch.baseline:
+            self._margins = outcome_margins(counts.outcomes, counts.axes)
         self.add_row(case, counts)
         self._refresh()
 
@@ -186,7 +250,7 @@ class BatchFolder:
             "parameters": dict(case.parameters),
             "case_key": case_key(self.batch, case),
         }
-        files[MANIFEST] = manifest_json({**manifest, **identity}, RUN_FORM)
+        files[MANIFEST] = sealed_json({**manifest, **identity}, RUN_FORM)
         with self.errors():
             place_case(self.case_path(case), files)
         self._states[case.name] = CaseState(status, {**manifest, **identity})
@@ -205,6 +269,7 @@ class BatchFolder:
         """Drop the state and the row of a case, so that its folder is read again."""
         self._states.pop(case.name, None)
         self._rows.pop(case.name, None)
+        self._margins = None
 
     def _refresh(self) -> None:
         """Update batch.csv and batch.json, unless that was done less than `REFRESH_S` ago."""
@@ -243,7 +308,7 @@ class BatchFolder:
         Errors: GammawallError if it cannot be written.
         """
         with self.errors():
-            replace_file(self.path / BATCH, manifest_json(self.document(), BATCH_FORM))
+            replace_file(self.path / BATCH, sealed_json(self.document(), BATCH_FORM))
 
     def document(self) -> dict[str, Any]:
         """Content of batch.json: the settings of the batch and the status of its cases."""
@@ -310,6 +375,24 @@ def case_key(batch: Batch, case: Case) -> str:
         code_digest(),
     ]
     return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
+
+
+def _content(file: Path) -> bytes | None:
+    """Content of a file of a case; None if there is no such file, or something else of that name.
+
+    Errors: GammawallError if it is there and this process may not read it, or the disk fails.
+    """
+    try:
+        return read_regular(file) if entry_kind(file) == FILE else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise GammawallError(f"{file}: cannot be read ({error.strerror or error}).") from error
+
+
+def _digest(file: Path) -> str | None:
+    content = _content(file)
+    return None if content is None else _sha256(content)
 
 
 def _sha256(content: str | bytes) -> str:

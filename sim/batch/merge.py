@@ -20,7 +20,7 @@ from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import cannot_write
 from sim.files.own_files import read_regular
-from sim.problems import check_type
+from sim.problems import check_type, shown
 
 
 def merge_folders(
@@ -77,7 +77,7 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
                 run.finished.append(case.name)
             elif status == FAILED:
                 run.failed.append(case.name)
-        run.rows = save_tables(whole)
+        run.rows, run.notes = save_tables(whole), [note for share in shares for note in share.damage.values()]
     return batch, run
 
 
@@ -126,6 +126,11 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
     statuses = [share.status(case) for share in shares]
     finished = [share for share, status in zip(shares, statuses, strict=True) if status == FINISHED]
     failed = [share for share, status in zip(shares, statuses, strict=True) if status == FAILED]
+    if not finished:
+        _refuse_damaged(case, shares)
+    if case.name == batch.baseline:
+        # With its records, for cases still to come.
+        finished.sort(key=lambda share: share.baseline_records() is None)
     if case.name != batch.baseline and any(share.status(batch.baseline_case) == FINISHED for share in shares):
         # Where a share had no baseline, its cases lack their differences.
         finished = [share for share in finished if share.is_paired(case)]
@@ -154,3 +159,13 @@ def _case_files(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield name, read_regular(folder / name)
         except FileNotFoundError:
             continue
+
+
+def _refuse_damaged(case: Case, shares: Sequence[BatchFolder]) -> None:
+    """Raise GammawallError if a case that no share has whole is damaged in one."""
+    damaged = [file for share in shares for file in share.damage if file.parent == share.case_path(case)]
+    if damaged:
+        raise GammawallError(
+            f"{damaged[0]}: it is damaged, and no other share has the case {shown(case.name)}. Try running "
+            "that share with --resume."
+        )

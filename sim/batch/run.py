@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from sim.batch.case_counts import counts_problem
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
-from sim.batch.local_executor import Baseline, CountedCase, FailedCase
+from sim.batch.local_executor import Baseline, CountedCase, FailedCase, failed_case
 from sim.batch.plans import CasePlans
 from sim.batch.table_writer import TableWriter
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, Row
@@ -82,6 +83,7 @@ class BatchRun:
     kept : names of the cases that were finished before.
     failed_before : names of the cases that had failed before and were not tried again.
     rows : rows of batch.csv.
+    notes : sentences about damaged files of cases that were finished before.
     """
 
     folder: Path
@@ -90,6 +92,7 @@ class BatchRun:
     kept: list[str] = field(default_factory=list)
     failed_before: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         ends = ((len(self.finished), "finished"), (len(self.kept), "kept"), (len(self.failed), "failed"))
@@ -212,7 +215,8 @@ def run_batch(
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
         found = None
-        for ended in _filed(executor(batch, chosen, baseline, told.advance), file):
+        counted = (_checked(ended, folder) for ended in executor(batch, chosen, baseline, told.advance))
+        for ended in _filed(counted, file):
             if isinstance(ended, FailedCase):
                 run.failed.append(ended.case.name)
                 told.case_ended(ended.case.name, ended.error)
@@ -235,8 +239,19 @@ def run_batch(
             baseline = Baseline(counts.axes, records)
         if others and not (fail_fast and run.failed):
             count(others, baseline)
-    run.rows = tables.rows
+    run.rows, run.notes = tables.rows, list(folder.damage.values())
     return run
+
+
+def _checked(ended: CountedCase | FailedCase, folder: BatchFolder) -> CountedCase | FailedCase:
+    """Counted case whose counts can be those of a case and of its pairs with the baseline; else a failed case."""
+    if isinstance(ended, FailedCase):
+        return ended
+    problem = counts_problem(ended.counts, folder.baseline_margins() if ended.counts.pairs else None)
+    if problem is None:
+        return ended
+    why = f"it was counted wrongly ({problem}). Please report this with the batch and gammawall engines."
+    return failed_case(ended.case, GammawallError(why))
 
 
 def _left_to_do(batch: Batch, folder: BatchFolder, cases: Sequence[Case], retry_failed: bool) -> list[Case]:

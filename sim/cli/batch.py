@@ -138,6 +138,7 @@ def run_family(
     with batch_progress(shown=not quiet) as progress:
         run = simulate_into_folder(loaded, out, progress=progress, **how)
     ctx.meta[KEPT] = f"the results are in {run.folder}"
+    _tell_notes(run)
     if as_json:
         made = _document(loaded, run) if document is None else document(run)
         print_json({**made, "results": str(run.folder)})
@@ -155,6 +156,12 @@ def run_family(
             f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
             "Try --resume --retry-failed."
         )
+
+
+def _tell_notes(run: BatchRun) -> None:
+    """Print the notes on damaged files."""
+    for note in run.notes:
+        tell(f"note: {note}")
 
 
 def _kept_cases(folder: BatchFolder) -> str:
@@ -302,6 +309,7 @@ def merge(
         refuse_parquet_without_pyarrow()
     loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
     ctx.meta[KEPT] = f"the results are in {out}"
+    _tell_notes(run)
     if as_json:
         print_json({**_document(loaded, run), "results": str(out)})
     elif quiet:

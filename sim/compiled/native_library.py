@@ -1,9 +1,15 @@
-"""The kernels compiled for processors: builds, their functions, and reasons why one is unavailable."""
+"""The kernels compiled for processors: builds, their files and functions, and reasons why one cannot be loaded.
+
+Beside each library lies a record of its SHA-256, which the installation writes. A library is loaded only if it is the
+one recorded: a damaged one could give other numbers, or end the process. What it computes is proved by known answers
+(`sim.reaction.known_tables`, `sim.engines.native_builds`).
+"""
 
 from __future__ import annotations
 
 import ctypes
-import os
+import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -16,6 +22,9 @@ REINSTALL = (
     "or make clean and make run in a checkout"
 )
 UNLOADABLE = (OSError, AttributeError)  # no library, or one without our functions
+# Features of this processor as Linux names them, where it differs from the compilers' names.
+PROCESSOR_FILE = Path("/proc/cpuinfo")
+LINUX_NAMES = {"bmi": "bmi1"}
 
 
 def library_file(build: str) -> Path | None:
@@ -23,6 +32,17 @@ def library_file(build: str) -> Path | None:
     folder = Path(__file__).resolve().parents[1] / "engines"
     names = (f"_native_{build}{suffix}" for suffix in EXTENSION_SUFFIXES)
     return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def record_file(library: Path) -> Path:
+    """File that records the SHA-256 of a library; `sha256sum --check` reads it too."""
+    return library.with_name(f"{library.name}.sha256")
+
+
+def write_record(library: Path) -> None:
+    """Record the SHA-256 of a library that has just been compiled."""
+    text = f"{hashlib.sha256(library.read_bytes()).hexdigest()}  {library.name}\n"
+    record_file(library).write_text(text, encoding="ascii")
 
 
 @cache
@@ -54,18 +74,30 @@ def load_library(file: Path) -> ctypes.CDLL:
     return library
 
 
-def usable_builds() -> list[str]:
-    """Names of the builds that were compiled, can be loaded and run on this processor, fastest first."""
-    return [b for b in _runnable_builds() if _loading_problem(b) is None]
+def compiled_builds() -> list[str]:
+    """Names of the builds that were compiled, fastest first."""
+    return [build for build in NATIVE_BUILDS if library_file(build) is not None]
 
 
-def _runnable_builds() -> list[str]:
+def runnable_builds() -> list[str]:
     """Names of the builds that were compiled and run on this processor; the others are never loaded."""
-    builds = [b for b in NATIVE_BUILDS if library_file(b)]
-    if "baseline" not in builds or _loading_problem("baseline"):
+    builds = compiled_builds()
+    if "baseline" not in builds:
         return []
-    asks = load_library(file_of("baseline")).processor_has
-    return [b for b in builds if all(asks(feature.encode()) for feature in NATIVE_BUILDS[b][1])]
+    processor_has = _processor_test()
+    return [build for build in builds if all(map(processor_has, NATIVE_BUILDS[build][1]))]
+
+
+def _processor_test() -> Callable[[str], bool]:
+    """Function of whether the processor has a feature: the baseline build asks or, where that is damaged, Linux."""
+    if library_problem("baseline") is None:
+        asks = load_library(file_of("baseline")).processor_has
+        return lambda feature: bool(asks(feature.encode()))
+    try:
+        flags = PROCESSOR_FILE.read_text(encoding="utf-8").partition("\nflags")[2].partition("\n")[0].split()
+    except OSError:
+        flags = []
+    return lambda feature: LINUX_NAMES.get(feature, feature) in flags
 
 
 def file_of(build: str) -> Path:
@@ -75,41 +107,38 @@ def file_of(build: str) -> Path:
     return file
 
 
-def _loading_problem(build: str) -> str | None:
+def library_problem(build: str) -> str | None:
+    """Reason why the library of a build that was compiled may not be used, with a remedy; None if it may."""
+    file = file_of(build)
+    again = f"Install the package again: {REINSTALL}."
+    if problem := _record_problem(file):
+        return f"{problem} {again}"
     try:
-        load_library(file_of(build))
+        compiled_from = load_library(file).kernel_digest()
     except UNLOADABLE as error:
-        return f"its library cannot be loaded ({error}). Install the package again: {REINSTALL}."
-    return None
-
-
-def native_problem(build: str | None = None) -> str | None:
-    """Reason why the native engine, or one build of it, is unavailable, with a remedy; None if it is available."""
-    if build is not None and build not in NATIVE_BUILDS:
-        return f"there is no build {build!r}. Try one of {', '.join(NATIVE_BUILDS)}."
-    if os.name != "posix":
-        return "it is built on Linux and macOS only. Try --engine numpy."
-    if library_file("baseline") is None or (build and library_file(build) is None):
-        return (
-            "it was not compiled when gammawall was installed, for want of a C++ compiler that could. "
-            f"Install g++ 11, clang++ 14 or newer and then the package again: {REINSTALL}."
-        )
-    if problem := _loading_problem("baseline"):
-        return problem
-    if build and build not in _runnable_builds():
-        return f"this processor cannot run the {build} build. Try {usable_builds()[0]}."
-    if build and (problem := _loading_problem(build)):
-        return problem
+        return f"its library cannot be loaded ({error}). {again}"
     try:
         installed = kernel_digest()
     except OSError as error:
         return str(error)
-    if load_library(file_of(build or usable_builds()[0])).kernel_digest().decode() != installed:
-        return f"it was compiled from other kernels than those installed here. Install again: {REINSTALL}."
+    if compiled_from != installed.encode():
+        return f"it was compiled from other kernels than those installed here. {again}"
     return None
 
 
-@cache
-def working_library() -> ctypes.CDLL | None:
-    """Fastest library that works here, or None; NumPy builds the same tables without it."""
-    return load_library(file_of(usable_builds()[0])) if native_problem() is None else None
+def _record_problem(file: Path) -> str | None:
+    """Reason why a library is not the one that was installed; None if it is."""
+    try:
+        recorded = record_file(file).read_bytes().split()
+        if (
+            recorded
+            and recorded[0].decode("ascii", "replace") == hashlib.sha256(file.read_bytes()).hexdigest()
+        ):
+            return None
+    except FileNotFoundError:
+        return f"its library cannot be verified: {record_file(file)} is missing."
+    except OSError as error:
+        return f"its library cannot be verified ({error})."
+    return (
+        f"its library is damaged: {file} is not what {record_file(file).name} recorded when it was compiled."
+    )

@@ -186,6 +186,18 @@ def kernel_plan(plan: EnginePlan, place: Callable[[str, KernelArray], int]) -> K
     return filled_struct("Plan", values | {name: getattr(plan, name) for name in names})
 
 
+class PlacedPlan:
+    """A plan in memory as compiled kernels read it: the Plan struct and the arrays it points to."""
+
+    def __init__(self, plan: EnginePlan):
+        self.arrays: dict[str, KernelArray] = {}
+        self.struct = kernel_plan(plan, self._place)
+
+    def _place(self, name: str, array: KernelArray) -> int:
+        self.arrays[name] = array
+        return int(array.ctypes.data)
+
+
 def kernel_draws(seed: int, path_high: int) -> KernelArray:
     """Draws struct of a seed: Philox's key words, round by round, and the high word of all path numbers."""
     words = (seed & WORD_MASK, seed >> 32)

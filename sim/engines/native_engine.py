@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.compiled.native_library import file_of, load_library, native_problem, usable_builds
+from sim.compiled.native_library import file_of, load_library
 from sim.engines.kernel_plan import (
     MOST_PATHS,
     WORD_MASK,
+    PlacedPlan,
     TallyLayout,
     kernel_draws,
-    kernel_plan,
     outcomes_from_tallies,
 )
+from sim.engines.native_builds import fastest_build, native_problem
 from sim.engines.path_ranges import WORD, RunRecords, even_size, path_ranges, share_ranges
 from sim.engines.processor import processor_name
 from sim.errors import GammawallError
@@ -51,7 +51,9 @@ class NativeEngine:
             raise GammawallError(f"the native engine is not available: {problem}")
         self.threads = threads
         self.block_paths = block_paths
-        self.build = build or usable_builds()[0]
+        found = build or fastest_build()
+        assert found is not None
+        self.build = found
         self.library = load_library(file_of(self.build))
 
     @staticmethod
@@ -80,7 +82,7 @@ class NativeEngine:
         MemoryError : there is none left.
         KeyboardInterrupt : after the threads have stopped.
         """
-        placed, kept = _PlacedPlan(plan), RunRecords(records, first_path, paths)
+        placed, kept = PlacedPlan(plan), RunRecords(records, first_path, paths)
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_STEPS // plan.steps)
         threads = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
@@ -89,7 +91,7 @@ class NativeEngine:
         return outcomes_from_tallies(plan, totals.sum(axis=0), paths)
 
     def _range_function(
-        self, placed: _PlacedPlan, seed: int, total: NDArray[np.int64], kept: RunRecords
+        self, placed: PlacedPlan, seed: int, total: NDArray[np.int64], kept: RunRecords
     ) -> Callable[[int, int], None]:
         """Range function that adds its counts to `total`; it keeps alive all that the library reads and writes."""
         counts = np.empty(total.size, dtype=np.uint32)
@@ -105,15 +107,3 @@ class NativeEngine:
             np.add(total, counts, out=total)
 
         return count_paths
-
-
-class _PlacedPlan:
-    """A plan in memory as the library reads it: the Plan struct and the arrays it points to."""
-
-    def __init__(self, plan: EnginePlan):
-        self.arrays: dict[str, NDArray[Any]] = {}
-        self.struct = kernel_plan(plan, self._place)
-
-    def _place(self, name: str, array: NDArray[Any]) -> int:
-        self.arrays[name] = array
-        return int(array.ctypes.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # No manifest is larger, that of the largest batch included.
 MOST_BYTES: Final = 1 << 29
+# Key of a document's seal.
+SEAL = "seal"
 
 
 def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
@@ -32,6 +35,23 @@ def manifest_json(manifest: Mapping[str, Any], form: str) -> str:
         json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
         + "\n"
     )
+
+
+def sealed_json(manifest: Mapping[str, Any], form: str) -> str:
+    """Text of a manifest with its seal, by which a change of any of its values is noticed; see `manifest_json`."""
+    plain = json.loads(manifest_json(manifest, form))
+    return manifest_json({**plain, SEAL: _seal(plain)}, form)
+
+
+def is_sealed(document: Mapping[str, Any]) -> bool:
+    """Whether a document that was read holds what was sealed; white space and the order of keys are free."""
+    return document.get(SEAL) == _seal(document)
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a document of plain JSON values, its seal left out."""
+    content = {key: value for key, value in document.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_json(file: Path) -> dict[str, Any] | None:

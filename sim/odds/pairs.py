@@ -13,9 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.compiled.kernel_constants import RECORD_FIRST_BITS, RECORD_RANK_BITS
-from sim.plan.outcomes import IntArray
+from sim.plan.outcomes import WITH, IntArray, OutcomeAxes, Outcomes, levels_by_side
 
 Records = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Counts of paths of one scenario by the parts of their records.
+
+    Attributes
+    ----------
+    paths : number of paths counted.
+    parts : counts by first target, (3,), and by number of levels touched above, (A + 1,), and below, (B + 1,).
+    """
+
+    paths: int
+    parts: tuple[IntArray, IntArray, IntArray]
+
+    def problem(self, whole: Margins) -> str | None:
+        """Reason why these cannot be of the same paths as `whole`, or of some of them; None if they can."""
+        for name, mine, theirs in zip(("first", "above", "below"), self.parts, whole.parts, strict=True):
+            if mine.shape != theirs.shape:
+                return f"{name} is of {mine.size - 1} levels, not {theirs.size - 1}"
+            if (mine > theirs).any() or (self.paths == whole.paths and (mine < theirs).any()):
+                return f"{name} counts other paths"
+        return None
+
+
+def outcome_margins(outcomes: Outcomes, axes: OutcomeAxes) -> Margins:
+    """Margins of a scenario's records, from its counts."""
+    touched = outcomes.touch[WITH].sum(axis=1)
+    # Paths that touch as many levels as a number and no more, from those that touch at least as many.
+    above, below = (
+        -np.diff(np.concatenate(([outcomes.paths], touched[side], [0])))
+        for side in levels_by_side(axes.levels, axes.spot)
+    )
+    return Margins(outcomes.paths, (outcomes.joint.sum(axis=1), above, below))
+
+
+def record_margins(records: Records, whole: Margins) -> Margins | None:
+    """Margins of records, (n,), as long as those of `whole`; None if a record exceeds them."""
+    parts = []
+    for values, counts in zip(unpacked(records), whole.parts, strict=True):
+        parts.append(np.bincount(values, minlength=counts.size))
+        if parts[-1].size > counts.size:
+            return None
+    return Margins(records.size, (parts[0], parts[1], parts[2]))
 
 
 @dataclass
@@ -61,6 +105,19 @@ class PairCounts:
         for mine, theirs in zip(self.arrays, other.arrays, strict=True):
             assert mine.shape == theirs.shape, "pairs of different scenarios"
             mine += theirs
+
+    def problem(self, case: Margins, baseline: Margins | None) -> str | None:
+        """Reason why these cannot be pairs of a case, and of a baseline if one is given; None if they can."""
+        for axis, whole, whose in ((1, case, "the case's own"), (0, baseline, "the baseline's")):
+            if whole is None:
+                continue
+            if any((counts < 0).any() or counts.sum() != self.paths for counts in self.arrays):
+                return "its pairs do not add up to their paths"
+            first, above, below = (counts.sum(axis=axis) for counts in self.arrays)
+            wrong = Margins(self.paths, (first, above, below)).problem(whole)
+            if wrong is not None:
+                return f"its pairs do not fit {whose} counts: {wrong}"
+        return None
 
     @property
     def arrays(self) -> tuple[IntArray, IntArray, IntArray]:

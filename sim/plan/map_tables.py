@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.compiled.kernel_constants import FORWARD, INVERSE, NO_LEVEL
-from sim.compiled.native_library import working_library
 from sim.errors import InputError, Problem
 from sim.market.black_scholes import FloatArray
 from sim.market.contracts import UNITS_PER_CONTRACT
@@ -21,6 +20,7 @@ from sim.plan.outcomes import IndexArray, levels_by_side
 from sim.plan.shared_work import SharedWork, array_parts
 from sim.plan.time_grid import TimeGrid
 from sim.reaction.clearing_map import ClearingMap, FloorEvent, MapSlice
+from sim.reaction.known_tables import working_library
 from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 from sim.reaction.segment_table import MOST_SEGMENTS, SegmentTable, build_segment_table
 

@@ -171,3 +171,38 @@ class OutcomeAxes:
     def __repr__(self) -> str:
         span = f"{len(self.sessions)} sessions to {self.sessions[-1]}, {len(self.levels)} levels"
         return short_repr(self, f"{self.scenario}: {self.spot:,.2f} on {self.as_of}, {span}")
+
+
+def outcomes_problem(outcomes: Outcomes, axes: OutcomeAxes) -> str | None:
+    """Reason why these cannot be counts of paths under these labels; None if they can."""
+    steps, levels, sessions = axes.step_time.size, len(axes.levels), len(axes.sessions)
+    bins = axes.close_edges.size - 1
+    shapes = Outcomes.zeros(OutcomeShape(steps, levels, sessions, len(axes.regimes), max(bins, 0)))
+    for name in ARRAY_FIELDS:
+        counts, wanted = getattr(outcomes, name), getattr(shapes, name).shape
+        if counts.shape != wanted:
+            return f"{name} has the shape {counts.shape}, its labels {wanted}"
+        if counts.size and (counts.min() < 0 or counts.max() > outcomes.paths):
+            return f"{name} holds counts that are negative or above the number of paths"
+    return _sums_problem(outcomes, axes)
+
+
+def _sums_problem(outcomes: Outcomes, axes: OutcomeAxes) -> str | None:
+    """Reason why counts of the right shapes do not belong together; None if they do."""
+    paths, joint = outcomes.paths, outcomes.joint
+    by_world = np.array([joint.sum(axis=1), joint.sum(axis=0)])
+    touched, both = outcomes.touch.sum(axis=2), outcomes.touch_both
+    farther = [np.diff(touched[:, side]) for side in levels_by_side(axes.levels, axes.spot)]
+    for wrong, told in (
+        (joint.sum() != paths, "joint does not add up to the paths"),
+        ((outcomes.regime.sum(axis=1) != paths).any(), "regime does not add up to the paths"),
+        ((outcomes.closes.sum(axis=1) != paths).any(), "closes do not add up to the paths"),
+        ((outcomes.first.sum(axis=2) != by_world[:, [UPPER, LOWER]]).any(), "first and joint differ"),
+        ((touched > paths).any(), "touch counts more than the paths"),
+        (any((more > 0).any() for more in farther), "farther levels have more touches"),
+        ((both > touched.min(axis=0)).any(), "touch_both exceeds touch"),
+        ((both < touched.sum(axis=0) - paths).any(), "touch_both is less than touch implies"),
+    ):
+        if wrong:
+            return told
+    return None

@@ -33,6 +33,8 @@ def print_engines(states: Sequence[EngineState], console: Console) -> None:
         if state.builds:
             run = f"; this processor can run {', '.join(state.usable_builds)}" if state.usable_builds else ""
             console.print(Text(f"{state.engine} builds here: {', '.join(state.builds)}{run}", "dim"))
+        for build, why in state.refused_builds.items():
+            console.print(Text.assemble((f"{state.engine} {build} build refused: ", "bold yellow"), why))
     auto = next(state.engine for state in states if state.available)
     console.print(f"--engine auto takes {auto}.")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from sim.compiled.kernel_sources import NATIVE_BUILDS
-from sim.compiled.native_library import library_file, usable_builds
+from sim.compiled.native_library import compiled_builds
 from sim.engines.choice import AUTO, ENGINES, Engine, choose, device_engine, engine_problem
 from sim.engines.cuda_engine import CudaEngine, device_names, device_speeds
 from sim.engines.instruction_counts import issue_limit
+from sim.engines.native_builds import refused_builds, usable_builds
 from sim.errors import InputError, Problem
 from sim.plan.builder import prepare
 from sim.plan.engine_plan import EnginePlan
@@ -37,7 +37,8 @@ class EngineState:
     available : whether it can be used.
     device : the processor, or for cuda every GPU; empty if the engine is unavailable.
     problem : reason why the engine is unavailable, with a remedy; empty if it is available.
-    builds, usable_builds : native only: the builds compiled here, and those of them that this processor can run.
+    builds, usable_builds : native only: the builds compiled here, and those of them that can be used here.
+    refused_builds : native only: the other builds that this processor can run, each with the reason.
     """
 
     engine: str
@@ -46,6 +47,7 @@ class EngineState:
     problem: str = ""
     builds: list[str] = field(default_factory=list)
     usable_builds: list[str] = field(default_factory=list)
+    refused_builds: dict[str, str] = field(default_factory=dict)
 
 
 def engine_states() -> list[EngineState]:
@@ -55,13 +57,14 @@ def engine_states() -> list[EngineState]:
 
 def _state(name: str) -> EngineState:
     problem = engine_problem(name)
-    builds = [b for b in NATIVE_BUILDS if name == "native" and library_file(b) is not None]
+    builds = compiled_builds() if name == "native" else []
+    usable, refused = (usable_builds(), refused_builds()) if builds else ([], {})
     if problem is not None:
-        return EngineState(name, False, "", problem, builds)
+        return EngineState(name, False, "", problem, builds, usable, refused)
     if name == "cuda":
         device = ", ".join(f"{model} (device {number})" for number, model in enumerate(device_names()))
         return EngineState(name, True, device)
-    return EngineState(name, True, choose(name).device, "", builds, usable_builds() if builds else [])
+    return EngineState(name, True, choose(name).device, "", builds, usable, refused)
 
 
 @dataclass(frozen=True)

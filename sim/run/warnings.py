@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sim.compiled.native_library import library_file, native_problem
+from sim.compiled.native_library import compiled_builds
+from sim.engines.choice import AUTO
+from sim.engines.native_builds import native_problem, passed_over_builds
 from sim.market.calendar import NEW_YORK
 from sim.plan.builder import Prepared
 from sim.plan.outcomes import Outcomes
@@ -23,7 +25,7 @@ MOST_STRIKES_NAMED = 12
 
 
 def engine_warnings(asked: str, ran: str) -> list[str]:
-    """Reason why "auto" passed over a native engine that was compiled here.
+    """Reasons why "auto" passed over a native engine that was compiled here, or native over faster builds of it.
 
     Parameters
     ----------
@@ -32,10 +34,17 @@ def engine_warnings(asked: str, ran: str) -> list[str]:
 
     Returns
     -------
-    At most one sentence.
+    A sentence for each.
     """
-    problem = native_problem() if asked == "auto" and ran == "numpy" and library_file("baseline") else None
-    return [] if problem is None else [f"the native engine was not used: {problem}"]
+    if asked == AUTO and ran == "numpy" and compiled_builds():
+        problem = native_problem()
+        return [] if problem is None else [f"the native engine was not used: {problem}"]
+    if ran == "native":
+        refused = passed_over_builds()
+        return [
+            f"the {build} build of the native engine was not used: {why}" for build, why in refused.items()
+        ]
+    return []
 
 
 def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:

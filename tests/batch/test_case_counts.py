@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from dataclasses import fields, replace
@@ -13,13 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from support.sample_outcomes import SampleRun, sample_axes, sample_outcomes
+from support.sample_outcomes import SampleRun, sample_axes, sample_outcomes, sample_records
 
-from sim.batch.case_counts import CaseCounts, counts_bytes, read_counts, read_records, records_bytes
+from sim.batch.case_counts import (
+    CaseCounts,
+    counts_bytes,
+    counts_problem,
+    read_counts,
+    read_records,
+    records_bytes,
+)
 from sim.errors import GammawallError
-from sim.odds.pairs import PairCounts
+from sim.odds.pairs import Margins, PairCounts, outcome_margins, record_margins
 from sim.plan.outcomes import ARRAY_FIELDS, OutcomeAxes, Outcomes
 
+FILE = Path("results") / "cases" / "base" / "counts.npz"
 COUNTS = st.one_of(st.just(0), st.integers(0, 3), st.integers(0, 2**62))
 
 
@@ -76,21 +85,15 @@ def check_same(found: CaseCounts, expected: CaseCounts) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(axes=AXES, outcomes=OUTCOMES, pairs=PAIRS)
-def test_any_counts_are_read_back(
-    tmp_path_factory: pytest.TempPathFactory, axes: OutcomeAxes, outcomes: Outcomes, pairs: PairCounts | None
-) -> None:
+def test_any_counts_are_read_back(axes: OutcomeAxes, outcomes: Outcomes, pairs: PairCounts | None) -> None:
     counts = CaseCounts(axes, outcomes, pairs)
-    file = tmp_path_factory.mktemp("counts") / "counts.npz"
-    file.write_bytes(counts_bytes(counts))
-    check_same(read_counts(file), counts)
+    check_same(read_counts(counts_bytes(counts), FILE), counts)
 
 
 @settings(deadline=None, max_examples=20)
 @given(arrays.arrays(np.uint16, st.integers(0, 200)))
-def test_any_records_are_read_back(tmp_path_factory: pytest.TempPathFactory, records: np.ndarray) -> None:
-    file = tmp_path_factory.mktemp("records") / "records.npz"
-    file.write_bytes(records_bytes(records))
-    back = read_records(file)
+def test_any_records_are_read_back(records: np.ndarray) -> None:
+    back = read_records(records_bytes(records), FILE)
     assert back.dtype == np.uint16
     np.testing.assert_array_equal(back, records)
 
@@ -123,66 +126,59 @@ def test_a_run_of_the_usual_size_is_small(tmp_path: Path) -> None:
 # --- what cannot be read
 
 
-def refusal(file: Path) -> str:
+def refusal(content: bytes) -> str:
     with pytest.raises(GammawallError) as caught:
-        read_counts(file)
+        read_counts(content, FILE)
     message = str(caught.value)
-    assert message.startswith(f"{file}: cannot be read (")
-    assert message.endswith(f"Try removing the folder {file.parent} and running with --resume.")
+    assert message.startswith(f"{FILE}: cannot be read (")
+    assert message.endswith(f"Try removing the folder {FILE.parent} and running with --resume.")
     assert "\n" not in message
     return message
 
 
-def test_every_truncation_is_refused(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "counts.npz"
+def test_every_truncation_is_refused(content: bytes) -> None:
     for length in [*range(0, len(content), 97), len(content) - 1]:
-        file.write_bytes(content[:length])
-        refusal(file)
+        refusal(content[:length])
 
 
 @settings(deadline=None, max_examples=300)
 @given(place=st.integers(0, 2**20), mask=st.integers(1, 255))
-def test_a_damaged_byte_is_refused_or_harmless(
-    content: bytes, tmp_path_factory: pytest.TempPathFactory, place: int, mask: int
-) -> None:
+def test_a_damaged_byte_is_refused_or_harmless(content: bytes, place: int, mask: int) -> None:
     """Dates and the like that ZIP stores beside the arrays do not matter; the arrays have checksums."""
     damaged = bytearray(content)
     damaged[place % len(content)] ^= mask
-    file = tmp_path_factory.getbasetemp() / "damaged.npz"
-    file.write_bytes(damaged)
     try:
-        found = read_counts(file)
+        found = read_counts(bytes(damaged), FILE)
     except GammawallError:
         return
     check_same(found, sample_counts())
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "counts.npz"
-    refusal(file)
-    refusal(tmp_path)
+def test_foreign_content_is_refused() -> None:
     for text in (b"", b"PK", b"counts", b"\x93NUMPY", b"\x80\x04]."):
-        file.write_bytes(text)
-        refusal(file)
+        refusal(text)
+    file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "no arrays")
-    refusal(file)
-    with open(file, "wb") as bare:
-        np.save(bare, np.arange(3))
-    refusal(file)
-    np.savez(file, index=np.array([{}], dtype=object))
-    assert "allow_pickle" in refusal(file)
-    file.write_bytes(records_bytes(np.arange(3, dtype=np.uint16)))
-    assert "'index'" in refusal(file)
+    refusal(file.getvalue())
+    bare = io.BytesIO()
+    np.save(bare, np.arange(3))
+    refusal(bare.getvalue())
+    assert "allow_pickle" in refusal(saved(index=np.array([{}], dtype=object)))
+    assert "'index'" in refusal(records_bytes(np.arange(3, dtype=np.uint16)))
+
+
+def saved(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
     "labels", [[], None, 5, {}, {"as_of": "2026-02-30"}, {"as_of": 5}, {"as_of": "2026-02-10", "sessions": 5}]
 )
-def test_labels_that_are_none_are_refused(content: bytes, tmp_path: Path, labels: object) -> None:
-    file = tmp_path / "counts.npz"
-    file.write_bytes(content)
-    with np.load(file) as archive:
+def test_labels_that_are_none_are_refused(content: bytes, labels: object) -> None:
+    with np.load(io.BytesIO(content)) as archive:
         found = dict(archive)
     index = json.loads(bytes(found["index"]))
     for damaged in (
@@ -191,12 +187,76 @@ def test_labels_that_are_none_are_refused(content: bytes, tmp_path: Path, labels
         {**index, "shapes": labels},
         {**index, "paths": labels},
     ):
-        np.savez(file, **{**found, "index": np.frombuffer(json.dumps(damaged).encode(), dtype=np.uint8)})
-        refusal(file)
+        refusal(saved(**{**found, "index": np.frombuffer(json.dumps(damaged).encode(), dtype=np.uint8)}))
 
 
-def test_counts_are_no_records(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "records.npz"
-    file.write_bytes(content)
-    with pytest.raises(GammawallError, match=r"records\.npz: cannot be read \('records'\)"):
-        read_records(file)
+def test_counts_are_no_records(content: bytes) -> None:
+    with pytest.raises(GammawallError, match=r"counts\.npz: cannot be read \('records'\)"):
+        read_records(content, FILE)
+
+
+# --- what cannot be counts of a case
+
+
+def paired_counts() -> tuple[CaseCounts, Margins]:
+    """Counts of some random paths with their pairs, and the margins of the baseline of other random paths."""
+    axes, (mine, theirs) = sample_axes(), (sample_outcomes(500, seed) for seed in (1, 2))
+    records = [sample_records(500, seed) for seed in (1, 2)]
+    pairs = PairCounts.zeros((3, 2), (3, 2))
+    pairs.count(*records)
+    return CaseCounts(axes, mine, pairs), outcome_margins(theirs, axes)
+
+
+def test_counts_of_paths_have_no_problem() -> None:
+    counts, baseline = paired_counts()
+    assert counts_problem(counts, baseline) is None
+    assert counts_problem(counts, None) is None
+    assert counts_problem(replace(counts, pairs=None), baseline) is None
+
+
+def test_pairs_of_the_first_paths_alone_have_no_problem() -> None:
+    counts, baseline = paired_counts()
+    pairs = PairCounts.zeros((3, 2), (3, 2))
+    pairs.count(*(sample_records(500, seed)[:200] for seed in (1, 2)))
+    assert counts_problem(replace(counts, pairs=pairs), baseline) is None
+
+
+@pytest.mark.parametrize("name", ["first", "above", "below"])
+@pytest.mark.parametrize(("row", "column"), [(1, 0), (0, 1)])
+def test_pairs_whose_margins_are_not_the_counts(name: str, row: int, column: int) -> None:
+    """One path more in one cell and one less in its neighbour: the sum stays."""
+    counts, baseline = paired_counts()
+    assert counts.pairs is not None
+    cells = getattr(counts.pairs, name)
+    place = np.unravel_index(
+        cells[: cells.shape[0] - row, : cells.shape[1] - column].argmax(),
+        (cells.shape[0] - row, cells.shape[1] - column),
+    )
+    cells[place] -= 1
+    cells[place[0] + row, place[1] + column] += 1
+    problem = counts_problem(counts, baseline)
+    whose = "the case's own" if row else "the baseline's"
+    assert problem == f"its pairs do not fit {whose} counts: {name} counts other paths"
+
+
+def test_pairs_that_do_not_add_up() -> None:
+    counts, baseline = paired_counts()
+    assert counts.pairs is not None
+    counts.pairs.above[0, 0] += 1
+    assert counts_problem(counts, baseline) == "its pairs do not add up to their paths"
+    counts.pairs.above[0, 0] -= 1
+    counts.pairs.below = counts.pairs.below[:, :-1]
+    assert counts_problem(counts, baseline) is not None
+
+
+def test_records_are_those_of_the_counts() -> None:
+    axes, outcomes = sample_axes(), sample_outcomes(500)
+    whole, records = outcome_margins(outcomes, axes), sample_records(500)
+    for some in (records, records[:100]):
+        margins = record_margins(some, whole)
+        assert margins is not None
+        assert margins.problem(whole) is None
+    zeroed = record_margins(np.zeros_like(records), whole)
+    assert zeroed is not None
+    assert zeroed.problem(whole) == "first counts other paths"
+    assert record_margins(np.full_like(records, 2**16 - 1), whole) is None

@@ -123,13 +123,6 @@ def test_a_damaged_batch_json_is_not_taken_over_without_cases(done: Path) -> Non
         run(done, resume=True)
 
 
-def test_damaged_counts_are_one_clear_error(done: Path) -> None:
-    file = done / "cases" / "no-dealers-f2a8574f" / "counts.npz"
-    file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(GammawallError, match=r"no-dealers-f2a8574f.counts\.npz: cannot be read .* --resume"):
-        run(done, resume=True)
-
-
 def test_a_running_batch_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """batch.csv and batch.json are brought up to date while cases are still to come."""
     monkeypatch.setattr("sim.batch.folder.REFRESH_S", 0.0)
@@ -148,12 +141,3 @@ def test_a_running_batch_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(BatchFolder, "save_case", look)
     run(tmp_path / "b")
     assert seen == [[FINISHED, NOT_RUN, NOT_RUN], [FINISHED, FINISHED, NOT_RUN], [FINISHED] * 3]
-
-
-def test_counts_of_another_case_are_refused(done: Path) -> None:
-    """A file that got into the wrong folder is whole, and wrong."""
-    cases = done / "cases"
-    names = sorted(path.name for path in cases.iterdir())
-    (cases / names[1] / "counts.npz").write_bytes((cases / names[0] / "counts.npz").read_bytes())
-    with pytest.raises(GammawallError, match="is not the file that belongs to the manifest beside it"):
-        run(done, resume=True)

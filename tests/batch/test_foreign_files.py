@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.batch_results import SINGLES, contents
-from support.finished_batch import NO_DEALERS, simulate_tiny, snapshot, tiny_batch
+from support.finished_batch import NO_DEALERS, simulate_tiny, snapshot, tiny_batch, write_document
 
 from sim.batch.case_files import place_case
 from sim.batch.opening import open_batch_folder
@@ -26,7 +26,7 @@ def put(path: Path, text: str = "years of work") -> Path:
 
 
 def change(file: Path, **changes: object) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    write_document(file, {**json.loads(file.read_text()), **changes})
 
 
 def foreign_things(done: Path) -> list[Path]:

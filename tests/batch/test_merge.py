@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.batch_results import contents, small_batch
-from support.finished_batch import snapshot
+from support.batch_results import contents, reseal, small_batch
+from support.finished_batch import snapshot, write_document
 
 import sim.batch.local_executor
-from sim.batch.case_files import COUNTS
+from sim.batch.case_files import COUNTS, RECORDS
 from sim.batch.documents import batch_from_document
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
@@ -140,6 +140,7 @@ def test_shares_that_contradict_each_other(shares: list[Path], tmp_path: Path) -
     second = run(small_batch(), tmp_path / "second", (0, 3))
     counts = second / "cases" / "base" / COUNTS
     counts.write_bytes(counts.read_bytes()[:-1] + b"!")
+    reseal(counts.parent)
     with pytest.raises(GammawallError, match=r"base: .* counted it differently"):
         merge_folders([shares[1], second], tmp_path / "merged")
 
@@ -153,7 +154,7 @@ def test_no_share_names_a_place_outside(shares: list[Path], tmp_path: Path, fold
     document = json.loads((copy / "batch.json").read_text())
     document["cases"][1]["folder"] = folder.format(outside=tmp_path)
     document["digest"] = batch_from_document(document).digest
-    (copy / "batch.json").write_text(json.dumps(document))
+    write_document(copy / "batch.json", document)
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match=r"batch\.json is missing or damaged"):
         merge_folders([copy], tmp_path / "deep" / "er" / "merged")
@@ -201,3 +202,35 @@ def test_a_share_named_by_two_paths_is_one(shares: list[Path], tmp_path: Path) -
     merge_folders([*shares, tmp_path / "link", shares[1] / ".." / shares[1].name], tmp_path / "merged")
     merge_folders(shares, tmp_path / "usual")
     assert contents(tmp_path / "merged") == contents(tmp_path / "usual")
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", COUNTS, RECORDS])
+def test_a_damaged_case_is_taken_from_another_share(shares: list[Path], tmp_path: Path, name: str) -> None:
+    """The first share's copy of the baseline is damaged, the others' are not."""
+    merge_folders(shares, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    shutil.copytree(shares[0], broken)
+    damage(broken / "cases" / "base" / name)
+    _, done = merge_folders([broken, *shares[1:]], tmp_path / "merged")
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+    assert done.notes == [
+        f"{broken / 'cases' / 'base' / name} is damaged: it is not used, and its case is counted again if wanted"
+    ]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", COUNTS])
+def test_a_damaged_case_that_no_other_share_has(shares: list[Path], tmp_path: Path, name: str) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(shares[0], broken)
+    case = next(path for path in sorted((broken / "cases").iterdir()) if path.name != "base")
+    damage(case / name)
+    with pytest.raises(GammawallError) as caught:
+        merge_folders([broken, *shares[1:]], tmp_path / "merged")
+    assert str(caught.value).startswith(f"{case / name}: it is damaged, and no other share has the case ")
+    assert str(caught.value).endswith("Try running that share with --resume.")

@@ -19,6 +19,7 @@ from sim.cli import options
 from sim.compiled import native_library
 from sim.engines import choice, cuda_engine
 from sim.engines.choice import ENGINES, EngineEntry, choose, engine_problem
+from sim.engines.native_builds import usable_builds
 from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError
@@ -118,7 +119,7 @@ def test_numpy_is_always_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_says_what_it_is_made_of() -> None:
     engine = choose("native", threads=2)
     assert (engine.name, engine.threads) == ("native", 2)
-    assert engine.device.endswith(f"({native_library.usable_builds()[0]} build)")
+    assert engine.device.endswith(f"({usable_builds()[0]} build)")
 
 
 def test_a_gpu_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,9 @@ from sim.batch.executors import choose_executor
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import run_batch
 from sim.compiled.kernel_sources import CUDA_OPTIONS, translation_unit
-from sim.compiled.native_library import native_problem
 from sim.engines.cuda_engine import BLOCK_THREADS, CudaEngine, cuda_problem, device_names
 from sim.engines.kernel_plan import kernel_plan
+from sim.engines.native_builds import native_problem
 from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.engines.processor import available_processors

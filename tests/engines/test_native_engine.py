@@ -15,7 +15,7 @@ from support.random_scenarios import COUNT, FEATURES, features_of, random_scenar
 from support.short_scenarios import SPOT, prepared_of
 
 from sim.compiled.kernel_sources import NATIVE_BUILDS
-from sim.compiled.native_library import native_problem, usable_builds
+from sim.engines.native_builds import native_problem, usable_builds
 from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.plan.builder import prepare

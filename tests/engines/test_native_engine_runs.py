@@ -22,10 +22,11 @@ from support.short_scenarios import prepared_of
 
 from sim.compiled import native_library
 from sim.compiled.kernel_sources import NATIVE_BUILDS
-from sim.compiled.native_library import load_library, native_problem, usable_builds
+from sim.compiled.native_library import load_library, write_record
 from sim.engines import native_engine
 from sim.engines.choice import choose, engine_problem
 from sim.engines.kernel_plan import MOST_PATHS
+from sim.engines.native_builds import native_problem, refused_builds, usable_builds
 from sim.engines.native_engine import NativeEngine
 from sim.errors import GammawallError
 from sim.plan.engine_plan import EnginePlan
@@ -270,8 +271,10 @@ def test_unknown_build() -> None:
     "content", [b"", b"no library at all", b"\x7fELF" + bytes(60)], ids=["empty", "text", "cut"]
 )
 def test_file_that_cannot_be_loaded(files: dict[str, Path], tmp_path: Path, content: bytes) -> None:
+    files.clear()
     files["baseline"] = tmp_path / "broken.so"
     files["baseline"].write_bytes(content)
+    write_record(files["baseline"])
     assert "its library cannot be loaded" in refusal()
     assert "Install the package again" in refusal()
     assert choose("auto").name != "native"
@@ -282,7 +285,9 @@ def test_a_damaged_build_is_passed_over(files: dict[str, Path], tmp_path: Path) 
     for build in [b for b in files if b != "baseline"]:
         files[build] = tmp_path / f"{build}.so"
         files[build].write_bytes(b"no library at all")
+        write_record(files[build])
     assert (native_problem(), usable_builds(), NativeEngine().build) == (None, ["baseline"], "baseline")
+    assert all("its library cannot be loaded" in why for why in refused_builds().values())
 
 
 @needs_compiler
@@ -291,6 +296,7 @@ def test_library_without_our_functions(files: dict[str, Path], tmp_path: Path) -
     files["baseline"] = tmp_path / "other.so"
     command = [first_compiler(), "-shared", "-fPIC", "-x", "c++", "-", "-o", str(files["baseline"])]
     subprocess.run(command, input="int other;", text=True, check=True)
+    write_record(files["baseline"])
     assert "its library cannot be loaded" in refusal()
     assert "undefined symbol: simulate_paths" in refusal()
     assert choose("auto").name != "native"
@@ -301,6 +307,7 @@ def test_library_of_other_kernels(files: dict[str, Path]) -> None:
     other = compile_kernels(first_compiler(), "baseline", "-O0", "-UKERNEL_DIGEST", '-DKERNEL_DIGEST="other"')
     files.clear()
     files["baseline"] = other
+    write_record(other)
     assert "compiled from other kernels" in refusal()
     assert "compiled from other kernels" in refusal("baseline")
 

@@ -20,7 +20,8 @@ from support.short_scenarios import prepared_of
 from sim.engines import cuda_engine
 from sim.engines.choice import Engine
 from sim.engines.cuda_engine import CudaEngine
-from sim.engines.native_engine import NativeEngine, usable_builds
+from sim.engines.native_builds import usable_builds
+from sim.engines.native_engine import NativeEngine
 from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import GammawallError
 from sim.plan.engine_plan import EnginePlan

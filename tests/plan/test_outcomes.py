@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.sample_outcomes import sample_axes
+from support.sample_outcomes import sample_axes, sample_outcomes
 
-from sim.plan.outcomes import Outcomes, OutcomeShape
+from sim.plan.outcomes import Outcomes, OutcomeShape, outcomes_problem
 
 SHAPE = OutcomeShape(steps=6, levels=4, sessions=3, regimes=2, close_bins=5)
 ARRAYS = [f.name for f in dataclasses.fields(Outcomes) if f.name != "paths"]
@@ -119,3 +119,51 @@ def test_levels_by_side_are_nearest_first() -> None:
     assert axes.below == (95.0, 80.0)
     one_sided = dataclasses.replace(axes, levels=(101.0, 120.0))
     assert (one_sided.above, one_sided.below) == ((101.0, 120.0), ())
+
+
+def test_counts_of_paths_have_no_problem() -> None:
+    assert outcomes_problem(sample_outcomes(), sample_axes()) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("joint", "joint does not add up to the paths"),
+        ("first", "first and joint differ"),
+        ("touch", "farther levels have more touches"),
+        ("touch_both", "touch_both exceeds touch"),
+        ("regime", "regime does not add up to the paths"),
+        ("closes", "closes do not add up to the paths"),
+    ],
+)
+def test_a_count_too_many_is_told(name: str, told: str) -> None:
+    outcomes = sample_outcomes()
+    array = getattr(outcomes, name)
+    if name == "touch_both":
+        array[0] = outcomes.touch[:, 0].sum(axis=1).min() + 1
+    elif name == "touch":  # the farthest level as often as there are paths
+        array[0, 0, 0] += outcomes.paths - array[0, 0].sum()
+    else:
+        array.reshape(-1)[0] += 1
+    assert outcomes_problem(outcomes, sample_axes()) == told
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_negative_counts_and_other_shapes_are_told(name: str) -> None:
+    outcomes = sample_outcomes()
+    getattr(outcomes, name).reshape(-1)[-1] = -1
+    told = f"{name} holds counts that are negative or above the number of paths"
+    assert outcomes_problem(outcomes, sample_axes()) == told
+    outcomes = sample_outcomes()
+    setattr(outcomes, name, getattr(outcomes, name)[1:])
+    problem = outcomes_problem(outcomes, sample_axes())
+    assert problem is not None
+    assert problem.startswith(f"{name} has the shape (")
+
+
+def test_a_level_missed_by_more_than_touch_implies() -> None:
+    """Paths that touch in one world and those that touch in the other are too many to be different ones."""
+    outcomes = sample_outcomes()
+    nearest = 2
+    outcomes.touch[:, nearest, 0] += outcomes.paths - outcomes.touch[:, nearest].sum(axis=1)
+    assert outcomes_problem(outcomes, sample_axes()) == "touch_both is less than touch implies"

@@ -14,10 +14,11 @@ from support.random_scenarios import mapping, random_scenarios
 from support.short_scenarios import SHORT, scenario_of
 
 from sim.compiled import native_library
+from sim.engines.native_builds import usable_builds
 from sim.errors import InputError
 from sim.plan import map_tables
 from sim.plan.builder import Prepared, prepare
-from sim.reaction import native_maps
+from sim.reaction import known_tables, native_maps
 from sim.scenario.file import load_scenario, scenario_from_mapping
 from sim.scenario.model import Scenario
 
@@ -214,7 +215,7 @@ def test_refusals_too_are_the_same(by_numpy: Any) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("build", native_library.usable_builds())
+@pytest.mark.parametrize("build", usable_builds())
 def test_every_build_finds_the_same(build: str, monkeypatch: pytest.MonkeyPatch, by_numpy: Any) -> None:
     library = native_library.load_library(native_library.file_of(build))
     monkeypatch.setattr(map_tables, "working_library", lambda: library)
@@ -246,7 +247,7 @@ def test_compiled_code_is_used_where_it_works(monkeypatch: pytest.MonkeyPatch) -
 
 @needs_native
 def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = native_library.working_library()
+    library = known_tables.working_library()
 
     class Exhausted:
         build_map_tables = staticmethod(lambda inputs, outputs: None)
@@ -257,14 +258,14 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare(HARD["one book"])
 
 
-@pytest.mark.parametrize("problem", ["it was not compiled", "it was compiled from other kernels"])
-def test_without_a_working_library_numpy_builds(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unfit", ["library_problem", "tables_problem"])
+def test_without_a_working_library_numpy_builds(unfit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = prepare(HARD["one book"])
-    native_library.working_library.cache_clear()
+    known_tables.working_library.cache_clear()
     try:
-        monkeypatch.setattr(native_library, "native_problem", lambda: problem)
+        monkeypatch.setattr(known_tables, unfit, lambda _: "it is unfit")
         assert map_tables.working_library() is None
         assert_same(prepare(HARD["one book"]), expected)
     finally:
         monkeypatch.undo()
-        native_library.working_library.cache_clear()
+        known_tables.working_library.cache_clear()

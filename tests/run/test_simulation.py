@@ -107,7 +107,7 @@ def test_numpy_integers_are_whole_numbers_too(small: Scenario, engine: str) -> N
 
 def test_auto_says_why_a_native_engine_is_not_used(small: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sim.run.simulation, "choose", lambda *_: choose("numpy", 1))
-    monkeypatch.setattr(sim.run.warnings, "library_file", lambda build: build)
+    monkeypatch.setattr(sim.run.warnings, "compiled_builds", lambda: ["baseline"])
     monkeypatch.setattr(sim.run.warnings, "native_problem", lambda: "it is of another age.")
     warning = "the native engine was not used: it is of another age."
     assert warning in simulate(small, paths=100).warnings

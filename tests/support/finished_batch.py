@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from sim.batch.family import Batch
 from sim.batch.simulation import simulate_batch
+from sim.files.json_text import sealed_json
 from support.batch_results import small_batch, small_table
 
 NO_DEALERS = "no-dealers-f2a8574f"
@@ -28,7 +30,9 @@ def simulate_tiny(out: Path, batch: Batch | None = None, **options: bool) -> Non
 
 
 def write_document(file: Path, document: Any) -> None:
-    """Write batch.json or a manifest as a batch would, whatever it holds."""
+    """Write batch.json or a manifest as a batch would, whatever it holds; sealed, if it can be."""
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        document = json.loads(sealed_json(document, document["format"]))
     file.write_text(json.dumps(document), encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.compiled.kernel_constants import RECORD_FIRST_BITS, RECORD_RANK_BITS
 from sim.odds.tables import TABLES
 from sim.plan.outcomes import NEITHER, OutcomeAxes, Outcomes, OutcomeShape
 
@@ -81,6 +82,26 @@ def sample_outcomes(paths: int = 2000, seed: int = 1, damping: float = 0.9) -> O
         broken_out = (closes[:, : d + 1] > 7020).any(axis=1)
         outcomes.regime[d] = np.bincount(broken_out.astype(np.int64), minlength=2)
     return outcomes
+
+
+def sample_records(paths: int = 2000, seed: int = 1, damping: float = 0.9) -> np.ndarray:
+    """Packed records of the walk with dealers, (paths,) uint16."""
+    price = sample_closes(paths, seed, damping)[0]
+    steps = price.shape[1]
+    touched = np.array([_first_steps(price, level) for level in LEVELS])
+    up, down = touched[LEVELS.index(UPPER)], touched[LEVELS.index(LOWER)]
+    first = np.where(up < down, 1, np.where(down < up, 2, NEITHER))
+    above, below = (
+        sum(
+            (step < steps).astype(np.int64)
+            for level, step in zip(LEVELS, touched, strict=True)
+            if side * level > side * SPOT
+        )
+        for side in (1, -1)
+    )
+    return (first | above << RECORD_FIRST_BITS | below << RECORD_FIRST_BITS + RECORD_RANK_BITS).astype(
+        np.uint16
+    )
 
 
 @dataclass
