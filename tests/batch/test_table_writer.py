@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.batch_results import SINGLES, contents, small_batch
 
-import sim.batch.folder
+import sim.batch.case_files
 import sim.batch.local_executor
 from sim.batch.case_counts import CaseCounts
 from sim.batch.executors import choose_executor
@@ -63,7 +63,7 @@ def test_a_disk_too_small_for_the_tables_takes_all_cases(
     def full() -> bool:
         return len(list(out.glob("cases/*/counts.npz"))) >= room
 
-    write_file, add = sim.batch.folder.write_file, TableFile.add
+    write_file, add = sim.batch.case_files.write_file, TableFile.add
 
     def adding(file: TableFile, piece: Any) -> None:
         if full() and full_at == "tables":
@@ -77,7 +77,7 @@ def test_a_disk_too_small_for_the_tables_takes_all_cases(
 
     with monkeypatch.context() as patched:
         patched.setattr(TableFile, "add", adding)
-        patched.setattr(sim.batch.folder, "write_file", writing)
+        patched.setattr(sim.batch.case_files, "write_file", writing)
         if full_at == "tables":
             with pytest.raises(GammawallError, match="No space left on device"):
                 run(batch, out)
