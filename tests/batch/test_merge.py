@@ -201,3 +201,11 @@ def test_a_share_named_by_two_paths_is_one(shares: list[Path], tmp_path: Path) -
     merge_folders([*shares, tmp_path / "link", shares[1] / ".." / shares[1].name], tmp_path / "merged")
     merge_folders(shares, tmp_path / "usual")
     assert contents(tmp_path / "merged") == contents(tmp_path / "usual")
+
+
+def test_counts_that_are_gone_from_two_shares(shares: list[Path], tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
+    for copy in copies:
+        (copy / "cases" / "base" / COUNTS).unlink()
+    with pytest.raises(GammawallError):
+        merge_folders(copies, tmp_path / "merged")
