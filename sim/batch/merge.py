@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sim.batch.case_files import CASE_FILES, COUNTS, place_case
@@ -18,7 +18,6 @@ from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
-from sim.files.atomic_files import cannot_write
 from sim.files.own_files import read_regular
 from sim.problems import check_type, shown
 
@@ -61,8 +60,9 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
         places.setdefault(os.path.realpath(folder), folder)
     _refuse_place_in_a_share(out, places)
     for folder in places.values():
-        refuse_lock(folder)
-        refuse_links(folder, [case.folder for case in batch.cases])
+        with _reading(folder):
+            refuse_lock(folder)
+            refuse_links(folder, [case.folder for case in batch.cases])
     with ExitStack() as stack:
         shares = [
             stack.enter_context(BatchFolder(folder, batch, lock_share(folder))) for folder in places.values()
@@ -93,6 +93,16 @@ def _refuse_place_in_a_share(out: Path, shares: Iterable[str]) -> None:
             raise InputError([Problem("", "--out", str(out), why, "Choose another --out.")])
 
 
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Context that turns errors of the disk into GammawallError."""
+    try:
+        yield
+    except OSError as error:
+        why = f"cannot be read ({error.strerror or error})"
+        raise GammawallError(f"{folder}: {why}. Try giving yourself permission to read it.") from error
+
+
 def _same_batch(folders: Sequence[Path]) -> Batch:
     """The one batch that all folders hold.
 
@@ -103,7 +113,9 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
         document = batch_document(folder)
         if document is None:
             why, hint = "holds no batch's results", ""
-            if is_batch_folder(folder):
+            with _reading(folder):
+                holds_cases = is_batch_folder(folder)
+            if holds_cases:
                 why, hint = f"its {BATCH} is missing or damaged", "Try running that share with --resume."
             problems.append(Problem("", "folder", str(folder), why, hint))
             continue
@@ -135,7 +147,8 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
         # Where a share had no baseline, its cases lack their differences.
         finished = [share for share in finished if share.is_paired(case)]
     for share in finished[1:]:
-        mine, theirs = ((s.case_path(case) / COUNTS).read_bytes() for s in (finished[0], share))
+        with _reading(share.path):
+            mine, theirs = (read_regular(s.case_path(case) / COUNTS) for s in (finished[0], share))
         if mine != theirs:
             raise GammawallError(
                 f"{case.name}: {finished[0].path} and {share.path} counted it differently, which must not be. Please "
@@ -144,10 +157,10 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
     if not (finished or failed):
         return NOT_RUN
     source = (finished or failed)[0].case_path(case)
-    try:
-        place_case(whole.case_path(case), dict(_case_files(source)))
-    except OSError as error:
-        raise cannot_write(whole.path, error) from error
+    with _reading(source):
+        files = dict(_case_files(source))
+    with whole.errors():
+        place_case(whole.case_path(case), files)
     whole.forget_state(case)
     return FINISHED if finished else FAILED
 

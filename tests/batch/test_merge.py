@@ -234,3 +234,11 @@ def test_a_damaged_case_that_no_other_share_has(shares: list[Path], tmp_path: Pa
         merge_folders([broken, *shares[1:]], tmp_path / "merged")
     assert str(caught.value).startswith(f"{case / name}: it is damaged, and no other share has the case ")
     assert str(caught.value).endswith("Try running that share with --resume.")
+
+
+def test_counts_that_are_gone_from_two_shares(shares: list[Path], tmp_path: Path) -> None:
+    copies = [Path(shutil.copytree(share, tmp_path / share.name)) for share in shares]
+    for copy in copies:
+        (copy / "cases" / "base" / COUNTS).unlink()
+    with pytest.raises(GammawallError):
+        merge_folders(copies, tmp_path / "merged")

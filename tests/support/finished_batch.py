@@ -45,7 +45,8 @@ def snapshot(folder: Path) -> dict[str, object]:
             if path.is_symlink():
                 found[str(path.relative_to(folder))] = f"link to {os.readlink(path)}"
             elif path.is_file() and name != ".lock":
-                found[str(path.relative_to(folder))] = path.read_bytes()
+                readable = os.access(path, os.R_OK)
+                found[str(path.relative_to(folder))] = path.read_bytes() if readable else "unreadable"
             elif name != ".lock":
                 found[str(path.relative_to(folder))] = "folder" if path.is_dir() else "special"
     return found
