@@ -325,3 +325,27 @@ def test_the_real_chain_prints_all_three_figures(tmp_path: Path, monkeypatch: py
 def test_help_names_every_format_of_chains(command: str) -> None:
     assert " or ".join(one.name for one in FORMATS) == CHAIN_FORMATS
     assert CHAIN_FORMATS in " ".join(gammawall(command, "--help").output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spot", "-1"], "--spot: -1.0 (is no price above 0). Try --spot 6448.28."),
+        (
+            ["--scale-to-gex", "1e300"],
+            "--scale-to-gex: 1e+300 (makes positions of more than 1e+09 contracts)",
+        ),
+        (["--scale-to-gex", "-6"], "chain.csv: --scale-to-gex = -6 (the book's own net gamma exposure is"),
+        (["--group", "calls=6000:6500"], "--group: calls=6000:6500 (calls is the group of all others)."),
+    ],
+)
+def test_problems_with_arguments_name_the_options(chain: Path, options: list[str], message: str) -> None:
+    done = gammawall("book", str(chain), "--no-save", *options)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {message}")
+
+
+def test_problems_with_a_horizon_name_the_options(chain: Path) -> None:
+    done = gammawall("run", "--chain", str(chain), "--until", "2025-09-01", "--no-save")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --until: 2025-09-01 (is not after the start, the close of ")
