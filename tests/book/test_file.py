@@ -441,5 +441,5 @@ def test_a_batch_names_a_book_beside_it(files: Path, monkeypatch: pytest.MonkeyP
 def test_a_book_whose_name_no_manifest_can_hold(files: Path) -> None:
     name = os.fsdecode(b"book\xff.csv")
     rows = dataclasses.replace(read_book(files / "book.csv", "book.csv"), file=name)
-    with pytest.raises(InputError, match=r"^overrides: dealers\.book = .*\(is no Unicode text\)"):
+    with pytest.raises(InputError, match=r"^overrides: dealers\.book = .*file is no Unicode text\)"):
         load_scenario(files / "market.toml", {"dealers.book": rows})
