@@ -349,3 +349,12 @@ def test_problems_with_a_horizon_name_the_options(chain: Path) -> None:
     done = gammawall("run", "--chain", str(chain), "--until", "2025-09-01", "--no-save")
     assert done.exit_code == 2
     assert done.stderr.startswith("error: --until: 2025-09-01 (is not after the start, the close of ")
+
+
+def test_what_a_file_lacks_is_asked_for_by_the_options(tmp_path: Path) -> None:
+    file = tmp_path / "cut.csv"
+    file.write_text(quotedata_csv().split("\n", 3)[3], encoding="utf-8")
+    done = gammawall("book", str(file), "--no-save")
+    assert done.exit_code == 2
+    hints = [line.rpartition("Try ")[2] for line in done.stderr.splitlines()]
+    assert hints == ['--as-of "2025-09-03 16:18".', "--spot 6448.28."]
