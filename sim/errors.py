@@ -8,6 +8,7 @@ from typing import Final
 
 # Problems that a message lists; it counts the others.
 MOST_LISTED: Final = 50
+_LONGEST_PLACE: Final = 500
 _LONGEST_KEY: Final = 120
 _LONGEST_REASON: Final = 1000
 
@@ -50,7 +51,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return ``where: key = value (why). hint`` on one line."""
-        place = f"{self.where}: " if self.where else ""
+        place = f"{cut(self.where, _LONGEST_PLACE)}: " if self.where else ""
         key, why, hint = (
             cut(self.key, _LONGEST_KEY),
             cut(self.why, _LONGEST_REASON),

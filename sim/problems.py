@@ -84,7 +84,9 @@ def _object_text(value: object) -> str:
         text = " ".join(repr(value).split())
     except Exception:  # foreign code
         text = ""
-    return text if text and not text.startswith("<") and " at 0x" not in text else _kind_of(value)
+    if not text or text.startswith("<") or " at 0x" in text:
+        return _kind_of(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def shown_key(part: str) -> str:

@@ -110,6 +110,7 @@ def test_whole_number_beyond_every_float_is_refused_where_a_float_is_expected(va
 
 
 def test_long_keys_and_reasons_are_cut() -> None:
+    assert len(str(Problem("x" * 10_000, "", "", "no such file"))) < 600
     line = str(Problem("x.toml", "k" * 10_000, "1", "y" * 10_000, "z" * 10_000))
     assert line.startswith(f"x.toml: {'k' * 100}")
     assert len(line) < 2500

@@ -408,10 +408,11 @@ class _Builder:
         self.problems.setdefault(problem, []).append(case)
 
     def _placed(self, problem: Problem, cases: list[str]) -> Problem:
-        """Problem whose place is the file and the cases that have it."""
+        """Problem whose place is the file and the cases that have it, and the book file where it is in that."""
         named = [case for case in cases if case]
         more = f" and {len(named) - 1:,} more" if len(named) > 1 else ""
-        return replace(problem, where=f"{self.where}, case {shown(named[0])}{more}" if named else self.where)
+        place = f"{self.where}, case {shown(named[0])}{more}" if named else self.where
+        return replace(problem, where=f"{place}: {problem.where}" if problem.where else place)
 
 
 def with_fundamental_volatility(scenario: Scenario) -> Scenario:

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sim.book.limits import (
-    LARGEST_CARRY,
-    LARGEST_CONTRACTS,
-    LARGEST_IV,
-    LARGEST_PRICE,
-    MOST_GROUPS,
-    SMALLEST_IV,
-    SMALLEST_PRICE,
-    is_group_name,
-)
+from sim.book.limits import MOST_GROUPS, RANGES, is_group_name
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
 from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
@@ -39,12 +30,6 @@ _KIND: Final = InputKind(
     "Try gammawall book CHAIN, which writes such a file.",
     MOST_ROWS,
 )
-_RANGES: Final = {
-    "strike": (SMALLEST_PRICE, LARGEST_PRICE, "a strike lies between 0.001 and 1e7"),
-    "iv": (SMALLEST_IV, LARGEST_IV, "a volatility lies between 0.01 and 5"),
-    "contracts": (-LARGEST_CONTRACTS, LARGEST_CONTRACTS, "contracts lie between -1e9 and 1e9"),
-    "carry": (-LARGEST_CARRY, LARGEST_CARRY, "a carry lies between -1 and 1"),
-}
 
 
 def read_book(path: Path, stated: str) -> BookRows:
@@ -204,7 +189,7 @@ class _Checked:
 
     def _numbers(self, name: str) -> Any:
         numbers = plain_numbers(self.table[name].tolist())
-        low, high, why = _RANGES[name]
+        low, high, why = RANGES[name]
         self._refuse(name, ~np.isfinite(numbers), "is no number", "Try a plain number such as 0.14.")
         self._refuse(
             name,

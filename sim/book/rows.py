@@ -18,10 +18,25 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.problems import short_repr
+from sim.book.limits import RANGES, is_group_name
+from sim.files.plain_values import is_unicode
+from sim.problems import check_type, short_repr
 
 COLUMNS: Final = ("strike", "expiry", "type", "settlement", "iv", "contracts", "group")
 OPTIONAL: Final = ("carry",)
+_FLOATS: Final = ("f", "floats")
+_FLAGS: Final = ("b", "true and false")
+# Columns in memory, in their order, each with the kind of its NumPy type and what that holds.
+_KINDS: Final = {
+    "group": ("i", "whole numbers"),
+    "is_call": _FLAGS,
+    "strike": _FLOATS,
+    "expiry": ("M", "dates"),
+    "at_open": _FLAGS,
+    "iv": _FLOATS,
+    "contracts": _FLOATS,
+    "carry": _FLOATS,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +69,10 @@ class BookRows:
     carry: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        for array in self._arrays:
+        """Refuse columns that are no arrays, and make the arrays constant."""
+        for name, array in zip(_KINDS, self._arrays, strict=True):
+            hint = f"Try {name}=numpy.asarray(...)."
+            check_type(name, array, np.ndarray, "a NumPy array", hint)
             array.flags.writeable = False
 
     def __len__(self) -> int:
@@ -86,6 +104,29 @@ class BookRows:
             self.contracts,
             self.carry,
         )
+
+    @cached_property
+    def flaw(self) -> str:
+        """Reason why these are no positions, "" if they are; rows that are read or made here always are."""
+        if not isinstance(self.file, str) or not is_unicode(self.file):
+            return "the name of its file is no Unicode text"
+        names = self.groups
+        if not isinstance(names, tuple) or not all(isinstance(n, str) and is_group_name(n) for n in names):
+            return "its groups are no tuple of names, each a letter, then letters, digits, _ and -"
+        if len(set(names)) < len(names):
+            return "two of its groups have one name"
+        for (name, (kind, held)), array in zip(_KINDS.items(), self._arrays, strict=True):
+            if array.shape != (len(self),) or array.dtype.kind != kind:
+                return f"its column {name} is no array of {len(self):,} {held}"
+        if len(self) and not (self.group.min() >= 0 and self.group.max() < len(names)):
+            return "its column group numbers a group that it has no name for"
+        if np.isnat(self.expiry).any():
+            return "its column expiry has a row without a date"
+        for name, (low, high, why) in RANGES.items():
+            numbers = getattr(self, name)
+            if not ((numbers >= low) & (numbers <= high)).all():
+                return f"its column {name} has another number: {why}"
+        return ""
 
     @cached_property
     def digest(self) -> str:

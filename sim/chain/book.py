@@ -39,7 +39,7 @@ SETTLEMENT_OF_ROOT: Final = {
 # beyond CREDIBLE it is refused.
 UNREMARKED: Final = (0.003, 0.1)
 CREDIBLE: Final = (0.03, 0.1)
-WHAT_IF: Final = "To ask what if the index moved, try run with --set market.spot=PRICE."
+WHAT_IF: Final = "To ask what if the index moved, try the scenario with another market.spot."
 
 UNKNOWN_ROOT: Final = "root without a known settlement"
 NO_SESSION: Final = "expiry is no trading day"
@@ -255,7 +255,7 @@ def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:
     years, price = forwards[0]
     why = f"put–call parity of its options puts the index near {price:,.2f}"
     if all(_distance(forward, chain.spot) > CREDIBLE[0] + CREDIBLE[1] * life for life, forward in forwards):
-        hint = f"Try --spot {price:.2f}. {WHAT_IF}"
+        hint = f"Try spot={price:.2f}. {WHAT_IF}"
         raise InputError([Problem(chain.source, "spot", f"{chain.spot:.10g}", why, hint)])
     if _distance(price, chain.spot) <= UNREMARKED[0] + UNREMARKED[1] * years:
         return []

@@ -25,7 +25,6 @@ FORMATS: Final = (QUOTEDATA, DELAYED_QUOTES)
 _LISTED_AFTER_EXPIRY: Final = dt.timedelta(days=7)
 # Factor between the index and the middle of its strikes.
 _FURTHEST_SPOT: Final = 8.0
-ZONED_HINT: Final = 'Try datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
 _KIND: Final = InputKind(
     "option chain",
     200_000_000,
@@ -52,10 +51,10 @@ def read_chain(
     check_type("path", path, (str, os.PathLike), "the path of an option chain's file", 'Try "chain.csv".')
     where = place_name(path)
     if as_of is not None:
-        check_type("as_of", as_of, dt.datetime, "a time with its zone", ZONED_HINT)
+        check_type("as_of", as_of, dt.datetime, "a time with its zone", AS_OF_HINT)
         if pd.isna(as_of) or as_of.tzinfo is None or as_of.utcoffset() is None:
             stated = "NaT" if pd.isna(as_of) else as_of.isoformat(sep=" ")
-            raise InputError([Problem("", "as_of", stated, "states no time zone", ZONED_HINT)])
+            raise InputError([Problem("", "as_of", stated, "states no time zone", AS_OF_HINT)])
         as_of = checked_quote_time(as_of, "as_of")
     if spot is not None:
         spot = _checked_spot(spot)
@@ -85,7 +84,7 @@ def read_chain(
 def _checked_spot(spot: float) -> float:
     check_type("spot", spot, (int, float), "a price of the index", "Try spot=6448.28.")
     if not (math.isfinite(spot) and spot > 0.0):
-        raise InputError([Problem("", "spot", str(spot), "is no price above 0", "Try spot=6448.28.")])
+        raise InputError([Problem("", "spot", str(spot), "is no price above 0", SPOT_HINT)])
     return float(spot)
 
 

@@ -43,7 +43,7 @@ NEGATIVE_IV: Final = "implied volatility negative"
 HUGE_IV: Final = "implied volatility above 10,000%"
 REPEATED: Final = "repeats an earlier symbol"
 
-SPOT_HINT: Final = "Try --spot 6448.28."
+SPOT_HINT: Final = "Try spot=6448.28."
 
 Bools = npt.NDArray[np.bool_]
 

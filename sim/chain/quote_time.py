@@ -26,7 +26,11 @@ _SEASONLESS: Final = {
     "MT": ZoneInfo("America/Denver"),
     "PT": ZoneInfo("America/Los_Angeles"),
 }
-AS_OF_HINT: Final = 'Try --as-of "2025-09-03 16:18".'
+_OPTION: Final = "--as-of"
+_OPTION_HINT: Final = f'Try {_OPTION} "2025-09-03 16:18".'
+AS_OF_HINT: Final = (
+    'Try as_of=datetime.datetime(2025, 9, 3, 16, 18, tzinfo=zoneinfo.ZoneInfo("America/New_York")).'
+)
 _LONGEST_DATE: Final = 100
 # Browsers write a minus sign, blanks that do not break and marks of reading direction.
 _PLAIN: Final = str.maketrans({**dict.fromkeys("−–‐‑‒—﹣－", "-"), **dict.fromkeys("\u200e\u200f\u061c")})
@@ -79,7 +83,7 @@ def read_as_of(text: str) -> dt.datetime:
     Errors: `InputError` where the text is none of these, the date is no session and has no time, or New York's
     clocks skip the time or show it twice.
     """
-    where = "--as-of"
+    where = _OPTION
     found = _AS_OF.fullmatch(" ".join(text.split()))
     if found is None:
         raise _refused(where, text, "is no date and time")
@@ -217,7 +221,7 @@ def _reading(text: str, zone: str, order: str, where: str) -> tuple[dt.datetime 
     parser = _parser(zone, order)
     if parser is None:
         why = "cannot be read without the dateparser package"
-        hint = 'Try pip install "gammawall-sim[book]", or --as-of "2025-09-03 16:18".'
+        hint = 'Try pip install "gammawall-sim[book]", or stating the time of the quotes.'
         raise _refused(where, "", f"the date line {why}", hint)
     try:
         with warnings.catch_warnings():
@@ -250,5 +254,6 @@ def _parser(zone: str, order: str) -> Any:
     )
 
 
-def _refused(where: str, value: str, why: str, hint: str = AS_OF_HINT) -> InputError:
-    return InputError([Problem(where, "", shown(value) if value else "", why, hint)])
+def _refused(where: str, value: str, why: str, hint: str = "") -> InputError:
+    usual = _OPTION_HINT if where == _OPTION else AS_OF_HINT
+    return InputError([Problem(where, "", shown(value) if value else "", why, hint or usual)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -23,6 +24,8 @@ ADDRESSES = 2**64  # numbers of paths and seeds are 64 bit
 SMALLEST_TARGET_SE = 1e-6
 # Text on what a command has written so far, or a function that returns it, for the message of an interruption.
 KEPT = "gammawall.kept"
+# A time as hints of functions write it.
+AS_OF_IN_PYTHON = re.compile(r"Try as_of=datetime\.datetime\(.*?\)\)\.")
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -102,10 +105,12 @@ def in_options(*names: str) -> Iterator[None]:
 
 
 def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
+    hint = AS_OF_IN_PYTHON.sub('Try --as-of "2025-09-03 16:18".', problem.hint)
+    for name in names:
+        hint = hint.replace(f"Try {name}=", f"Try --{name.replace('_', '-')} ")
     if problem.key not in names:
-        return problem
+        return replace(problem, hint=hint)
     option = f"--{problem.key.replace('_', '-')}"
-    hint = problem.hint.replace(f"Try {problem.key}=", f"Try {option} ")
     if problem.where:
         return replace(problem, key=option, hint=hint)
     return replace(problem, where=option, key="", hint=hint)

@@ -213,7 +213,7 @@ def fit_impact(
     GammawallError : arch is not installed, or no k is found.
     """
     check_count("repeats", repeats, 2)
-    check_count("seed", seed, 0)
+    check_count("seed", seed, 0, math.inf)
     first_day, as_of = checked_day("since", since), checked_day("as_of", as_of)
     gamma = read_daily(gex, ["gex"], positive=[], optional=["price"], argument="gex")
     ranges = read_daily(prices, OHLC, positive=OHLC, argument="prices")

@@ -17,6 +17,7 @@ They take sessions as independent, and are too small for a share in times when c
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -175,7 +176,7 @@ def fit_intraday(
     Source: Andersen & Bollerslev 1997 for the shape; Efron 1979 for the standard errors.
     """
     check_count("resamples", resamples, 2)
-    check_count("seed", seed, 0)
+    check_count("seed", seed, 0, math.inf)
     as_of = checked_day("as_of", as_of)
     bars = bars if isinstance(bars, MinuteBars) else read_minute_bars(bars)
     bars = bars if as_of is None else until(bars, as_of)

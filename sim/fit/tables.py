@@ -33,6 +33,8 @@ Float64s = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Source = str | os.PathLike[str] | pd.DataFrame
 
+# Repetitions that a fit may be asked for: their results are kept in memory.
+MOST_COUNTED: Final = 100_000
 _EMPTY: Final = ("", "null", "nan", "NaN", "NA", "N/A", ".", "-")
 
 
@@ -181,11 +183,13 @@ def checked_day(name: str, value: dt.date | None) -> dt.date | None:
     return value.date()
 
 
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse an argument that is no whole number or too small.
+def check_count(name: str, value: Any, least: int, most: float = MOST_COUNTED) -> None:
+    """Refuse an argument that is no whole number, too small or too large.
 
     Errors: `InputError`.
     """
     check_type(name, value, (int, np.integer), "a whole number", f"Try {name}={max(least, 1)}.")
     if value < least:
-        raise InputError([Problem("", name, str(value), f"must be at least {least}", "Try more.")])
+        raise InputError([Problem("", name, shown(value), f"must be at least {least}", "Try more.")])
+    if value > most:
+        raise InputError([Problem("", name, shown(value), f"must be at most {most:,}", "Try fewer.")])

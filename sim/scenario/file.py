@@ -17,8 +17,9 @@ from typing import Any, Final
 
 from sim.errors import InputError, Problem
 from sim.files.input_files import place_name
+from sim.files.plain_values import TOO_DEEP, nests_too_deep
 from sim.files.toml_file import FileKind, is_path
-from sim.problems import check_type
+from sim.problems import check_type, shown, shown_key
 from sim.scenario.fragments import Fragment, check_fragments
 from sim.scenario.model import Scenario
 from sim.scenario.overrides import Overrides
@@ -98,7 +99,28 @@ def scenario_from_mapping(
     )
     check_type("where", where, str, "what problems name as their place", 'Try where="my.toml".')
     check_fragments(fragments)
-    return changed_tables(Scenario, deepcopy(dict(data)), where, overrides, fragments)
+    return changed_tables(Scenario, _copied(data, where), where, overrides, fragments)
+
+
+def _copied(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Copy of a mapping's nested tables.
+
+    Errors: `InputError` for what cannot be copied, and for what holds itself.
+    """
+    found: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, value in data.items():
+        name, hint = shown_key(key) if isinstance(key, str) else shown(key), "Try leaving it out."
+        if nests_too_deep({key: value}):
+            problems.append(Problem(where, name, shown(value), TOO_DEEP, hint))
+            continue
+        try:
+            found[key] = deepcopy(value)
+        except Exception:  # the copying of foreign objects fails in many ways
+            problems.append(Problem(where, name, shown(value), "holds no value that a scenario has", hint))
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def builtin_scenarios() -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import tomli_w
 
 from sim.errors import InputError, Problem
 from sim.files.atomic_files import cannot_write, replace_file
-from sim.files.plain_values import as_json, record_problems
+from sim.files.plain_values import TOO_DEEP, as_json, nests_too_deep, record_problems
 from sim.files.toml_file import FileKind
 from sim.problems import check_type, short_repr, shown, shown_key, type_problem
 from sim.scenario.overrides import RIVAL
@@ -33,14 +33,17 @@ class Fragment:
     where : its name in messages, usually the path of its file.
     keys : nested tables of scenario keys.
     fit : content of the table [fit].
+    folder : folder that the path of a book file in it is relative to; None: that of the path `where`.
     """
 
     where: str
     keys: Mapping[str, Any]
     fit: Mapping[str, Any]
+    folder: Path | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        return short_repr(self, f"{shown(self.where)}: {', '.join(_dotted(self.keys))}")
+        keys = TOO_DEEP if nests_too_deep(self.keys) else ", ".join(_dotted(self.keys))
+        return short_repr(self, f"{shown(self.where)}: {keys}")
 
 
 def read_fragment(source: str | os.PathLike[str]) -> Fragment:
@@ -60,7 +63,7 @@ def read_fragment(source: str | os.PathLike[str]) -> Fragment:
         raise InputError(
             [Problem(where, "", "", "states no key of a scenario", f"Try {FRAGMENT_FILE.example}.")]
         )
-    return Fragment(where, data, fit)
+    return Fragment(where, data, fit, Path(source).parent)
 
 
 def check_fragments(fragments: object) -> None:

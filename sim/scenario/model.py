@@ -26,6 +26,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import FieldSerializationInfo
 
 from sim.book.limits import (
@@ -80,6 +81,16 @@ def _file_name_safe(name: str) -> str:
     if not name.isprintable():
         raise ValueError("has a control character")
     return name
+
+
+def _flawless(book: BookRows) -> BookRows:
+    """Rows of a book, checked to be positions.
+
+    Errors: PydanticCustomError with the reason.
+    """
+    if book.flaw:
+        raise PydanticCustomError("book_rows", "{flaw}", {"flaw": book.flaw})
+    return book
 
 
 Items = Annotated[tuple[_Item, ...], BeforeValidator(_list_as_tuple)]
@@ -277,7 +288,7 @@ class Dealers(ScenarioTable):
     impact_bp_per_bn: Annotated[float, Field(ge=0, le=1e4)] = 0.0
     impact_half_life: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     m_floor: Annotated[float, Field(ge=0, le=1)] = 0.2
-    book: BookRows | None = None
+    book: Annotated[BookRows, AfterValidator(_flawless)] | None = None
     book_weights: GroupWeights = Field(default_factory=FrozenDict)
     position: Annotated[Items[Position], Field(max_length=MAX_POSITIONS)] = ()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sim.errors import Problem
-from sim.files.plain_values import is_unicode
 from sim.problems import known, problem, shown, shown_key
 from sim.scenario.dates import calendar_problems
 from sim.scenario.levels import all_levels
@@ -194,8 +193,6 @@ def _book(scenario: Any) -> Iterator[Problem]:
             why, hint = "there is no book file", 'Try book = "book.csv".'
             yield problem("dealers.book_weights", dealers.book_weights, why, hint)
         return
-    if not is_unicode(book.file):
-        yield problem("dealers.book", book.file, "is no Unicode text", "Try renaming the file.")
     if known(dealers.book_weights):
         for group, weight in dealers.book_weights.items():
             if group not in book.groups:

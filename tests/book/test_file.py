@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime as dt
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from support.book_rows import stated_positions
 
-from sim.batch.file import batch_from_mapping
+from sim.batch.file import batch_from_mapping, load_batch
 from sim.batch.sensitivity import bumps
 from sim.book import file as book_file
 from sim.book.file import book_csv, book_table, read_book
@@ -415,3 +416,30 @@ def test_a_long_text_that_many_rows_share_is_refused(files: Path, positions: Any
     message = r"own\.parquet: column group \(has a text of 1,000,000 characters, at most 200 are possible\)"
     with pytest.raises(InputError, match=message):
         read_book(path, "own.parquet")
+
+
+def test_a_batch_names_a_book_beside_it(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (files / "other.csv").write_text(TEXT.replace("12000", "9"), encoding="utf-8")
+    text = 'schema = 1\nname = "b"\nbase = "./market.toml"\n[[case]]\nname = "other"\n'
+    text += 'set = { "dealers.book" = "%s" }\n'
+    (files / "batch.toml").write_text(text % "other.csv", encoding="utf-8")
+    elsewhere = files / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    base, other = (case.scenario.dealers.book for case in load_batch(files / "batch.toml").cases)
+    assert (base.contracts[1], other.contracts[1]) == (12000, 9)
+    (files / "batch.toml").write_text(text % "none.csv", encoding="utf-8")
+    with pytest.raises(InputError, match=r'batch\.toml, case "other": none\.csv: no such file'):
+        load_batch(files / "batch.toml")
+    (files / "none.csv").write_text(TEXT.replace("12000", "many"), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r'case "other": none\.csv, line 3: contracts = "many" \(is no number'
+    ):
+        load_batch(files / "batch.toml")
+
+
+def test_a_book_whose_name_no_manifest_can_hold(files: Path) -> None:
+    name = os.fsdecode(b"book\xff.csv")
+    rows = dataclasses.replace(read_book(files / "book.csv", "book.csv"), file=name)
+    with pytest.raises(InputError, match=r"^overrides: dealers\.book = .*file is no Unicode text\)"):
+        load_scenario(files / "market.toml", {"dealers.book": rows})

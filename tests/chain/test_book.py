@@ -297,7 +297,7 @@ def test_a_spot_beside_its_quotes_is_remarked() -> None:
 @pytest.mark.parametrize("points", [600.0, -600.0])
 def test_a_spot_far_from_its_quotes_is_refused(points: float) -> None:
     with pytest.raises(
-        InputError, match=r"parity of its options puts the index near .* Try --spot .*market\.spot"
+        InputError, match=r"parity of its options puts the index near .* Try spot=.*market\.spot"
     ):
         book_of_chain(moved(points))
 

@@ -32,6 +32,7 @@ from support.sample_chain import (
 from sim.chain import files as chain_files
 from sim.chain.files import read_chain
 from sim.chain.option_chain import COLUMNS, OptionChain
+from sim.chain.quote_time import AS_OF_HINT
 from sim.errors import InputError
 
 REAL = MARKET_DATA / "chain"
@@ -223,15 +224,15 @@ def test_last_price(written: Written, last: str, spot: float) -> None:
 @pytest.mark.parametrize(
     ("last", "message"),
     [
-        ("", "chain.csv, line 2: Last (states no price). Try --spot 6448.28."),
-        ("0", 'chain.csv, line 2: Last = "0" (is no price above 0). Try --spot 6448.28.'),
-        ("-6448.28", 'chain.csv, line 2: Last = "-6448.28" (is no price above 0). Try --spot 6448.28.'),
-        ("N/A", "chain.csv, line 2: Last (states no price). Try --spot 6448.28."),
-        ("64.48.28", 'chain.csv, line 2: Last = "64.48.28" (is no price above 0). Try --spot 6448.28.'),
+        ("", "chain.csv, line 2: Last (states no price). Try spot=6448.28."),
+        ("0", 'chain.csv, line 2: Last = "0" (is no price above 0). Try spot=6448.28.'),
+        ("-6448.28", 'chain.csv, line 2: Last = "-6448.28" (is no price above 0). Try spot=6448.28.'),
+        ("N/A", "chain.csv, line 2: Last (states no price). Try spot=6448.28."),
+        ("64.48.28", 'chain.csv, line 2: Last = "64.48.28" (is no price above 0). Try spot=6448.28.'),
         (
             "6.448",
             "chain.csv: the index stands at 6.448, far from the strikes that are traded: half lie below 6,450. "
-            "Try --spot 6448.28.",
+            "Try spot=6448.28.",
         ),
     ],
 )
@@ -287,14 +288,14 @@ def test_quote_time_that_is_refused(written: Written) -> None:
 
 def test_everything_missing_is_told_at_once(written: Written) -> None:
     assert refusal(written(quotedata_csv().split("\n", 3)[3])) == (
-        'chain.csv: no line above the header states the "Date:" of the quotes. Try --as-of "2025-09-03 16:18".\n'
-        'chain.csv: no line above the header states the index\'s "Last:" price. Try --spot 6448.28.'
+        f'chain.csv: no line above the header states the "Date:" of the quotes. {AS_OF_HINT}\n'
+        'chain.csv: no line above the header states the index\'s "Last:" price. Try spot=6448.28.'
     )
     assert refusal(written('{"data": {"opts": []}}')) == (
         "chain.csv: data.options (is missing). Try downloading the file anew.\n"
         "chain.csv: timestamp (is missing, and so is data.last_trade_time). "
-        'Try --as-of "2025-09-03 16:18".\n'
-        "chain.csv: data.current_price (is missing, and so is data.close). Try --spot 6448.28."
+        f"{AS_OF_HINT}\n"
+        "chain.csv: data.current_price (is missing, and so is data.close). Try spot=6448.28."
     )
 
 
@@ -312,7 +313,7 @@ def test_date_that_is_refused(written: Written, date: str, why: str) -> None:
     message = refusal(path)
     assert message.startswith("chain.csv, line 3: ")
     assert why in message
-    assert message.endswith('Try --as-of "2025-09-03 16:18".')
+    assert message.endswith(AS_OF_HINT)
     assert read_chain(path, as_of=QUOTED).total == COUNT
 
 
@@ -321,7 +322,7 @@ def test_quotes_of_a_time_after_the_first_expiry(written: Written) -> None:
     path = written(quotedata_csv(date="Date: 3 listopada 2025 o 16:18 GMT-4"))
     assert refusal(path) == (
         "chain.csv: its quotes are dated 2025-11-03, yet it lists options that expired on 2025-09-05. "
-        'Try --as-of "2025-09-03 16:18".'
+        f"{AS_OF_HINT}"
     )
     assert read_chain(path, as_of=QUOTED).total == COUNT
     # on a weekend Friday's options may still be listed
@@ -731,7 +732,7 @@ def test_real_chains(
 def test_an_instant_without_a_zone_is_refused_with_a_hint_that_has_one(written: Written, as_of: Any) -> None:
     path = written(quotedata_csv())
     with pytest.raises(
-        InputError, match=r"^as_of = .*states no time zone.*Try datetime\.datetime\(.*tzinfo="
+        InputError, match=r"^as_of = .*states no time zone.*Try as_of=datetime\.datetime\(.*tzinfo="
     ):
         read_chain(path, as_of=as_of)
 

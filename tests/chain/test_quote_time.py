@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sim.chain import quote_time
-from sim.chain.quote_time import checked_quote_time, read_as_of, read_date_line
+from sim.chain.quote_time import AS_OF_HINT, checked_quote_time, read_as_of, read_date_line
 from sim.errors import InputError
 from sim.market.calendar import NEW_YORK
 
@@ -106,7 +106,7 @@ def test_date_lines(line: str, expected: str) -> None:
 def test_date_lines_that_are_refused(line: str, why: str) -> None:
     message = refusal(line)
     assert f"({why}" in message or f": {why}" in message
-    assert message.endswith('Try --as-of "2025-09-03 16:18".')
+    assert message.endswith(AS_OF_HINT)
 
 
 def test_date_line_without_dateparser(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_date_line_without_dateparser(monkeypatch: pytest.MonkeyPatch) -> None:
         quote_time._parser.cache_clear()
     assert message == (
         "chain.csv, line 3: the date line cannot be read without the dateparser package. "
-        'Try pip install "gammawall-sim[book]", or --as-of "2025-09-03 16:18".'
+        'Try pip install "gammawall-sim[book]", or stating the time of the quotes.'
     )
 
 

@@ -325,3 +325,36 @@ def test_the_real_chain_prints_all_three_figures(tmp_path: Path, monkeypatch: py
 def test_help_names_every_format_of_chains(command: str) -> None:
     assert " or ".join(one.name for one in FORMATS) == CHAIN_FORMATS
     assert CHAIN_FORMATS in " ".join(gammawall(command, "--help").output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--spot", "-1"], "--spot: -1.0 (is no price above 0). Try --spot 6448.28."),
+        (
+            ["--scale-to-gex", "1e300"],
+            "--scale-to-gex: 1e+300 (makes positions of more than 1e+09 contracts)",
+        ),
+        (["--scale-to-gex", "-6"], "chain.csv: --scale-to-gex = -6 (the book's own net gamma exposure is"),
+        (["--group", "calls=6000:6500"], "--group: calls=6000:6500 (calls is the group of all others)."),
+    ],
+)
+def test_problems_with_arguments_name_the_options(chain: Path, options: list[str], message: str) -> None:
+    done = gammawall("book", str(chain), "--no-save", *options)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {message}")
+
+
+def test_problems_with_a_horizon_name_the_options(chain: Path) -> None:
+    done = gammawall("run", "--chain", str(chain), "--until", "2025-09-01", "--no-save")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --until: 2025-09-01 (is not after the start, the close of ")
+
+
+def test_what_a_file_lacks_is_asked_for_by_the_options(tmp_path: Path) -> None:
+    file = tmp_path / "cut.csv"
+    file.write_text(quotedata_csv().split("\n", 3)[3], encoding="utf-8")
+    done = gammawall("book", str(file), "--no-save")
+    assert done.exit_code == 2
+    hints = [line.rpartition("Try ")[2] for line in done.stderr.splitlines()]
+    assert hints == ['--as-of "2025-09-03 16:18".', "--spot 6448.28."]

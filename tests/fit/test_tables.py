@@ -356,3 +356,11 @@ def test_days_that_no_calendar_has(tmp_path: Path, name: str, day: Any) -> None:
     write_closes(tmp_path / "closes.csv", gjr_returns(20, 1))
     with pytest.raises(InputError, match=rf"^{name} = .*(is no date|the year is not from 1990 to 2100)"):
         fit_volatility(tmp_path / "closes.csv", **{name: day})
+
+
+@pytest.mark.parametrize("count", [10**400, 100_001])
+def test_repetitions_that_outgrow_memory_are_refused(tmp_path: Path, count: int) -> None:
+    with pytest.raises(InputError, match=r"^resamples = .* \(must be at most 100,000\)"):
+        fit_intraday(tmp_path / "none.csv", resamples=count)
+    with pytest.raises(InputError, match=r"^repeats = .* \(must be at most 100,000\)"):
+        fit_impact(*[tmp_path / "none.csv"] * 3, since=dt.date(2020, 1, 2), repeats=count)

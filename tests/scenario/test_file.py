@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import threading
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from support.nested import nested_list
 from support.places import CASES
 from support.sample_scenario import DELETE, sample
 
@@ -197,3 +200,51 @@ def test_readable_part() -> None:
     assert "closes" not in view.regime[1].model_fields_set
     assert readable_part(Scenario, {}, set()).dealers.m_floor == 0.2
     assert not known(readable_part(Scenario, {}, set()).market)
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+LOOP: dict[str, Any] = {}
+LOOP["loop"] = LOOP
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (generator(), "holds no value that a scenario has"),
+        (threading.Lock(), "holds no value that a scenario has"),
+        ([memoryview(b"a")], "holds no value that a scenario has"),
+        (nested_list(5000), "is nested more than 20 deep"),
+        (LOOP, "is nested more than 20 deep"),
+    ],
+    ids=["generator", "lock", "memoryview", "deep", "loop"],
+)
+@pytest.mark.parametrize("key", ["levels", "market", "no such key"])
+def test_tables_that_cannot_be_copied_are_refused(key: str, value: Any, why: str) -> None:
+    message = refusal({**sample(), key: value})
+    shown = '"no such key"' if key == "no such key" else key
+    assert message.startswith(f"my.toml: {shown} = ")
+    assert f"({why})" in message
+    assert " at 0x" not in message
+
+
+@pytest.mark.parametrize("text", [f"{'.'.join('a' * 3000)} = 1", f"a = {'[' * 60}{']' * 60}"])
+def test_a_file_nested_too_deeply_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_scenario(path)
+    assert str(caught.value).startswith(f"{path}: a (is nested more than 20 deep)")
+
+
+def test_a_file_of_ten_thousand_problems_is_told_in_fifty_lines(tmp_path: Path) -> None:
+    path = tmp_path / "many.toml"
+    path.write_text(tomli_w.dumps(sample({"levels": [7000.0, *([-1.0] * 60)], "market.spot": -1.0})), "utf-8")
+    with pytest.raises(InputError) as caught:
+        load_scenario(path)
+    count = len(caught.value.problems)
+    lines = str(caught.value).splitlines()
+    assert count > 60
+    assert (len(lines), lines[-1]) == (51, f"and {count - 50} more.")

@@ -187,3 +187,45 @@ def test_a_table_that_a_fragment_adds_is_its_own(tmp_path: Path) -> None:
         load_scenario("siege-of-7000", {"drift.annual": -9}, read_fragments([path]))
     placed = {problem.key: problem.where for problem in refused.value.problems}
     assert placed == {"dealer": str(path), 'market."a b"': str(path), "drift.annual": "overrides"}
+
+
+def test_a_manifest_is_ready_for_json(tmp_path: Path) -> None:
+    text = (
+        "[fit]\nlast = 2026-02-10\nread = 2026-02-10T10:00:00\nat = 10:00:00\n[volatility]\nannual = 0.12\n"
+    )
+    path = file(tmp_path, "dates.toml", text)
+    done = gammawall("run", "no-dealers", "--with", str(path), "--paths", "50", "--no-save", "--json")
+    assert done.exit_code == 0, done.output
+    (record,) = json.loads(done.stdout)["manifest"]["fragments"]
+    assert record["fit"] == {"last": "2026-02-10", "read": "2026-02-10T10:00:00", "at": "10:00:00"}
+
+
+@pytest.mark.parametrize("save", ["--no-save", "--json", "--quiet"])
+def test_no_run_is_simulated_whose_manifest_cannot_be_written(tmp_path: Path, save: str) -> None:
+    """The value is overruled, and so never reaches the scenario; the record of the fragment would hold it."""
+    path = file(tmp_path, "nan.toml", "[volatility]\nannual = nan\n[fit]\nerror = inf\n")
+    options = ["--set", "volatility.annual=0.1", "--out", str(tmp_path / "out")]
+    done = gammawall(
+        "run", "no-dealers", "--with", str(path), *options, *([save] if save != "--no-save" else [])
+    )
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        f"error: {path}: volatility.annual = nan (must be finite). Try a plain number.",
+        f"error: {path}: fit.error = inf (must be finite). Try a plain number.",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_book_beside_a_fragment_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "odd\nname"
+    folder.mkdir()
+    rows = "strike,expiry,type,settlement,iv,contracts,group\n7000,2026-03-20,call,PM,0.12,10,wall2\n"
+    file(folder, "own.csv", rows)
+    fragment = read_fragment(file(folder, "book.toml", '[dealers]\nbook = "own.csv"\n'))
+    assert load_scenario("no-dealers", fragments=[fragment]).dealers.groups == ("wall2",)
+
+
+def test_a_fragment_that_holds_itself_has_a_short_text() -> None:
+    loop: dict[str, object] = {}
+    loop["loop"] = loop
+    assert repr(Fragment("x", loop, {})) == 'Fragment("x": is nested more than 20 deep)'
