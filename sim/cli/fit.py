@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from sim.cli.options import JSON, print_json, tell
-from sim.errors import GammawallError
+from sim.cli.delivery import Delivery
+from sim.cli.options import JSON, echo, print_json, print_toml, tell
+from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]
 DATE = click.DateTime(["%Y-%m-%d"])
@@ -196,8 +197,11 @@ def impact(
     try:
         keys = found.scenario_keys()
     except GammawallError as error:  # what was found is printed all the same
-        _print(document, None, None, as_json, show)
-        raise error
+        delivery = Delivery()
+        delivery.show("the fit", lambda: _print(document, None, None, as_json, show), lambda: document)
+        delivery.failures.append(str(error))
+        delivery.end()
+        return
     _answer(document, keys, _fragment(comments, keys, found.metadata()), out, as_json, show)
 
 
@@ -231,22 +235,29 @@ def _answer(
     show: Callable[[], None],
 ) -> None:
     """Write the fragment, print the estimates and, if it is not written, the fragment."""
-    failure = None
+    delivery = Delivery()
+    written: Path | None = None
     if out is not None:
         from sim.scenario.fragments import write_fragment
 
         try:
             write_fragment(out, text)
+            written, delivery.saved = out, True
         except GammawallError as error:
-            failure, out = error, None  # what was found is printed all the same
-    _print(document, keys, out, as_json, show)
-    if not as_json:
-        if out is None:
-            click.echo(f"\n{text}", nl=False)
-        else:
-            tell(f"fragment: {out}")
-    if failure is not None:
-        raise failure
+            delivery.failures.append(str(error))
+        except Exception as error:  # what was found is printed all the same
+            delivery.failures.append(f"{out}: the fragment cannot be written ({error_text(error)}).")
+
+    def report() -> None:
+        _print(document, keys, written, as_json, show)
+        if not as_json and written is None:
+            echo()
+            print_toml(text)
+
+    delivery.show("the fit", report, lambda: {**document, "scenario_keys": dict(keys)})
+    if written is not None and not as_json:
+        tell(f"fragment: {written}")
+    delivery.end()
 
 
 def _print(

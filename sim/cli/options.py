@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from sim.engines.choice import AUTO, ENGINES
+from sim.files.terminal_text import printable
 
 DEFAULT_SCENARIO = "siege-of-7000"
 # A test keeps these equal to those of the modules that compute, which are too heavy to load for a command's help.
@@ -93,12 +95,23 @@ def read_numbers(
 def tell(message: str) -> None:
     """Print a message on stderr."""
     with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        click.echo(message, err=True)
+        print(printable(message), file=sys.stderr, flush=True)
+
+
+def echo(text: str = "", *, end: str = "\n") -> None:
+    """Print text on stdout."""
+    print(printable(text), end=end)
+
+
+def print_toml(text: str) -> None:
+    """Print a TOML document on stdout, in UTF-8 whatever the terminal: it may be led into a file."""
+    click.echo(printable(text).encode("utf-8"), nl=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    text = json.dumps(document, indent=2, allow_nan=False)
+    echo(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves as it is
 
 
 SET = click.option(

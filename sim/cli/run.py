@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
+from sim.cli.delivery import Delivery
 from sim.cli.options import (
     ADDRESSES,
     DEFAULT_PATHS,
@@ -26,10 +27,10 @@ from sim.cli.options import (
     THREADS,
     WITH,
     count_from,
+    echo,
     print_json,
     tell,
 )
-from sim.errors import GammawallError
 
 if TYPE_CHECKING:
     from sim.scenario.fragments import Fragment
@@ -125,6 +126,7 @@ def run(
     _refuse_chain_options(ctx, chain)
 
     from sim.files.output_folder import prepare_output
+    from sim.odds.plain import plain_odds
     from sim.run.results import RUN_FOLDER, run_document, save_results
     from sim.run.simulation import simulate
 
@@ -160,16 +162,19 @@ def run(
     if folder is not None:
         ctx.meta[KEPT] = f"the results are in {folder}"
 
-    if as_json:
-        print_json(run_document(result, folder))
-    elif not quiet or (failures and folder is None):  # the numbers must not be lost
-        print_report(result, Terminal())
-    elif folder is not None:
-        click.echo(str(folder))
+    def show() -> None:
+        if as_json:
+            print_json(run_document(result, folder))
+        elif not quiet or (failures and folder is None):  # the numbers must not be lost
+            print_report(result, Terminal())
+        elif folder is not None:
+            echo(str(folder))
+
+    delivery = Delivery(saved=folder is not None, failures=failures)
+    delivery.show("the report", show, lambda: plain_odds(result.outcomes, result.axes))
     if folder is not None and not quiet:
         tell(f"results: {folder}")
-    if failures:
-        raise GammawallError("\n".join(failures))
+    delivery.end()
 
 
 class _Asked(NamedTuple):

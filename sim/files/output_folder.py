@@ -12,18 +12,20 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sim.errors import GammawallError, InputError, Problem
+from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.files.json_text import has_form, read_json
 
 MANIFEST = "manifest.json"
 DEFAULT_PARENT = "results"
 Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
+# Names of files, each with the function that makes its content.
+Files = Sequence[tuple[str, Callable[[], str | bytes]]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,14 @@ class FormerResultsLeftError(GammawallError):
             f"they are in {former.name} beside it."
         )
         self.folder = folder
+
+
+class UnmadeFileError(GammawallError):
+    """Error about a file of finished work whose content cannot be made."""
+
+    def __init__(self, name: str, error: Exception):
+        super().__init__(f"{name} cannot be made ({error_text(error)}).")
+        self.name = name
 
 
 def prepare_output(
@@ -156,17 +166,44 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
     return place.folder.with_name(target.name) if place.numbered else place.folder
 
 
-def save_folder(place: OutputFolder, contents: Contents) -> Saved:
+def made_files(files: Files) -> Contents:
+    """Contents of a folder, for `write_folder`; a file that cannot be made is an UnmadeFileError."""
+
+    def contents() -> Iterator[tuple[str, str | bytes]]:
+        for name, make in files:
+            try:
+                content = make()
+            except Exception as error:
+                raise UnmadeFileError(name, error) from error
+            yield name, content
+
+    return contents
+
+
+def save_folder(place: OutputFolder, files: Files) -> Saved:
     """Write files to their place or, if that fails, to a new temporary folder, so that no finished work is lost.
 
-    place, contents : see `write_folder`.
+    The temporary folder gets all files that can be made.
+
+    place, files : see `write_folder` and `made_files`.
     """
     try:
-        return Saved(write_folder(place, contents), ())
+        return Saved(write_folder(place, made_files(files)), ())
     except FormerResultsLeftError as error:
         return Saved(error.folder, (str(error),))
-    except (GammawallError, OSError, MemoryError) as error:
+    except Exception as error:  # whatever it is: the work is done
         failure = _reason(place.folder, error)
+    unmade: list[str] = []
+
+    def contents() -> Iterator[tuple[str, str | bytes]]:
+        for one in files:
+            try:
+                yield from made_files([one])()
+            except UnmadeFileError as error:
+                unmade.append(error.name)
+        if len(unmade) == len(files):
+            raise GammawallError("none of the files can be made.")
+
     folder = None
     try:
         parent = Path(tempfile.mkdtemp(prefix="gammawall-"))
@@ -175,9 +212,10 @@ def save_folder(place: OutputFolder, contents: Contents) -> Saved:
         finally:
             if folder is None:
                 os.rmdir(parent)
-    except (GammawallError, OSError, MemoryError) as error:
+    except Exception as error:  # likewise
         return Saved(None, (failure, _reason(Path("temporary folder"), error)))
-    return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
+    saved = "the results" + (f", all but {', '.join(unmade)}," if unmade else "")
+    return Saved(folder, (failure, f"{place.folder}: {saved} are in {folder} instead."))
 
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
@@ -270,10 +308,14 @@ def probe(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:
+def _reason(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         error = cannot_write(folder, error)
-    return str(error) or f"{folder}: the results cannot be written there (out of memory)."
+    if isinstance(error, UnmadeFileError):
+        return f"{folder}: the results cannot be written there: {error}"
+    if isinstance(error, GammawallError):
+        return str(error)
+    return f"{folder}: the results cannot be written there ({error_text(error)})."
 
 
 def _first_free(folder: Path) -> Path:

@@ -7,13 +7,23 @@ in one step. A full disk, a kill or an interruption leaves nothing under the fin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
 from sim.files.json_text import json_rows, manifest_json
-from sim.files.output_folder import MANIFEST, FolderKind, OutputFolder, Saved, save_folder, write_folder
+from sim.files.output_folder import (
+    MANIFEST,
+    Files,
+    FolderKind,
+    OutputFolder,
+    Saved,
+    made_files,
+    save_folder,
+    write_folder,
+)
 from sim.files.table_text import table_csv
 from sim.odds.tables import TABLES, sessions_to_target
 from sim.problems import check_type, type_problem
@@ -50,7 +60,7 @@ def write_results(result: Result, folder: str | os.PathLike[str], *, overwrite: 
 
 def write_run(result: Result, place: OutputFolder) -> Path:
     """Write the tables and the manifest of a run to a folder; see `write_results`."""
-    return write_folder(place, lambda: _contents(result))
+    return write_folder(place, made_files(_files(result)))
 
 
 def save_results(result: Result, place: OutputFolder) -> Saved:
@@ -61,7 +71,7 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     result : the run; its tables and manifest are written as they are.
     place : from `prepare_output`.
     """
-    return save_folder(place, lambda: _contents(result))
+    return save_folder(place, _files(result))
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
@@ -84,7 +94,11 @@ def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def _contents(result: Result) -> Iterator[tuple[str, str | bytes]]:
-    for table in TABLES.values():
-        yield table.file_name, table_csv(getattr(result, table.name))
-    yield MANIFEST, manifest_json(result.manifest, RUN_FORM)
+def _files(result: Result) -> Files:
+    """Files of a run, each with the function that makes its content."""
+    tables = [(t.file_name, partial(_table_text, result, t.name)) for t in TABLES.values()]
+    return [*tables, (MANIFEST, lambda: manifest_json(result.manifest, RUN_FORM))]
+
+
+def _table_text(result: Result, name: str) -> bytes:
+    return table_csv(getattr(result, name))
