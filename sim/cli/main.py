@@ -21,6 +21,7 @@ from sim.cli.bench import bench
 from sim.cli.book import book
 from sim.cli.delivery import Delivery, silence_stdout
 from sim.cli.fit import fit
+from sim.cli.help_texts import restore_help
 from sim.cli.options import (
     DEFAULT_PATHS,
     DEFAULT_SCENARIO,
@@ -71,7 +72,7 @@ class Commands(click.Group):
             tell(f"interrupted: {kept(ctx, 'nothing was written')}")
             ctx.exit(INTERRUPTED)
         except click.ClickException as error:
-            error.message = printable(error.message)
+            vars(error)["message"] = printable(error.message)
             raise
         except OSError as error:
             ctx.exit(_end_output(error, kept(ctx, "")))
@@ -274,6 +275,8 @@ def engines(as_json: bool) -> None:
 
 for command in (bench, *BATCH_COMMANDS, fit):
     cli.add_command(command)
+if not __debug__:
+    restore_help(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
