@@ -96,8 +96,13 @@ def batch(
         print_toml(BATCH_FILE.text(file))
         return
     numbers = {name: options.pop(name) for name in NUMBERS}
-    loaded = load_batch(file, base=base, overrides=overrides, fragments=read_fragments(fragments), **numbers)
-    run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
+    read = read_fragments(fragments)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not options["quiet"], doing="reading"):
+        loaded = load_batch(file, base=base, overrides=overrides, fragments=read, **numbers)
+        cases = loaded.selected(only, shard)
+    run_family(ctx, loaded, cases, dry_run=dry_run, **options)
 
 
 def run_family(
@@ -159,7 +164,7 @@ def run_family(
         else:
             print_batch(loaded, run, Terminal())
 
-    delivery = Delivery(saved=True)
+    delivery = Delivery(as_json=as_json, saved=True)
     delivery.show("the report", show, lambda: {"case": run.rows})
     if not quiet:
         tell(_summary(run, run.folder))
@@ -311,7 +316,10 @@ def merge(
 
     if parquet:
         refuse_parquet_without_pyarrow()
-    loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not quiet, doing="joining"):
+        loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
     ctx.meta[KEPT] = f"the results are in {out}"
 
     def show() -> None:
@@ -325,7 +333,7 @@ def merge(
 
             print_batch(loaded, run, Terminal())
 
-    delivery = Delivery(saved=True)
+    delivery = Delivery(as_json=as_json, saved=True)
     delivery.show("the report", show, lambda: {"case": run.rows})
     if not (as_json or quiet):
         tell(f"{len(run.finished)} cases joined; results: {out}")
@@ -390,7 +398,10 @@ def sensitivity(
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
     plans = CasePlans(MOST_PLAN_BYTES)
-    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not options["quiet"], doing="reading"):
+        family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
     tables: list[Any] = []
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:

@@ -133,7 +133,7 @@ def _deliver(
     as_json: bool,
 ) -> Delivery:
     """Write and print the table of what has been timed."""
-    delivery = Delivery()
+    delivery = Delivery(as_json=as_json)
     if csv_file is not None:
         try:
             csv_file.write_bytes(_csv(timed, setting))

@@ -88,7 +88,7 @@ def book(
 
     from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_document, book_files
     from sim.chain.levels import find_gamma_levels
-    from sim.files.output_folder import prepare_output, save_folder
+    from sim.files.output_folder import Saved, prepare_output, save_folder
     from sim.files.table_files import refuse_parquet_without_pyarrow
 
     if parquet:
@@ -98,13 +98,13 @@ def book(
     if not no_save:
         place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
     levels = find_gamma_levels(found, spot_range)
-    folder: Path | None = None
-    failures: tuple[str, ...] = ()
+    saved = Saved(None, (), whole=False)
     if place is not None:
         scenario, why = _scenario(found, levels, chain, PARQUET if parquet else BOOK)
         picture = _picture(found, levels)
-        folder, failures = save_folder(place, book_files(found, levels, scenario, picture, parquet=parquet))
-        failures = (*why, *failures)
+        saved = save_folder(place, book_files(found, levels, scenario, picture, parquet=parquet))
+        saved = saved._replace(failures=(*why, *saved.failures))
+    folder = saved.folder
     if folder is not None:
         ctx.meta[KEPT] = f"the book is in {folder}"
 
@@ -112,7 +112,7 @@ def book(
         if as_json:
             results = None if folder is None else str(folder)
             print_json({**book_document(found, levels), "results": results})
-        elif not quiet or (failures and folder is None):
+        elif not quiet or (saved.failures and not saved.whole):
             from sim.report.book import print_book
             from sim.report.terminal import Terminal
 
@@ -120,7 +120,7 @@ def book(
         elif folder is not None:
             echo(str(folder))
 
-    delivery = Delivery(saved=folder is not None, failures=failures)
+    delivery = Delivery(as_json=as_json, saved=saved.whole, failures=saved.failures)
     delivery.show("the report", show, lambda: _plain(levels))
     if folder is not None and not quiet:
         tell(f"book: {folder}")

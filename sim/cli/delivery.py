@@ -7,6 +7,8 @@ what could not be printed as it should be is printed in plain form.
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +18,7 @@ from typing import Any
 from sim.cli.options import echo, tell
 from sim.errors import GammawallError, error_text
 
+# Levels of a value that its plain form shows one by one.
 DEEPEST = 4
 
 
@@ -24,12 +27,13 @@ class Delivery:
 
     Attributes
     ----------
+    as_json : whether stdout is to hold JSON.
     saved : whether the work is kept in files.
     failures : sentences, one per failure.
     """
 
-    def __init__(self, *, saved: bool = False, failures: tuple[str, ...] = ()):
-        self.saved = saved
+    def __init__(self, *, as_json: bool = False, saved: bool = False, failures: tuple[str, ...] = ()):
+        self.as_json, self.saved = as_json, saved
         self.failures = list(failures)
 
     def show(self, what: str, show: Callable[[], None], plain: Callable[[], Any]) -> None:
@@ -39,7 +43,7 @@ class Delivery:
         ----------
         what : what is printed, "the report" for instance.
         show : function that prints it on stdout.
-        plain : function that returns the numbers that must not be lost; see `plain_lines`.
+        plain : function that returns the numbers that must not be lost; see `plain_form`.
         """
         try:
             show()
@@ -47,26 +51,33 @@ class Delivery:
         except OSError as error:
             self._without_stdout(error, plain)
         except Exception as error:  # whatever it is: the work is done
-            self.failures.append(
-                f"{what} cannot be printed ({error_text(error)}); the numbers are in plain form."
-            )
-            with contextlib.suppress(OSError):
-                for line in _lines_of(plain):
+            told = "its numbers are on stdout in plain form"
+            self.failures.append(f"{what} cannot be printed ({error_text(error)}); {told}.")
+            try:
+                for line in self._lines(plain):
                     echo(line)
                 sys.stdout.flush()
+            except OSError as gone:
+                self._without_stdout(gone, plain)
 
     def _without_stdout(self, error: OSError, plain: Callable[[], Any]) -> None:
         """Go on without stdout: what is not saved goes to stderr, unless the reader of stdout has seen enough."""
-        if isinstance(error, BrokenPipeError) and not self.failures:
+        has_reader = not isinstance(error, BrokenPipeError)
+        if has_reader and not self.saved:
+            for line in self._lines(plain):
+                tell(line)
+        if not self.failures:
             raise error
-        if not isinstance(error, BrokenPipeError):
-            if not self.saved:
-                for line in _lines_of(plain):
-                    tell(line)
-            if not self.failures:
-                raise error
+        if has_reader:
             self.failures.append(f"the output cannot be written ({error_text(error)}).")
         silence_stdout()
+
+    def _lines(self, plain: Callable[[], Any]) -> list[str]:
+        try:
+            form = plain_form(plain())
+        except Exception as error:
+            form = f"nor in plain form ({error_text(error)})"
+        return [json.dumps(form, indent=2)] if self.as_json else list(plain_lines(form))
 
     def end(self) -> None:
         """Raise the failures, if there are any, as one GammawallError."""
@@ -80,44 +91,36 @@ def silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def plain_lines(value: Any, name: str = "", depth: int = 0) -> Iterator[str]:
-    """Lines of text with all that is in a value: a line per item, or per row of a table, with names and values.
+def plain_form(value: Any, depth: int = 0) -> Any:
+    """Value as mappings, lists, numbers and texts alone; tables by their rows.
 
-    It needs nothing but the texts of the values, so that hardly anything can fail.
+    It needs nothing but the texts of what a value holds, so that hardly anything can fail.
     """
-    items = _items(value) if depth < DEEPEST else None
-    if items is None:
-        yield f"{name}: {_text(value)}" if name else _text(value)
-    elif depth and all(_items(item) is None for _, item in items):
-        told = ", ".join(f"{key} {_text(item)}".strip() for key, item in items)
-        yield f"{name}: {told}" if name else told
-    else:
-        for key, item in items:
-            yield from plain_lines(item, f"{name} {key}".strip(), depth + 1)
-
-
-def _lines_of(plain: Callable[[], Any]) -> list[str]:
-    try:
-        return list(plain_lines(plain()))
-    except Exception as error:
-        return [f"nor in plain form ({error_text(error)})"]
-
-
-def _items(value: Any) -> list[tuple[str, Any]] | None:
-    """Items of a value by name; None if it has none."""
     if hasattr(value, "to_dict") and hasattr(value, "columns"):
         value = value.to_dict("records")
     if is_dataclass(value) and not isinstance(value, type):
-        return [(field.name, getattr(value, field.name)) for field in fields(value)]
-    if isinstance(value, Mapping):
-        return [(str(key), item) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [("", item) for item in value]
-    return None
-
-
-def _text(value: Any) -> str:
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping) and depth < DEEPEST:
+        return {str(key): plain_form(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and depth < DEEPEST:
+        return [plain_form(item, depth + 1) for item in value]
+    if type(value) in (int, bool) or value is None or (type(value) is float and math.isfinite(value)):
+        return value
     try:
         return str(value)
     except Exception as error:
         return f"<{error_text(error)}>"
+
+
+def plain_lines(form: Any, name: str = "", depth: int = 0) -> Iterator[str]:
+    """Lines of a plain form: a line per item, or per row of a table, with names and values."""
+    if not isinstance(form, (dict, list)):
+        yield f"{name}: {form}" if name else str(form)
+        return
+    items = list(form.items()) if isinstance(form, dict) else [("", item) for item in form]
+    if depth and not any(isinstance(item, (dict, list)) for _, item in items):
+        told = ", ".join(f"{key} {item}".strip() for key, item in items)
+        yield f"{name}: {told}" if name else told
+        return
+    for key, item in items:
+        yield from plain_lines(item, f"{name} {key}".strip(), depth + 1)

@@ -182,7 +182,7 @@ def trace(
 
         print_view(trace_view(days), Terminal())
 
-    delivery = Delivery()
+    delivery = Delivery(as_json=as_json)
     delivery.show("the path", show, lambda: {"day": days})
     delivery.end()
 
@@ -247,7 +247,7 @@ def check(
         print_view(check_view(checks), terminal)
         terminal.print(engine_line(ran))
 
-    delivery = Delivery()
+    delivery = Delivery(as_json=as_json)
     delivery.show("the checks", show, lambda: {"check": list(checks)})
     if failed:
         delivery.failures.append(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")

@@ -125,7 +125,7 @@ def run(
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
     _refuse_chain_options(ctx, chain)
 
-    from sim.files.output_folder import prepare_output
+    from sim.files.output_folder import Saved, prepare_output
     from sim.odds.plain import plain_odds
     from sim.run.results import RUN_FOLDER, run_document, save_results
     from sim.run.simulation import simulate
@@ -158,19 +158,20 @@ def run(
             where=loaded.where,
             fragments=loaded.fragments,
         )
-    folder, failures = (None, ()) if place is None else save_results(result, place)
+    saved = Saved(None, (), whole=False) if place is None else save_results(result, place)
+    folder = saved.folder
     if folder is not None:
         ctx.meta[KEPT] = f"the results are in {folder}"
 
     def show() -> None:
         if as_json:
             print_json(run_document(result, folder))
-        elif not quiet or (failures and folder is None):  # the numbers must not be lost
+        elif not quiet or (saved.failures and not saved.whole):  # the numbers must not be lost
             print_report(result, Terminal())
         elif folder is not None:
             echo(str(folder))
 
-    delivery = Delivery(saved=folder is not None, failures=failures)
+    delivery = Delivery(as_json=as_json, saved=saved.whole, failures=saved.failures)
     delivery.show("the report", show, lambda: plain_odds(result.outcomes, result.axes))
     if folder is not None and not quiet:
         tell(f"results: {folder}")

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.files.json_text import has_form, read_json
+from sim.files.paths import output_path
 
 MANIFEST = "manifest.json"
 DEFAULT_PARENT = "results"
@@ -69,10 +70,12 @@ class Saved(NamedTuple):
     ----------
     folder : the folder written; None if none could be written.
     failures : sentences, one per failure; empty if all is in its place.
+    whole : whether the folder holds all files.
     """
 
     folder: Path | None
     failures: tuple[str, ...]
+    whole: bool = True
 
 
 class FormerResultsLeftError(GammawallError):
@@ -118,7 +121,7 @@ def prepare_output(
         if not overwrite:
             folder = _first_free(folder)
     else:
-        folder = Path(out)
+        folder = output_path("--out", out, "the path of a folder", "Try --out results/mine.")
         if not folder.name:
             raise InputError(
                 [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
@@ -140,7 +143,10 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
     """
     if not place.numbered:
         _refuse_occupied(place.folder, place.overwrite, place.kind)
-    target = Path(os.path.realpath(place.folder))
+    try:
+        target = Path(os.path.realpath(place.folder))
+    except OSError as error:  # the current folder is gone
+        raise cannot_write(place.folder, error) from error
     hidden = hidden_name(target.parent, "partial")
     placed = False
     try:
@@ -213,9 +219,9 @@ def save_folder(place: OutputFolder, files: Files) -> Saved:
             if folder is None:
                 os.rmdir(parent)
     except Exception as error:  # likewise
-        return Saved(None, (failure, _reason(Path("temporary folder"), error)))
+        return Saved(None, (failure, _reason(Path("temporary folder"), error)), whole=False)
     saved = "the results" + (f", all but {', '.join(unmade)}," if unmade else "")
-    return Saved(folder, (failure, f"{place.folder}: {saved} are in {folder} instead."))
+    return Saved(folder, (failure, f"{place.folder}: {saved} are in {folder} instead."), not unmade)
 
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> Path | None:
@@ -295,11 +301,11 @@ def probe(folder: Path) -> None:
 
     Errors: GammawallError if it cannot be written.
     """
-    parent = Path(os.path.realpath(folder)).parent
-    while not os.path.lexists(parent):
-        parent = parent.parent
-    probe = hidden_name(parent, "probe")
     try:
+        parent = Path(os.path.realpath(folder)).parent
+        while not os.path.lexists(parent):
+            parent = parent.parent
+        probe = hidden_name(parent, "probe")
         with contextlib.suppress(FileNotFoundError):
             os.lstat(folder)  # a name that is too long, or lies under a file, shows here
         os.mkdir(probe)

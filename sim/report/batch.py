@@ -244,8 +244,11 @@ def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
 
 
 @contextmanager
-def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
-    """Context of a progress bar on stderr: cases done, path-steps per second, time left, failures; terminals only."""
+def batch_progress(*, shown: bool, doing: str = "checking") -> Iterator[BatchProgress]:
+    """Context of a progress bar on stderr: cases done, path-steps per second, time left, failures; terminals only.
+
+    doing : what is done until the bar is told of something else.
+    """
     if not shown:
         yield BatchProgress()
         return
@@ -258,7 +261,7 @@ def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
         TextColumn("{task.fields[failed]}", style="bold red"),
     )
     texts = {"cases": "", "rate": "", "failed": ""}
-    with progress_on(Terminal(stderr=True), columns, "checking", **texts) as progress:
+    with progress_on(Terminal(stderr=True), columns, doing, **texts) as progress:
         yield BatchProgress() if progress is None else _Bar(progress)
 
 

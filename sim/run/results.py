@@ -24,6 +24,7 @@ from sim.files.output_folder import (
     save_folder,
     write_folder,
 )
+from sim.files.paths import output_path
 from sim.files.table_text import table_csv
 from sim.odds.tables import TABLES, sessions_to_target
 from sim.problems import check_type, type_problem
@@ -49,13 +50,15 @@ def write_results(result: Result, folder: str | os.PathLike[str], *, overwrite: 
     -------
     The folder written.
 
-    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
+    Errors: InputError if an argument is of a wrong type, or the folder exists and may not be replaced; GammawallError
+    if it cannot be written.
     """
     hint = 'Try write_results(result, "results/mine").'
-    check_type("folder", folder, (str, os.PathLike), "the path of a folder", hint)
+    path = output_path("folder", folder, "the path of a folder", hint)
+    check_type("overwrite", overwrite, bool, "True or False", "Try overwrite=True.")
     if not hasattr(result, "manifest"):
         raise InputError([type_problem("result", result, "a Result", 'Try simulate("siege-of-7000").')])
-    return write_run(result, OutputFolder(Path(folder), RUN_FOLDER, overwrite))
+    return write_run(result, OutputFolder(path, RUN_FOLDER, overwrite))
 
 
 def write_run(result: Result, place: OutputFolder) -> Path:
