@@ -164,17 +164,17 @@ def run_family(
         else:
             print_batch(loaded, run, Terminal())
 
-    delivery = Delivery(as_json=as_json, saved=True)
+    failed, finding = len(run.failed) + len(run.failed_before), None
+    if failed:
+        finding = PartlyFailedError(
+            f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
+            "Try --resume --retry-failed."
+        )
+    delivery = Delivery(as_json=as_json, saved=True, finding=finding)
     delivery.show("the report", show, lambda: {"case": run.rows})
     if not quiet:
         tell(_summary(run, run.folder))
     delivery.end()
-    failed = len(run.failed) + len(run.failed_before)
-    if failed:
-        raise PartlyFailedError(
-            f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
-            "Try --resume --retry-failed."
-        )
 
 
 def _kept_cases(folder: BatchFolder) -> str:
@@ -333,20 +333,20 @@ def merge(
 
             print_batch(loaded, run, Terminal())
 
-    delivery = Delivery(as_json=as_json, saved=True)
-    delivery.show("the report", show, lambda: {"case": run.rows})
-    if not (as_json or quiet):
-        tell(f"{len(run.finished)} cases joined; results: {out}")
-    delivery.end()
-    finished = set(run.finished)
+    finished, finding = set(run.finished), None
     missing = [case.name for case in loaded.cases if case.name not in finished]
     if missing:
         named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise PartlyFailedError(
+        finding = PartlyFailedError(
             f"{len(missing)} of {len(loaded.cases)} cases failed or have not run in any share, or not with the "
             f"baseline: {named}. Add the shares that are missing, or run the others again with --resume "
             "--retry-failed."
         )
+    delivery = Delivery(as_json=as_json, saved=True, finding=finding)
+    delivery.show("the report", show, lambda: {"case": run.rows})
+    if not (as_json or quiet):
+        tell(f"{len(run.finished)} cases joined; results: {out}")
+    delivery.end()
 
 
 def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:

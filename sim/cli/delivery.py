@@ -30,11 +30,20 @@ class Delivery:
     as_json : whether stdout is to hold JSON.
     saved : whether the work is kept in files.
     failures : sentences, one per failure.
+    finding : what the work itself has found wrong, which no failure on the way may hide; None if all is well.
     """
 
-    def __init__(self, *, as_json: bool = False, saved: bool = False, failures: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        saved: bool = False,
+        failures: tuple[str, ...] = (),
+        finding: GammawallError | None = None,
+    ):
         self.as_json, self.saved = as_json, saved
         self.failures = list(failures)
+        self.finding = finding
 
     def show(self, what: str, show: Callable[[], None], plain: Callable[[], Any]) -> None:
         """Print finished work or, if that fails, its plain form.
@@ -66,7 +75,7 @@ class Delivery:
         if has_reader and not self.saved:
             for line in self._lines(plain):
                 tell(line)
-        if not self.failures:
+        if not self.failures and self.finding is None:
             raise error
         if has_reader:
             self.failures.append(f"the output cannot be written ({error_text(error)}).")
@@ -80,9 +89,12 @@ class Delivery:
         return [json.dumps(form, indent=2)] if self.as_json else list(plain_lines(form))
 
     def end(self) -> None:
-        """Raise the failures, if there are any, as one GammawallError."""
+        """Raise the failures and the finding, if there are any, as one GammawallError."""
         if self.failures:
-            raise GammawallError("\n".join(self.failures))
+            found = [] if self.finding is None else [str(self.finding)]
+            raise GammawallError("\n".join([*self.failures, *found]))
+        if self.finding is not None:
+            raise self.finding
 
 
 def silence_stdout() -> None:

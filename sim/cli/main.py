@@ -247,10 +247,11 @@ def check(
         print_view(check_view(checks), terminal)
         terminal.print(engine_line(ran))
 
-    delivery = Delivery(as_json=as_json)
-    delivery.show("the checks", show, lambda: {"check": list(checks)})
+    finding = None
     if failed:
-        delivery.failures.append(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
+        finding = GammawallError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
+    delivery = Delivery(as_json=as_json, finding=finding)
+    delivery.show("the checks", show, lambda: {"check": list(checks)})
     delivery.end()
 
 

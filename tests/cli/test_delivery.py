@@ -426,6 +426,30 @@ def test_anything_has_a_plain_form() -> None:
     assert list(plain_lines(form))[:4] == ["a: x 1, y 2.5", "a: x 3", "b: nan", "c: <ValueError: no text>"]
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
+def test_no_failure_hides_what_the_work_has_found(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    monkeypatch.setattr("sim.check.checks.checks_on", lambda *_: [Check("first upper", 0.4, 0.5, 0.001)])
+    monkeypatch.setattr("sim.report.check.check_view", failing(error))
+    done = gammawall("check")
+    assert done.exit_code == 1
+    *others, finding = done.stderr.splitlines()
+    assert finding == "error: 1 of 1 checks failed: first upper."
+    if isinstance(error, BrokenPipeError):  # its reader has seen enough
+        assert others == []
+    else:
+        assert others[0].startswith("check: name first upper, expected 0.4, simulated 0.5")
+        assert others[1:] == ["error: the output cannot be written (No space left on device)."]
+
+
+def test_so_does_a_batch_of_which_cases_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_small_batch()
+    monkeypatch.setattr("sim.batch.local_executor._count_case", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("sim.report.batch.print_batch", failing(BrokenPipeError()))
+    done = gammawall("batch", "small.toml", "--out", "b")
+    assert done.exit_code == 3, done.output
+    assert "error: 3 of 3 cases failed" in done.stderr
+
+
 def test_failures_are_told_as_one_error() -> None:
     delivery = Delivery(failures=("first.", "second."))
     with pytest.raises(GammawallError, match=r"^first\.\nsecond\.$"):
