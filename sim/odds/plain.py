@@ -9,8 +9,10 @@ def plain_odds(outcomes: Outcomes, axes: OutcomeAxes) -> dict[str, str]:
     """Shares of paths for each event, with dealers and without, by the event's name.
 
     A level is named by the shortest text that reads back as the same number.
+
+    Errors: `GammawallError` if the counts do not add up.
     """
-    paths = int(outcomes.paths)
+    paths = outcomes.checked_paths()
 
     def shares(with_dealers: int, without: int) -> str:
         return f"{100 * with_dealers / paths:.4f}% with dealers, {100 * without / paths:.4f}% without"

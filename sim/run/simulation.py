@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.engines.choice import ENGINES, Engine, choose
-from sim.errors import InputError, Problem, error_text
+from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.json_text import manifest_json
 from sim.files.versions import installed_versions
 from sim.odds.headline import headline_table
@@ -230,6 +230,9 @@ def _run_to_target(
     while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
         planned += more
         outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    if outcomes.checked_paths() != planned:
+        why = f"the {worker.name} engine counted {outcomes.paths:,} of {planned:,} paths"
+        raise GammawallError(f"{why}. Please report this, with the scenario.")
     return outcomes
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import Result
 from rich.console import Console
@@ -20,6 +21,7 @@ from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 from support.sample_days import gjr_returns, write_closes
 from support.sample_outcomes import SampleRun
 
+import sim.batch.run
 from sim.check.checks import Check
 from sim.cli.delivery import Delivery, plain_form, plain_lines
 from sim.errors import GammawallError
@@ -268,6 +270,36 @@ def test_tables_that_cannot_be_made_hide_no_finished_case(monkeypatch: pytest.Mo
     assert Path("b/odds.csv").exists()
 
 
+def test_a_case_that_cannot_be_filed_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_small_batch()
+    made = sim.batch.run._manifest
+
+    def manifest(batch: Any, ended: Any, *rest: Any) -> Any:
+        strange = {"strange": {1, 2}} if ended.case.name == "annual=0.1" else {}
+        return {**made(batch, ended, *rest), **strange}
+
+    monkeypatch.setattr(sim.batch.run, "_manifest", manifest)
+    done = gammawall("batch", "small.toml", "--out", "b")
+    assert done.exit_code == 3, done.output
+    assert "Traceback" not in done.output
+    rows = pd.read_csv("b/batch.csv").set_index("scenario")
+    assert rows["status"].value_counts().to_dict() == {"finished": 2, "failed": 1}
+    assert rows["error"].dropna().tolist() == ["TypeError: set has no place in a manifest"]
+    monkeypatch.setattr(sim.batch.run, "_manifest", made)
+    assert gammawall("batch", "small.toml", "--out", "b", "--resume", "--retry-failed").exit_code == 0
+
+
+def test_a_row_that_cannot_be_made_loses_no_finished_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_small_batch()
+    with monkeypatch.context() as broken:
+        broken.setattr("sim.batch.folder.case_row", failing(ValueError("broken")))
+        done = gammawall("batch", "small.toml", "--out", "b")
+    assert_told(done)
+    assert done.stderr.startswith("note: 3 finished cases are in b; go on with --resume\n")
+    done = gammawall("batch", "small.toml", "--out", "b", "--resume")
+    assert "0 cases finished; 3 were finished before" in done.stderr.replace(",", ";"), done.output
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_a_sensitivity_that_cannot_be_printed(monkeypatch: pytest.MonkeyPatch, form: list[str]) -> None:
     printer = "sim.files.json_text.json_rows" if form else "sim.report.batch.print_sensitivity"
@@ -391,20 +423,6 @@ def test_other_commands_print_in_plain_form(
 
 
 # --- the plain form
-
-
-def test_odds_in_plain_form_are_those_of_the_table() -> None:
-    run = SampleRun()
-    found = plain_odds(run.outcomes, run.axes)
-    assert found["paths"] == "2000"
-    table = run.odds.set_index(["event", "level", "dealers"])["probability"]
-    for event, name in (("first_upper", "7100.0 first"), ("first_lower", "6800.0 first")):
-        level = float(name.split()[0])
-        with_dealers, without = (100 * table[event, level, world] for world in ("with", "without"))
-        assert found[name] == f"{with_dealers:.4f}% with dealers, {without:.4f}% without"
-    for level in run.axes.levels:
-        with_dealers, without = (100 * table["touch", level, world] for world in ("with", "without"))
-        assert found[f"touch {level!r}"] == f"{with_dealers:.4f}% with dealers, {without:.4f}% without"
 
 
 def test_anything_has_a_plain_form() -> None:

@@ -11,7 +11,8 @@ from support.sample_scenario import sample
 
 import sim
 from sim.engines.choice import ENGINES, choose
-from sim.errors import InputError
+from sim.engines.numpy_engine import NumpyEngine
+from sim.errors import GammawallError, InputError
 from sim.files import versions
 from sim.files.versions import installed_versions
 from sim.market.closed_forms import corridor, touch_probability
@@ -227,3 +228,14 @@ def test_every_bad_argument_is_named(small: Scenario) -> None:
 def test_the_sample_scenario_runs() -> None:
     result = simulate(scenario_from_mapping(sample(), "sample"), paths=200)
     assert result.outcomes.paths == 200
+
+
+def test_an_engine_that_loses_paths_makes_no_odds(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = NumpyEngine.run
+
+    def forgetful(engine: NumpyEngine, plan: Any, seed: int, first: int, paths: int, *rest: Any) -> Any:
+        return run(engine, plan, seed, first, paths - 1, *rest)
+
+    monkeypatch.setattr(NumpyEngine, "run", forgetful)
+    with pytest.raises(GammawallError, match=r"^the numpy engine counted 9 of 10 paths"):
+        simulate("no-dealers", paths=10, engine="numpy", threads=1)
