@@ -14,9 +14,17 @@ from support.stand_in_program import stand_in_program
 from sim.cli import signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
-CLEANING = (
-    "exec('try: time.sleep(60)\\nfinally: print(\"cleaning\", file=sys.stderr, flush=True); time.sleep(1)')"
-)
+# What is simulated takes a second to clean up.
+CLEANING = """
+def cleaning():
+    try:
+        print("at work", file=sys.stderr, flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning", file=sys.stderr, flush=True)
+        time.sleep(1)
+import sys, time
+"""
 # The first file that is flushed to the disk sends a signal to its own process.
 WHILE_SAVING = """
 import os, signal
@@ -36,15 +44,18 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def ended_by(numbers: list[int], program: list[str], first_line: str = "simulating\n") -> tuple[int, str]:
-    """Exit code and the rest of stderr of a program to which signals are sent once it has begun."""
+def ended_by(program: list[str], *events: int | str) -> tuple[int, str]:
+    """Exit code and the rest of stderr of a program.
+
+    events : signals to send, and lines of stderr to wait for, in this order.
+    """
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "simulating\n"
-        for place, number in enumerate(numbers):
-            process.send_signal(number)
-            if place == 0 and first_line != "simulating\n":
-                assert process.stderr.readline() == first_line
+        for event in events:
+            if isinstance(event, str):
+                assert process.stderr.readline() == f"{event}\n"
+            else:
+                process.send_signal(event)
         stdout, stderr = process.communicate(timeout=60)
     assert stdout == ""
     return process.returncode, stderr
@@ -59,14 +70,14 @@ def ended_by(numbers: list[int], program: list[str], first_line: str = "simulati
     ],
 )
 def test_a_signal_ends_a_run(number: int, code: int, told: str) -> None:
-    assert ended_by([number], stand_in_program(["run", "--out", "x"], 60)) == (code, told)
+    assert ended_by(stand_in_program(["run", "--out", "x"], 60), "simulating", number) == (code, told)
     assert os.listdir() == []
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_does_not_break_off_the_clean_up(second: int) -> None:
-    program = stand_in_program(["run", "--out", "x"], while_it_runs=CLEANING)
-    found = ended_by([signal.SIGINT, second, second], program, "cleaning\n")
+    program = stand_in_program(["run", "--out", "x"], while_it_runs="cleaning()", before=CLEANING)
+    found = ended_by(program, "simulating", "at work", signal.SIGINT, "cleaning", second, second)
     assert found == (130, "interrupted: nothing was written\n")
     assert os.listdir() == []
 
