@@ -12,6 +12,8 @@ _LONGEST_PLACE: Final = 500
 _LONGEST_KEY: Final = 120
 _LONGEST_REASON: Final = 1000
 
+LONGEST_REASON = 200
+
 
 class GammawallError(Exception):
     """Failure that its message alone explains; commands print it without a traceback."""
@@ -104,3 +106,15 @@ def one_line(text: str, length: int) -> str:
     """Text on one line, cut to at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def error_text(error: BaseException) -> str:
+    """Text of an unforeseen error in a message: its type and what it says, on one line."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, GammawallError):
+        return one_line(str(error), LONGEST_REASON).rstrip(".")
+    said = one_line(str(error), LONGEST_REASON)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

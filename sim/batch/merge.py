@@ -19,6 +19,7 @@ from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.own_files import read_regular
+from sim.files.paths import output_path
 from sim.problems import check_type, shown
 
 
@@ -47,10 +48,12 @@ def merge_folders(
     check_type("folders", folders, (tuple, list), "a list of folders", hint)
     for index, folder in enumerate(folders):
         check_type(f"folders[{index}]", folder, (str, os.PathLike), "the path of a folder", hint)
-    check_type("out", out, (str, os.PathLike), "the path of a folder", hint)
+    place = output_path("out", out, "the path of a folder", hint)
+    for name, value in (("overwrite", overwrite), ("parquet", parquet)):
+        check_type(name, value, bool, "True or False", f"Try {name}=True.")
     if not folders:
         raise InputError([Problem("", "folders", "[]", "there is none to join", hint)])
-    return _merged([Path(folder) for folder in folders], Path(out), overwrite=overwrite, parquet=parquet)
+    return _merged([Path(folder) for folder in folders], place, overwrite=overwrite, parquet=parquet)
 
 
 def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: bool) -> tuple[Batch, BatchRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sim.batch.table_writer import TableWriter
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN, Row
 from sim.engines.choice import ENGINES
 from sim.engines.processor import available_processors
-from sim.errors import GammawallError, InputError, Problem
+from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.versions import installed_versions
 from sim.problems import short_repr, shown
 from sim.run.manifest import run_manifest
@@ -195,23 +196,25 @@ def run_batch(
     others = [case for case in todo if case.name != batch.baseline]
     versions: dict[str, dict[str, str]] = {}
 
-    def file(ended: CountedCase | FailedCase) -> None:
+    def file(ended: CountedCase | FailedCase) -> CountedCase | FailedCase:
         if isinstance(ended, FailedCase):
             folder.save_failure(*ended)
             tables.settle(ended.case, None)
-            return
+            return ended
         engine = ended.engine.name
         if engine not in versions:
             names = engine.split(", ")
             versions[engine] = installed_versions([lib for name in names for lib in ENGINES[name].libraries])
-        manifest = _manifest(batch, ended, asked, versions[engine])
         try:
-            folder.save_case(ended.case, ended.counts, manifest, ended.records)
-        except GammawallError as error:
-            if not tables.give_way(error):
-                raise
-            folder.save_case(ended.case, ended.counts, manifest, ended.records)
+            _save(folder, tables, ended, _manifest(batch, ended, asked, versions[engine]))
+        except (GammawallError, OSError, MemoryError):
+            raise
+        except Exception as error:  # one case that cannot be filed stops no other
+            if folder.status(ended.case) != FINISHED:
+                return file(FailedCase(ended.case, error_text(error), traceback.format_exc()))
+            tables.give_way(error)  # it is filed: what its tables lack is told at the end
         tables.settle(ended.case, ended.counts)
+        return ended
 
     def count(chosen: Sequence[Case], baseline: Baseline | None) -> Baseline | None:
         found = None
@@ -269,6 +272,16 @@ def _left_to_do(batch: Batch, folder: BatchFolder, cases: Sequence[Case], retry_
     return todo
 
 
+def _save(folder: BatchFolder, tables: TableWriter, ended: CountedCase, manifest: Mapping[str, Any]) -> None:
+    """File a counted case, on a full disk in place of the tables written so far."""
+    try:
+        folder.save_case(ended.case, ended.counts, manifest, ended.records)
+    except GammawallError as error:
+        if not tables.give_way(error):
+            raise
+        folder.save_case(ended.case, ended.counts, manifest, ended.records)
+
+
 def _manifest(batch: Batch, ended: CountedCase, asked: str, versions: Mapping[str, str]) -> dict[str, Any]:
     """Manifest of a counted case, like that of a run of its scenario."""
     assert ended.case.scenario is not None
@@ -287,17 +300,15 @@ def _manifest(batch: Batch, ended: CountedCase, asked: str, versions: Mapping[st
 
 
 def _filed(
-    ended: Iterable[CountedCase | FailedCase], file: Callable[[CountedCase | FailedCase], None]
+    ended: Iterable[CountedCase | FailedCase],
+    file: Callable[[CountedCase | FailedCase], CountedCase | FailedCase],
 ) -> Iterator[CountedCase | FailedCase]:
     """Cases as they end, each once it is filed; filing takes place while the next cases are counted."""
     with ThreadPoolExecutor(1, thread_name_prefix="files") as clerk:
-        waiting: list[tuple[CountedCase | FailedCase, Future[None]]] = []
+        waiting: list[Future[CountedCase | FailedCase]] = []
         for one in ended:
-            waiting.append((one, clerk.submit(file, one)))
-            while len(waiting) > MOST_WAITING or (waiting and waiting[0][1].done()):
-                filed, future = waiting.pop(0)
-                future.result()
-                yield filed
-        for filed, future in waiting:
-            future.result()
-            yield filed
+            waiting.append(clerk.submit(file, one))
+            while len(waiting) > MOST_WAITING or (waiting and waiting[0].done()):
+                yield waiting.pop(0).result()
+        for filed in waiting:
+            yield filed.result()

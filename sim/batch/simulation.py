@@ -15,6 +15,7 @@ from sim.batch.plans import CasePlans
 from sim.batch.rules import refuse_wrong_batch, refuse_wrong_choice
 from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
 from sim.errors import InputError, Problem
+from sim.files.paths import output_path
 from sim.files.table_files import refuse_parquet_without_pyarrow
 from sim.problems import check_type
 
@@ -63,9 +64,12 @@ def simulate_batch(
     GammawallError : the engine or the workers are not available, or the results cannot be written.
     KeyboardInterrupt : finished cases are filed.
     """
-    expected = "the path of a folder"
     if out is not None:
-        check_type("out", out, (str, os.PathLike), expected, 'Try out="results/story".')
+        out = output_path("out", out, "the path of a folder", 'Try out="results/story".')
+    answers = {"resume": resume, "accept_changes": accept_changes, "retry_failed": retry_failed}
+    answers |= {"fail_fast": fail_fast, "overwrite": overwrite, "parquet": parquet}
+    for name, answer in answers.items():
+        check_type(name, answer, bool, "True or False", f"Try {name}=True.")
     batch = resolve_batch(batch)
     refuse_wrong_batch(batch)
     hint = 'Try batch.selected("impact*", None).'

@@ -10,7 +10,7 @@ from sim.batch.case_counts import CaseCounts
 from sim.batch.family import Case
 from sim.batch.folder import DIFFERENCES, ROWS, BatchFolder
 from sim.batch.tables import FINISHED, Row, differences_columns
-from sim.errors import GammawallError
+from sim.errors import GammawallError, error_text
 from sim.files.table_files import TableFile
 from sim.odds.tables import TABLES
 from sim.plan.outcomes import OutcomeAxes
@@ -90,7 +90,7 @@ class TableWriter:
         try:
             while self.done < len(cases) and not {cases[self.done].name, baseline.name} & self.unsettled:
                 self._add(cases[self.done], counts if cases[self.done] is case else None)
-        except (OSError, GammawallError) as error:  # told at the end, if it is still so
+        except Exception as error:  # told at the end, if it is still so: the case is filed
             self.give_way(error)
 
     def give_way(self, error: Exception) -> bool:
@@ -98,7 +98,7 @@ class TableWriter:
         if self.given_way:
             return False
         self.given_way = True
-        with suppress(OSError):  # what was still to be flushed does not fit either
+        with suppress(Exception):  # what was still to be flushed does not fit either
             self.stack.__exit__(type(error), error, error.__traceback__)
         return True
 
@@ -131,6 +131,16 @@ class TableWriter:
         if kind is not None:
             self.stack.__exit__(kind, error, trace)
             return
+        try:
+            self._end()
+        except (GammawallError, OSError, MemoryError):
+            raise
+        except Exception as failure:
+            why = f"the tables cannot be made ({error_text(failure)}); the counts of all finished cases are kept"
+            raise GammawallError(f"{self.folder.path}: {why}. Try again with --resume.") from failure
+
+    def _end(self) -> None:
+        """Write what is still missing, and put all tables into place."""
         cases = self.folder.batch.cases
         with self.folder.errors():
             with self.stack:

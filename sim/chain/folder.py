@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pandas as pd
@@ -11,7 +12,7 @@ from sim.book.file import book_csv, book_table
 from sim.chain.book import ChainBook, NetGex
 from sim.chain.levels import Crossing, GammaLevels, Wall
 from sim.files.json_text import json_rows, manifest_json
-from sim.files.output_folder import MANIFEST, FolderKind
+from sim.files.output_folder import MANIFEST, Files, FolderKind
 from sim.files.table_files import parquet_bytes
 from sim.files.table_text import table_csv
 from sim.files.versions import installed_versions
@@ -26,22 +27,26 @@ TABLES: Final = ("levels.csv", "gex_by_strike.csv", "gex_by_expiry.csv", "gamma_
 BOOK_FOLDER: Final = FolderKind("book", (BOOK, PARQUET, *TABLES, PICTURE, SCENARIO, MANIFEST), BOOK_FORM)
 
 
-def book_contents(
-    book: ChainBook, levels: GammaLevels, scenario: Scenario, picture: bytes | None, *, parquet: bool
-) -> Iterator[tuple[str, str | bytes]]:
-    """Files of a book's folder, by name and content.
+def book_files(
+    book: ChainBook, levels: GammaLevels, scenario: Scenario | None, picture: bytes | None, *, parquet: bool
+) -> Files:
+    """Files of a book's folder, by name, each with the function that makes its content.
 
-    picture : PNG; None if there is to be no picture.
+    scenario, picture : a scenario that runs with the book, and a PNG; None if there is to be none.
     parquet : whether the book file is Parquet rather than CSV.
     """
-    yield (PARQUET, parquet_bytes(book_table(book.rows))) if parquet else (BOOK, book_csv(book.rows))
+    files: list[tuple[str, Callable[[], str | bytes]]] = []
+    if parquet:
+        files.append((PARQUET, lambda: parquet_bytes(book_table(book.rows))))
+    else:
+        files.append((BOOK, lambda: book_csv(book.rows)))
     tables = (levels.table, levels.by_strike, levels.by_expiry, levels.profile)
-    for name, table in zip(TABLES, tables, strict=True):
-        yield name, table_csv(table)
+    files += [(name, partial(table_csv, table)) for name, table in zip(TABLES, tables, strict=True)]
     if picture is not None:
-        yield PICTURE, picture
-    yield SCENARIO, scenario_to_toml(scenario)
-    yield MANIFEST, manifest_json(book_document(book, levels), BOOK_FORM)
+        files.append((PICTURE, lambda: picture))
+    if scenario is not None:
+        files.append((SCENARIO, lambda: scenario_to_toml(scenario)))
+    return [*files, (MANIFEST, lambda: manifest_json(book_document(book, levels), BOOK_FORM))]
 
 
 def book_document(book: ChainBook, levels: GammaLevels) -> dict[str, Any]:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim.cli.batch_options import run_options
+from sim.cli.delivery import Delivery
 from sim.cli.options import (
     JSON,
     KEPT,
     SCENARIO,
     SET,
     WITH,
+    echo,
+    kept,
     print_json,
+    print_toml,
     tell,
 )
 from sim.errors import PartlyFailedError
@@ -84,16 +88,21 @@ def batch(
         found = builtin_batches()
         width = max(map(len, found))
         for name, description in found.items():
-            click.echo(f"{name:<{width}}  {description}")
+            echo(f"{name:<{width}}  {description}")
         return
     if file is None:
         raise click.UsageError("Which batch? Name a file or a built-in one; see gammawall batch --list.")
     if show:
-        click.echo(BATCH_FILE.text(file), nl=False)
+        print_toml(BATCH_FILE.text(file))
         return
     numbers = {name: options.pop(name) for name in NUMBERS}
-    loaded = load_batch(file, base=base, overrides=overrides, fragments=read_fragments(fragments), **numbers)
-    run_family(ctx, loaded, loaded.selected(only, shard), dry_run=dry_run, **options)
+    read = read_fragments(fragments)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not options["quiet"], doing="reading"):
+        loaded = load_batch(file, base=base, overrides=overrides, fragments=read, **numbers)
+        cases = loaded.selected(only, shard)
+    run_family(ctx, loaded, cases, dry_run=dry_run, **options)
 
 
 def run_family(
@@ -135,27 +144,38 @@ def run_family(
         ctx.meta[KEPT] = lambda: _kept_cases(folder)
 
     how |= {"cases": cases, "opened": opened, "finish": finish}
-    with batch_progress(shown=not quiet) as progress:
-        run = simulate_into_folder(loaded, out, progress=progress, **how)
+    try:
+        with batch_progress(shown=not quiet) as progress:
+            run = simulate_into_folder(loaded, out, progress=progress, **how)
+    except Exception:
+        if KEPT in ctx.meta:  # whatever ends it, finished cases are filed
+            tell(f"note: {kept(ctx, '')}")
+        raise
     ctx.meta[KEPT] = f"the results are in {run.folder}"
     _tell_notes(run)
-    if as_json:
-        made = _document(loaded, run) if document is None else document(run)
-        print_json({**made, "results": str(run.folder)})
-    elif quiet:
-        click.echo(str(run.folder))
-    elif report is not None:
-        report(run)
-    else:
-        print_batch(loaded, run, Terminal())
-    if not quiet:
-        tell(_summary(run, run.folder))
-    failed = len(run.failed) + len(run.failed_before)
+
+    def show() -> None:
+        if as_json:
+            made = _document(loaded, run) if document is None else document(run)
+            print_json({**made, "results": str(run.folder)})
+        elif quiet:
+            echo(str(run.folder))
+        elif report is not None:
+            report(run)
+        else:
+            print_batch(loaded, run, Terminal())
+
+    failed, finding = len(run.failed) + len(run.failed_before), None
     if failed:
-        raise PartlyFailedError(
+        finding = PartlyFailedError(
             f"{failed} of {len(cases)} cases failed; their tracebacks are in {run.folder / 'cases'}. "
             "Try --resume --retry-failed."
         )
+    delivery = Delivery(as_json=as_json, saved=True, finding=finding)
+    delivery.show("the report", show, lambda: {"case": run.rows})
+    if not quiet:
+        tell(_summary(run, run.folder))
+    delivery.end()
 
 
 def _tell_notes(run: BatchRun) -> None:
@@ -257,16 +277,12 @@ def _print_dry_run(loaded: Batch, cases: Sequence[Case], statuses: dict[str, str
 
     for view in dry_run_views(loaded, statuses):
         print_view(view, Terminal())
-        click.echo()
+        echo()
     todo = [case.scenario for case in cases if statuses[case.name] == TO_RUN]
     steps = loaded.paths * sum(count_steps(scenario) for scenario in todo if scenario)
     least = "at least " if loaded.target_se is not None else ""
-    click.echo(
-        f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order."
-    )
-    click.echo(
-        f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does per second."
-    )
+    echo(f"{plural(len(todo), 'case')} to run, {least}{plural(loaded.paths, 'path')} each; all are in order.")
+    echo(f"{short_number(steps)} path-steps; gammawall bench tells how many this machine does per second.")
 
 
 def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite: bool, **_: Any) -> None:
@@ -307,28 +323,38 @@ def merge(
 
     if parquet:
         refuse_parquet_without_pyarrow()
-    loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not quiet, doing="joining"):
+        loaded, run = merge_folders(folders, out, overwrite=overwrite, parquet=parquet)
     ctx.meta[KEPT] = f"the results are in {out}"
     _tell_notes(run)
-    if as_json:
-        print_json({**_document(loaded, run), "results": str(out)})
-    elif quiet:
-        click.echo(str(out))
-    else:
-        from sim.report.batch import print_batch
-        from sim.report.terminal import Terminal
 
-        print_batch(loaded, run, Terminal())
-        tell(f"{len(run.finished)} cases joined; results: {out}")
-    finished = set(run.finished)
+    def show() -> None:
+        if as_json:
+            print_json({**_document(loaded, run), "results": str(out)})
+        elif quiet:
+            echo(str(out))
+        else:
+            from sim.report.batch import print_batch
+            from sim.report.terminal import Terminal
+
+            print_batch(loaded, run, Terminal())
+
+    finished, finding = set(run.finished), None
     missing = [case.name for case in loaded.cases if case.name not in finished]
     if missing:
         named = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise PartlyFailedError(
+        finding = PartlyFailedError(
             f"{len(missing)} of {len(loaded.cases)} cases failed or have not run in any share, or not with the "
             f"baseline: {named}. Add the shares that are missing, or run the others again with --resume "
             "--retry-failed."
         )
+    delivery = Delivery(as_json=as_json, saved=True, finding=finding)
+    delivery.show("the report", show, lambda: {"case": run.rows})
+    if not (as_json or quiet):
+        tell(f"{len(run.finished)} cases joined; results: {out}")
+    delivery.end()
 
 
 def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
@@ -380,7 +406,10 @@ def sensitivity(
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     numbers = {name: options.pop(name) for name in NUMBERS}
     plans = CasePlans(MOST_PLAN_BYTES)
-    family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
+    from sim.report.batch import batch_progress
+
+    with batch_progress(shown=not options["quiet"], doing="reading"):
+        family, bumps = sensitivity_batch(loaded, bump=bump, only=only, plans=plans, **numbers)
     tables: list[Any] = []
 
     def finish(folder: BatchFolder, _run: BatchRun) -> None:

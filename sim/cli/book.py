@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sim.cli.chain_options import CHAIN_FORMATS, chain_options, read_book, refuse_contradictory_signs
-from sim.cli.options import JSON, KEPT, print_json, tell
-from sim.errors import GammawallError
+from sim.cli.delivery import Delivery
+from sim.cli.options import JSON, KEPT, echo, print_json, tell
+from sim.errors import GammawallError, error_text
+
+if TYPE_CHECKING:
+    from sim.chain.book import ChainBook
+    from sim.chain.levels import GammaLevels
+    from sim.scenario.model import Scenario
 
 SMALLEST_SPOT_RANGE, LARGEST_SPOT_RANGE = 0.01, 0.9
 
@@ -80,12 +86,10 @@ def book(
         raise click.UsageError("--no-save contradicts --out, --overwrite and --parquet.")
     refuse_contradictory_signs(of_chain)
 
-    from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_contents, book_document
+    from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_document, book_files
     from sim.chain.levels import find_gamma_levels
-    from sim.chain.scenario import scenario_of_chain
-    from sim.files.output_folder import prepare_output, save_folder
+    from sim.files.output_folder import Saved, prepare_output, save_folder
     from sim.files.table_files import refuse_parquet_without_pyarrow
-    from sim.scenario.writing import with_book_file
 
     if parquet:
         refuse_parquet_without_pyarrow()
@@ -94,38 +98,65 @@ def book(
     if not no_save:
         place = prepare_output(f"book-{Path(found.chain.source).stem}", BOOK_FOLDER, out, overwrite=overwrite)
     levels = find_gamma_levels(found, spot_range)
-    folder: Path | None = None
-    failures: tuple[str, ...] = ()
+    saved = Saved(None, (), whole=False)
     if place is not None:
-        own = scenario_of_chain(found, levels=levels, where=str(chain))
-        scenario = with_book_file(own, PARQUET if parquet else BOOK)
+        scenario, why = _scenario(found, levels, chain, PARQUET if parquet else BOOK)
         picture = _picture(found, levels)
-        folder, failures = save_folder(
-            place, lambda: book_contents(found, levels, scenario, picture, parquet=parquet)
-        )
+        saved = save_folder(place, book_files(found, levels, scenario, picture, parquet=parquet))
+        saved = saved._replace(failures=(*why, *saved.failures))
+    folder = saved.folder
     if folder is not None:
         ctx.meta[KEPT] = f"the book is in {folder}"
-    if as_json:
-        print_json({**book_document(found, levels), "results": None if folder is None else str(folder)})
-    elif not quiet or (failures and folder is None):
-        from sim.report.book import print_book
-        from sim.report.terminal import Terminal
 
-        print_book(found, levels, Terminal(), verbose=verbose)
-    elif folder is not None:
-        click.echo(str(folder))
+    def show() -> None:
+        if as_json:
+            results = None if folder is None else str(folder)
+            print_json({**book_document(found, levels), "results": results})
+        elif not quiet or (saved.failures and not saved.whole):
+            from sim.report.book import print_book
+            from sim.report.terminal import Terminal
+
+            print_book(found, levels, Terminal(), verbose=verbose)
+        elif folder is not None:
+            echo(str(folder))
+
+    delivery = Delivery(as_json=as_json, saved=saved.whole, failures=saved.failures)
+    delivery.show("the report", show, lambda: _plain(levels))
     if folder is not None and not quiet:
         tell(f"book: {folder}")
-    if failures:
-        raise GammawallError("\n".join(failures))
+    delivery.end()
 
 
-def _picture(found: Any, levels: Any) -> bytes | None:
-    """PNG of the book; None and a warning on stderr without matplotlib."""
-    from sim.report.pictures import gamma_picture
+def _scenario(
+    found: ChainBook, levels: GammaLevels, chain: Path, book_file: str
+) -> tuple[Scenario | None, tuple[str, ...]]:
+    """Scenario that runs with the book, and the reason why there is none."""
+    from sim.chain.scenario import scenario_of_chain
+    from sim.scenario.writing import with_book_file
 
     try:
+        own = scenario_of_chain(found, levels=levels, where=str(chain))
+        return with_book_file(own, book_file), ()
+    except GammawallError:
+        raise  # what is wrong with the chain, said before anything is written
+    except Exception as error:
+        return None, (f"{chain}: no scenario can be made of the book ({error_text(error)}).",)
+
+
+def _plain(levels: GammaLevels) -> dict[str, Any]:
+    """Walls, zero-gamma prices and exposure, the numbers that the command is for."""
+    names = ("spot", "net_gex_bn", "gross_gex_bn", "call_wall", "put_wall", "crossings")
+    return {name: getattr(levels, name) for name in names}
+
+
+def _picture(found: ChainBook, levels: GammaLevels) -> bytes | None:
+    """PNG of the book; None and a warning on stderr if it cannot be made."""
+    try:
+        from sim.report.pictures import gamma_picture
+
         return gamma_picture(found, levels)
     except GammawallError as error:
         tell(f"warning: {error}")
-        return None
+    except Exception as error:  # a picture is not worth a book
+        tell(f"warning: the picture cannot be made ({error_text(error)}).")
+    return None

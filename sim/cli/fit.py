@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from sim.cli.options import JSON, in_options, print_json, tell
-from sim.errors import GammawallError
+from sim.cli.delivery import Delivery
+from sim.cli.options import JSON, echo, in_options, print_json, print_toml, tell
+from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]
 DATE = click.DateTime(["%Y-%m-%d"])
@@ -80,7 +81,7 @@ def volatility(
         f"annual is the volatility of the session after {found.last}.",
     ]
     document = {**found.metadata(), "persistence": found.persistence, "warnings": list(found.warnings)}
-    text = _fragment(comments, found.scenario_keys(), found.metadata())
+    fragment = _fragment(comments, found.scenario_keys(), found.metadata())
 
     def show() -> None:
         from sim.report.fit import print_volatility
@@ -88,7 +89,7 @@ def volatility(
 
         print_volatility(found, Terminal())
 
-    _answer(document, found.scenario_keys(), text, out, as_json, show)
+    _answer(document, found.scenario_keys(), fragment, out, as_json, show)
 
 
 @fit.command()
@@ -129,7 +130,7 @@ def intraday(
         f"overnight_share {found.overnight_share:.3f}, {error}. The shape's integral over the day is 1.",
     ]
     metadata = found.metadata()
-    text = _fragment(comments, found.scenario_keys(), metadata)
+    fragment = _fragment(comments, found.scenario_keys(), metadata)
 
     def show() -> None:
         from sim.report.fit import print_intraday
@@ -138,7 +139,7 @@ def intraday(
         print_intraday(found, Terminal())
 
     document = {**metadata, "warnings": list(found.warnings)}
-    _answer(document, found.scenario_keys(), text, out, as_json, show)
+    _answer(document, found.scenario_keys(), fragment, out, as_json, show)
 
 
 @fit.command()
@@ -199,8 +200,11 @@ def impact(
     try:
         keys = found.scenario_keys()
     except GammawallError as error:  # what was found is printed all the same
-        _print(document, None, None, as_json, show)
-        raise error
+        delivery = Delivery(as_json=as_json)
+        delivery.show("the fit", lambda: _print(document, None, None, as_json, show), lambda: document)
+        delivery.failures.append(str(error))
+        delivery.end()
+        return
     _answer(document, keys, _fragment(comments, keys, found.metadata()), out, as_json, show)
 
 
@@ -219,37 +223,54 @@ def _prepare(out: Path | None, overwrite: bool) -> None:
     refuse_fragment_file(out, overwrite=overwrite)
 
 
-def _fragment(comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    from sim.scenario.fragments import fragment_text
+def _fragment(
+    comments: Sequence[str], keys: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Callable[[], str]:
+    """Function that makes a fragment's text."""
 
-    return fragment_text(comments, keys, metadata)
+    def make() -> str:
+        from sim.scenario.fragments import fragment_text
+
+        return fragment_text(comments, keys, metadata)
+
+    return make
 
 
 def _answer(
     document: Mapping[str, Any],
     keys: Mapping[str, Any],
-    text: str,
+    fragment: Callable[[], str],
     out: Path | None,
     as_json: bool,
     show: Callable[[], None],
 ) -> None:
     """Write the fragment, print the estimates and, if it is not written, the fragment."""
-    failure = None
-    if out is not None:
-        from sim.scenario.fragments import write_fragment
+    delivery = Delivery(as_json=as_json)
+    text, written = "", None
+    try:
+        text = fragment()
+        if out is not None:
+            from sim.scenario.fragments import write_fragment
 
-        try:
             write_fragment(out, text)
-        except GammawallError as error:
-            failure, out = error, None  # what was found is printed all the same
-    _print(document, keys, out, as_json, show)
-    if not as_json:
-        if out is None:
-            click.echo(f"\n{text}", nl=False)
-        else:
-            tell(f"fragment: {out}")
-    if failure is not None:
-        raise failure
+            written, delivery.saved = out, True
+    except GammawallError as error:  # what was found is printed all the same
+        delivery.failures.append(str(error))
+    except Exception as error:
+        delivery.failures.append(
+            f"the fragment cannot be {'written' if text else 'made'} ({error_text(error)})."
+        )
+
+    def report() -> None:
+        _print(document, keys, written, as_json, show)
+        if text and not as_json and written is None:
+            echo()
+            print_toml(text)
+
+    delivery.show("the fit", report, lambda: {**document, "scenario_keys": dict(keys)})
+    if written is not None and not as_json:
+        tell(f"fragment: {written}")
+    delivery.end()
 
 
 def _print(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -16,6 +17,7 @@ import click
 
 from sim.engines.choice import AUTO, ENGINES
 from sim.errors import InputError, Problem
+from sim.files.terminal_text import printable
 
 DEFAULT_SCENARIO = "siege-of-7000"
 # A test keeps these equal to those of the modules that compute, which are too heavy to load for a command's help.
@@ -119,12 +121,23 @@ def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
 def tell(message: str) -> None:
     """Print a message on stderr."""
     with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        click.echo(message, err=True)
+        print(printable(message), file=sys.stderr, flush=True)
+
+
+def echo(text: str = "", *, end: str = "\n") -> None:
+    """Print text on stdout."""
+    print(printable(text), end=end)
+
+
+def print_toml(text: str) -> None:
+    """Print a TOML document on stdout, in UTF-8 whatever the terminal: it may be led into a file."""
+    click.echo(printable(text).encode("utf-8"), nl=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
+    text = json.dumps(document, indent=2, allow_nan=False)
+    echo(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves as it is
 
 
 SET = click.option(

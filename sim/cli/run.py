@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
+from sim.cli.delivery import Delivery
 from sim.cli.options import (
     ADDRESSES,
     DEFAULT_PATHS,
@@ -26,11 +27,11 @@ from sim.cli.options import (
     THREADS,
     WITH,
     count_from,
+    echo,
     in_options,
     print_json,
     tell,
 )
-from sim.errors import GammawallError
 
 if TYPE_CHECKING:
     from sim.scenario.fragments import Fragment
@@ -125,7 +126,8 @@ def run(
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
     _refuse_chain_options(ctx, chain)
 
-    from sim.files.output_folder import prepare_output
+    from sim.files.output_folder import Saved, prepare_output
+    from sim.odds.plain import plain_odds
     from sim.run.results import RUN_FOLDER, run_document, save_results
     from sim.run.simulation import simulate
 
@@ -157,20 +159,24 @@ def run(
             where=loaded.where,
             fragments=loaded.fragments,
         )
-    folder, failures = (None, ()) if place is None else save_results(result, place)
+    saved = Saved(None, (), whole=False) if place is None else save_results(result, place)
+    folder = saved.folder
     if folder is not None:
         ctx.meta[KEPT] = f"the results are in {folder}"
 
-    if as_json:
-        print_json(run_document(result, folder))
-    elif not quiet or (failures and folder is None):  # the numbers must not be lost
-        print_report(result, Terminal())
-    elif folder is not None:
-        click.echo(str(folder))
+    def show() -> None:
+        if as_json:
+            print_json(run_document(result, folder))
+        elif not quiet or (saved.failures and not saved.whole):  # the numbers must not be lost
+            print_report(result, Terminal())
+        elif folder is not None:
+            echo(str(folder))
+
+    delivery = Delivery(as_json=as_json, saved=saved.whole, failures=saved.failures)
+    delivery.show("the report", show, lambda: plain_odds(result.outcomes, result.axes))
     if folder is not None and not quiet:
         tell(f"results: {folder}")
-    if failures:
-        raise GammawallError("\n".join(failures))
+    delivery.end()
 
 
 class _Asked(NamedTuple):

@@ -12,21 +12,24 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sim.errors import GammawallError, InputError, Problem
+from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.atomic_files import cannot_write, flush_folder, hidden_name, write_file
 from sim.files.json_text import has_form, read_json
 from sim.files.own_files import entry_kind, foreign_entries, remove_files, remove_leftovers
+from sim.files.paths import output_path
 
 MANIFEST = "manifest.json"
 DEFAULT_PARENT = "results"
 # Seconds after which a hidden folder is that of a killed command; before, one may still be writing it.
 LEFT_S = 3600.0
 Contents = Callable[[], Iterator[tuple[str, str | bytes]]]
+# Names of files, each with the function that makes its content.
+Files = Sequence[tuple[str, Callable[[], str | bytes]]]
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,12 @@ class Saved(NamedTuple):
     ----------
     folder : the folder written; None if none could be written.
     failures : sentences, one per failure; empty if all is in its place.
+    whole : whether the folder holds all files.
     """
 
     folder: Path | None
     failures: tuple[str, ...]
+    whole: bool = True
 
 
 class FormerResultsLeftError(GammawallError):
@@ -85,6 +90,14 @@ class FormerResultsLeftError(GammawallError):
             f"they are in {former.name} beside it."
         )
         self.folder = folder
+
+
+class UnmadeFileError(GammawallError):
+    """Error about a file of finished work whose content cannot be made."""
+
+    def __init__(self, name: str, error: Exception):
+        super().__init__(f"{name} cannot be made ({error_text(error)}).")
+        self.name = name
 
 
 def prepare_output(
@@ -111,7 +124,7 @@ def prepare_output(
         if not overwrite:
             folder = _first_free(folder)
     else:
-        folder = Path(out)
+        folder = output_path("--out", out, "the path of a folder", "Try --out results/mine.")
         if not folder.name:
             raise InputError(
                 [Problem("", "--out", os.fspath(out) or '""', "not the name of a folder to make")]
@@ -134,7 +147,10 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
     """
     if not place.numbered:
         _refuse_occupied(place.folder, place.overwrite, place.kind)
-    target = Path(os.path.realpath(place.folder))
+    try:
+        target = Path(os.path.realpath(place.folder))
+    except OSError as error:  # the current folder is gone
+        raise cannot_write(place.folder, error) from error
     hidden = hidden_name(target.parent, "partial")
     placed = False
     try:
@@ -161,17 +177,44 @@ def write_folder(place: OutputFolder, contents: Contents) -> Path:
     return place.folder.with_name(target.name) if place.numbered else place.folder
 
 
-def save_folder(place: OutputFolder, contents: Contents) -> Saved:
+def made_files(files: Files) -> Contents:
+    """Contents of a folder, for `write_folder`; a file that cannot be made is an UnmadeFileError."""
+
+    def contents() -> Iterator[tuple[str, str | bytes]]:
+        for name, make in files:
+            try:
+                content = make()
+            except Exception as error:
+                raise UnmadeFileError(name, error) from error
+            yield name, content
+
+    return contents
+
+
+def save_folder(place: OutputFolder, files: Files) -> Saved:
     """Write files to their place or, if that fails, to a new temporary folder, so that no finished work is lost.
 
-    place, contents : see `write_folder`.
+    The temporary folder gets all files that can be made.
+
+    place, files : see `write_folder` and `made_files`.
     """
     try:
-        return Saved(write_folder(place, contents), ())
+        return Saved(write_folder(place, made_files(files)), ())
     except FormerResultsLeftError as error:
         return Saved(error.folder, (str(error),))
-    except (GammawallError, OSError, MemoryError) as error:
+    except Exception as error:  # whatever it is: the work is done
         failure = _reason(place.folder, error)
+    unmade: list[str] = []
+
+    def contents() -> Iterator[tuple[str, str | bytes]]:
+        for one in files:
+            try:
+                yield from made_files([one])()
+            except UnmadeFileError as error:
+                unmade.append(error.name)
+        if len(unmade) == len(files):
+            raise GammawallError("none of the files can be made.")
+
     folder = None
     try:
         parent = Path(tempfile.mkdtemp(prefix="gammawall-"))
@@ -180,9 +223,10 @@ def save_folder(place: OutputFolder, contents: Contents) -> Saved:
         finally:
             if folder is None:
                 os.rmdir(parent)
-    except (GammawallError, OSError, MemoryError) as error:
-        return Saved(None, (failure, _reason(Path("temporary folder"), error)))
-    return Saved(folder, (failure, f"{place.folder}: the results are in {folder} instead."))
+    except Exception as error:  # likewise
+        return Saved(None, (failure, _reason(Path("temporary folder"), error)), whole=False)
+    saved = "the results" + (f", all but {', '.join(unmade)}," if unmade else "")
+    return Saved(folder, (failure, f"{place.folder}: {saved} are in {folder} instead."), not unmade)
 
 
 def _rename_into_place(hidden: Path, target: Path, place: OutputFolder) -> list[Path]:
@@ -278,11 +322,11 @@ def probe(folder: Path) -> None:
 
     Errors: GammawallError if it cannot be written.
     """
-    parent = Path(os.path.realpath(folder)).parent
-    while not os.path.lexists(parent):
-        parent = parent.parent
-    probe = hidden_name(parent, "probe")
     try:
+        parent = Path(os.path.realpath(folder)).parent
+        while not os.path.lexists(parent):
+            parent = parent.parent
+        probe = hidden_name(parent, "probe")
         with contextlib.suppress(FileNotFoundError):
             os.lstat(folder)  # a name that is too long, or lies under a file, shows here
         os.mkdir(probe)
@@ -291,10 +335,14 @@ def probe(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def _reason(folder: Path, error: GammawallError | OSError | MemoryError) -> str:
+def _reason(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         error = cannot_write(folder, error)
-    return str(error) or f"{folder}: the results cannot be written there (out of memory)."
+    if isinstance(error, UnmadeFileError):
+        return f"{folder}: the results cannot be written there: {error}"
+    if isinstance(error, GammawallError):
+        return str(error)
+    return f"{folder}: the results cannot be written there ({error_text(error)})."
 
 
 def _first_free(folder: Path) -> Path:

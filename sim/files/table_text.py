@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 FILLER = b"\xff"
 # Rows are put together in blocks of about so many bytes.
 BLOCK_BYTES = 1 << 20
+# Text that begins so is worked out by spreadsheets as a formula, which may start programs: names and labels come from
+# anybody's file.
+FORMULA_STARTS = frozenset("=+-@\t\r")
+# A number, a percentage, several numbers, or a dash alone is no formula.
+_NUMBER = r"[+-]?(\d[\d_,.]*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)"
+_PLAIN = re.compile(rf"-|({_NUMBER})( ({_NUMBER}))*", re.IGNORECASE)
 # So many cells are formatted faster than compared.
 FEW = 256
 
@@ -25,7 +32,8 @@ _Cells = NDArray[np.uint8]  # (different cells, width), filled up
 def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) -> bytes:
     """CSV of a table in UTF-8: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
 
-    Characters that UTF-8 cannot encode are escaped.
+    Characters that UTF-8 cannot encode are escaped. Text that a spreadsheet would take for a formula begins with an
+    apostrophe, by which the spreadsheet knows it as text.
 
     Parameters
     ----------
@@ -123,7 +131,9 @@ def _text(value: object) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    """Text of a cell, in quotes where it could be taken for several cells."""
+    """Text of a cell, in quotes where it could be taken for several cells; a formula gets an apostrophe."""
+    if text[:1] in FORMULA_STARTS and not _PLAIN.fullmatch(text):
+        text = "'" + text
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from sim.files.terminal_text import for_stdout
+
 COLUMNS = ("event", "level", "with", "without", "difference")
 
 
@@ -26,13 +28,14 @@ def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
     odds : columns of `sim.odds.tables.odds_columns`.
 
     Columns: event, level, with, without (dealers; percent), difference (points); each ± half the width of its 95%
-    interval, which is never shown as 0 unless it is.
+    interval, which is never shown as 0 unless it is; ± is +- where stdout has no such letter.
     """
     is_difference = odds["dealers"] == "difference"
     digits = {
         of_differences: decimals(odds.loc[is_difference == of_differences, "std_error"])
         for of_differences in (False, True)
     }
+    either_way = for_stdout("±")
     rows: list[dict[str, str]] = []
     for _, worlds in odds.groupby(["event", "level"], sort=False, dropna=False):
         event, level = str(worlds["event"].iloc[0]), float(worlds["level"].iloc[0])
@@ -42,7 +45,7 @@ def headline_table(odds: pd.DataFrame) -> pd.DataFrame:
             points, half = 100 * world["probability"], 50 * (world["ci_high"] - world["ci_low"])
             sign, unit = ("+", "") if name == "difference" else ("", "%")
             places = digits[name == "difference"]
-            row[name] = f"{points + 0.0:{sign}.{places}f}{unit} ± {_half_text(half, places)}"
+            row[name] = f"{points + 0.0:{sign}.{places}f}{unit} {either_way} {_half_text(half, places)}"
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -208,8 +208,7 @@ def sessions_to_target(outcomes: Outcomes, axes: OutcomeAxes) -> pd.DataFrame:
 
 def _checked_paths(outcomes: Outcomes) -> int:
     assert outcomes.paths > 0, "no path was simulated"
-    assert int(outcomes.joint.sum()) == outcomes.paths
-    return int(outcomes.paths)
+    return outcomes.checked_paths()
 
 
 def _dates(axes: OutcomeAxes) -> NDArray[np.datetime64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sim.compiled import kernel_constants
+from sim.errors import GammawallError
 from sim.problems import short_repr
 
 IntArray = NDArray[np.int64]
@@ -89,6 +90,17 @@ class Outcomes:
         self.paths += other.paths
         for name in ARRAY_FIELDS:
             getattr(self, name)[...] += getattr(other, name)
+
+    def checked_paths(self) -> int:
+        """Return the number of paths.
+
+        Errors: `GammawallError` if the first targets are not those of so many paths: no odds are made of such counts.
+        """
+        counted = int(self.joint.sum())
+        if counted != self.paths:
+            why = f"the counts do not add up: {counted:,} first targets of {self.paths:,} paths"
+            raise GammawallError(f"{why}. Please report this, with the scenario.")
+        return int(self.paths)
 
     def __add__(self, other: Outcomes) -> Outcomes:
         """Return the counts of both runs together."""

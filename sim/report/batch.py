@@ -9,14 +9,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from sim.batch.family import Batch
 from sim.batch.run import BatchProgress, BatchRun
 from sim.batch.tables import FAILED, FINISHED, Row, bands, drivers
-from sim.report.terminal import Terminal, new_table, plural, print_failure, print_view, short_number
+from sim.report.terminal import (
+    Terminal,
+    new_table,
+    plural,
+    print_failure,
+    print_view,
+    progress_on,
+    short_number,
+    unfailing,
+)
 from sim.scenario.overrides import short_key
 
 if TYPE_CHECKING:
@@ -235,10 +244,12 @@ def event_names(scenarios: Sequence[Scenario]) -> dict[str, str]:
 
 
 @contextmanager
-def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
-    """Context of a progress bar on stderr: cases done, path-steps per second, time left, failures; terminals only."""
-    console = Terminal(stderr=True)
-    if not (shown and console.is_terminal):
+def batch_progress(*, shown: bool, doing: str = "checking") -> Iterator[BatchProgress]:
+    """Context of a progress bar on stderr: cases done, path-steps per second, time left, failures; terminals only.
+
+    doing : what is done until the bar is told of something else.
+    """
+    if not shown:
         yield BatchProgress()
         return
     columns: Any = (
@@ -249,8 +260,9 @@ def batch_progress(*, shown: bool) -> Iterator[BatchProgress]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[failed]}", style="bold red"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress)
+    texts = {"cases": "", "rate": "", "failed": ""}
+    with progress_on(Terminal(stderr=True), columns, doing, **texts) as progress:
+        yield BatchProgress() if progress is None else _Bar(progress)
 
 
 class _Bar(BatchProgress):
@@ -258,28 +270,33 @@ class _Bar(BatchProgress):
 
     def __init__(self, progress: Progress):
         self.progress = progress
-        self.task: TaskID = progress.add_task("checking", total=None, cases="", rate="", failed="")
+        (self.task,) = progress.task_ids
         self.cases = self.ended = self.kept = self.failed = 0
         self.steps = 0
         self.began = progress.get_time()
 
+    @unfailing
     def checking(self, done: int, cases: int) -> None:
         self.progress.update(self.task, description="checking", completed=done, total=cases)
 
+    @unfailing
     def waiting(self, what: str) -> None:
         self.progress.update(self.task, description=f"waiting {what}", total=None)
 
+    @unfailing
     def start(self, cases: int, finished: int, paths: int) -> None:
         self.cases, self.kept = cases, finished
         self.began = self.progress.get_time()
         self.progress.update(self.task, description="simulating", completed=0, total=cases * paths)
         self._show()
 
+    @unfailing
     def advance(self, paths: int, steps: int) -> None:
         self.steps += paths * steps
         self.progress.advance(self.task, paths)
         self._show()
 
+    @unfailing
     def case_ended(self, name: str, error: str | None) -> None:
         self.ended += 1
         if error is not None:
@@ -287,6 +304,7 @@ class _Bar(BatchProgress):
             print_failure(name, error, self.progress.console)
         self._show()
 
+    @unfailing
     def tables(self, done: int, cases: int) -> None:
         self.progress.update(self.task, description="writing tables", completed=done, total=cases, rate="")
 

@@ -5,13 +5,18 @@ The only module that imports matplotlib.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import os
 import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim.errors import GammawallError
+from sim.files.terminal_text import printable
 
 if TYPE_CHECKING:
     from sim.chain.book import ChainBook
@@ -31,17 +36,48 @@ CALLS, PUTS, NET, SPOT, QUIET = "#2a78b5", "#c8553d", "#1d1d1f", "#6b6b70", "#d9
 def gamma_picture(book: ChainBook, levels: GammaLevels) -> bytes:
     """PNG of two panels: bars of call and put exposure by strike, and the net exposure over the index.
 
-    Errors: `GammawallError` where matplotlib is not installed.
+    It looks the same whatever matplotlib's settings here, and needs no display.
+
+    Errors: `GammawallError` where matplotlib is not installed or cannot draw.
     """
+    with _own_settings():
+        try:
+            from matplotlib import rc_context, rcdefaults
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise GammawallError(f"the picture needs matplotlib ({error}). Try {INSTALL}.") from error
+        with rc_context():
+            rcdefaults()
+            figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+            _draw(figure, book, levels)
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png", metadata={"Software": None})
+    return picture.getvalue()
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Context without the settings of matplotlib that the environment makes; what it logs is left out.
+
+    matplotlib cannot even be imported under a backend that it does not know.
+    """
+    log = logging.getLogger("matplotlib")
+    level, backend = log.level, os.environ.pop("MPLBACKEND", None)
+    log.setLevel(logging.CRITICAL)
     try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise GammawallError(f"the picture needs matplotlib ({error}). Try {INSTALL}.") from error
-    figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+        yield
+    finally:
+        log.setLevel(level)
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+
+
+def _draw(figure: Any, book: ChainBook, levels: GammaLevels) -> None:
     above, below = figure.subplots(2, 1)
     title = book.chain.title or book.chain.source
     exposure = f"net gamma exposure {levels.net_gex_bn:+,.1f} $bn per 1%"
-    figure.suptitle(f"{title}, {book.chain.quoted:%Y-%m-%d %H:%M} New York: {exposure}", fontsize=12)
+    heading = f"{title}, {book.chain.quoted:%Y-%m-%d %H:%M} New York: {exposure}"
+    figure.suptitle(_literal(heading), fontsize=12)
     _bars(above, levels)
     _profile(below, levels)
     for axes in (above, below):
@@ -49,10 +85,12 @@ def gamma_picture(book: ChainBook, levels: GammaLevels) -> bytes:
         axes.axhline(0, color=QUIET, linewidth=0.8, zorder=0)
         axes.xaxis.set_major_formatter("{x:,.0f}")
     footer = textwrap.fill(f"dealers' side: {book.rules.text}", FOOTER_LETTERS)
-    figure.supxlabel(footer, fontsize=8, color=SPOT)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    return picture.getvalue()
+    figure.supxlabel(_literal(footer), fontsize=8, color=SPOT)
+
+
+def _literal(text: str) -> str:
+    """Text as it is: between two dollar signs matplotlib would read a formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def _bars(axes: Any, levels: GammaLevels) -> None:

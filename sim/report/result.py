@@ -6,6 +6,7 @@ import html
 import io
 from typing import TYPE_CHECKING
 
+from sim.files.terminal_text import for_stdout, printable
 from sim.report.run import headline, print_report, provenance
 from sim.report.terminal import Terminal
 
@@ -21,13 +22,13 @@ HEADINGS = {
 
 
 def result_text(result: Result, width: int | None = None) -> str:
-    """Report of a run as the command prints it, without colours or an end of line.
+    """Report of a run as the command prints it, without colours or an end of line, in letters that stdout has.
 
     width : columns, at least 80; those of the terminal if None.
     """
     page = io.StringIO()
     print_report(result, Terminal(file=page, width=width))
-    return page.getvalue().removesuffix("\n")
+    return for_stdout(page.getvalue().removesuffix("\n"))
 
 
 def result_html(result: Result) -> str:
@@ -39,10 +40,10 @@ def result_html(result: Result) -> str:
         rows.append("".join(_cell("td", row[name], name) for name in HEADINGS))
     heading = "".join(_cell("th", text, name) for name, text in HEADINGS.items())
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    warnings = "".join(f"<p><b>warning:</b> {html.escape(text)}</p>" for text in result.warnings)
-    told = html.escape(provenance(result.manifest).plain)
+    warnings = "".join(f"<p><b>warning:</b> {_html(text)}</p>" for text in result.warnings)
+    told = _html(provenance(result.manifest).plain)
     return (
-        f"<div><p><b>{html.escape(result.axes.scenario)}</b>: {html.escape(headline(result))}</p>"
+        f"<div><p><b>{_html(result.axes.scenario)}</b>: {_html(headline(result))}</p>"
         f"<table><thead><tr>{heading}</tr></thead><tbody>{body}</tbody></table>"
         f"<p>± half of a 95% interval, sampling error alone; {told}</p>{warnings}</div>"
     )
@@ -50,4 +51,8 @@ def result_html(result: Result) -> str:
 
 def _cell(tag: str, text: object, name: str) -> str:
     side = "left" if name == "event" else "right"
-    return f'<{tag} style="text-align: {side}; padding: 0.1em 0.7em">{html.escape(str(text))}</{tag}>'
+    return f'<{tag} style="text-align: {side}; padding: 0.1em 0.7em">{_html(str(text))}</{tag}>'
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +21,9 @@ from sim.report.terminal import (
     plural,
     print_view,
     print_warning,
+    progress_on,
     short_number,
+    unfailing,
 )
 
 if TYPE_CHECKING:
@@ -167,8 +169,7 @@ def progress_bar(steps_per_path: int, *, shown: bool) -> Iterator[Callable[[int,
 
     Yields the function to call with the numbers of paths done and wanted, or None.
     """
-    console = Terminal(stderr=True)
-    if not (shown and console.is_terminal):
+    if not shown:
         yield None
         return
     columns = (
@@ -178,9 +179,13 @@ def progress_bar(steps_per_path: int, *, shown: bool) -> Iterator[Callable[[int,
         _RateColumn(steps_per_path),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("simulating", total=None)
+    with progress_on(Terminal(stderr=True), columns, "simulating") as progress:
+        if progress is None:
+            yield None
+            return
+        (task,) = progress.task_ids
 
+        @unfailing
         def advance(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 

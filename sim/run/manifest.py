@@ -73,22 +73,54 @@ def run_manifest(
     versions : of Python and of the packages that the numbers pass through, by name.
     timings : from `run_timings`.
     """
+    record = run_record(
+        scenario,
+        plan,
+        engine,
+        asked=asked,
+        seed=seed,
+        first_path=first_path,
+        target_se=target_se,
+        versions=versions,
+    )
+    return counted_record(record, outcomes, target_se, timings)
+
+
+def run_record(
+    scenario: Scenario,
+    plan: PlanFacts,
+    engine: EngineFacts,
+    *,
+    asked: str,
+    seed: int,
+    first_path: int,
+    target_se: float | None,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """What is known of a run's manifest before it; see `run_manifest`.
+
+    It is made first, so that what cannot be recorded ends a run before any time is spent.
+    """
     return {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
         "scenario_hash": scenario_hash(scenario),
         "plan_digest": plan.digest,
         "seed": seed,
         "first_path": first_path,
-        "paths": outcomes.paths,
+        "paths": 0,
         "target_se": target_se,
         "engine": engine.name,
         "device": engine.device,
         "threads": engine.threads,
         "versions": dict(versions),
-        "timings": dict(timings),
-        "warnings": [
-            *plan.warnings,
-            *run_warnings(outcomes, target_se),
-            *engine_warnings(asked, engine.name),
-        ],
+        "timings": {},
+        "warnings": [*plan.warnings, *engine_warnings(asked, engine.name)],
     }
+
+
+def counted_record(
+    record: Mapping[str, Any], outcomes: Outcomes, target_se: float | None, timings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Manifest of a run: its `run_record` with the paths counted, the timings, and the warnings about the counts."""
+    warnings = [*record["warnings"], *run_warnings(outcomes, target_se)]
+    return {**record, "paths": outcomes.paths, "timings": dict(timings), "warnings": warnings}

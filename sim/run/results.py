@@ -7,13 +7,24 @@ in one step. A full disk, a kill or an interruption leaves nothing under the fin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
 from sim.files.json_text import json_rows, manifest_json
-from sim.files.output_folder import MANIFEST, FolderKind, OutputFolder, Saved, save_folder, write_folder
+from sim.files.output_folder import (
+    MANIFEST,
+    Files,
+    FolderKind,
+    OutputFolder,
+    Saved,
+    made_files,
+    save_folder,
+    write_folder,
+)
+from sim.files.paths import output_path
 from sim.files.table_text import table_csv
 from sim.odds.tables import TABLES, sessions_to_target
 from sim.problems import check_type, type_problem
@@ -39,18 +50,20 @@ def write_results(result: Result, folder: str | os.PathLike[str], *, overwrite: 
     -------
     The folder written.
 
-    Errors: InputError if the folder exists and may not be replaced; GammawallError if it cannot be written.
+    Errors: InputError if an argument is of a wrong type, or the folder exists and may not be replaced; GammawallError
+    if it cannot be written.
     """
     hint = 'Try write_results(result, "results/mine").'
-    check_type("folder", folder, (str, os.PathLike), "the path of a folder", hint)
+    path = output_path("folder", folder, "the path of a folder", hint)
+    check_type("overwrite", overwrite, bool, "True or False", "Try overwrite=True.")
     if not hasattr(result, "manifest"):
         raise InputError([type_problem("result", result, "a Result", 'Try simulate("siege-of-7000").')])
-    return write_run(result, OutputFolder(Path(folder), RUN_FOLDER, overwrite))
+    return write_run(result, OutputFolder(path, RUN_FOLDER, overwrite))
 
 
 def write_run(result: Result, place: OutputFolder) -> Path:
     """Write the tables and the manifest of a run to a folder; see `write_results`."""
-    return write_folder(place, lambda: _contents(result))
+    return write_folder(place, made_files(_files(result)))
 
 
 def save_results(result: Result, place: OutputFolder) -> Saved:
@@ -61,7 +74,7 @@ def save_results(result: Result, place: OutputFolder) -> Saved:
     result : the run; its tables and manifest are written as they are.
     place : from `prepare_output`.
     """
-    return save_folder(place, lambda: _contents(result))
+    return save_folder(place, _files(result))
 
 
 def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
@@ -84,7 +97,11 @@ def run_document(result: Result, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def _contents(result: Result) -> Iterator[tuple[str, str | bytes]]:
-    for table in TABLES.values():
-        yield table.file_name, table_csv(getattr(result, table.name))
-    yield MANIFEST, manifest_json(result.manifest, RUN_FORM)
+def _files(result: Result) -> Files:
+    """Files of a run, each with the function that makes its content."""
+    tables = [(t.file_name, partial(_table_text, result, t.name)) for t in TABLES.values()]
+    return [*tables, (MANIFEST, lambda: manifest_json(result.manifest, RUN_FORM))]
+
+
+def _table_text(result: Result, name: str) -> bytes:
+    return table_csv(getattr(result, name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.engines.choice import ENGINES, Engine, choose
-from sim.errors import InputError, Problem
+from sim.errors import GammawallError, InputError, Problem, error_text
+from sim.files.json_text import manifest_json
 from sim.files.versions import installed_versions
 from sim.odds.headline import headline_table
 from sim.odds.tables import TABLES
@@ -21,7 +22,7 @@ from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import LOWER, UPPER, OutcomeAxes, Outcomes
 from sim.problems import check_type, short_repr, shown
 from sim.run.arguments import check_notes, check_progress
-from sim.run.manifest import EngineFacts, PlanFacts, plan_facts, run_manifest, run_timings
+from sim.run.manifest import EngineFacts, PlanFacts, counted_record, plan_facts, run_record, run_timings
 from sim.run.rendering import renderer
 from sim.run.rules_of_thumb import flat_benchmarks
 from sim.run.stopping import SMALLEST_TARGET_SE, paths_wanting
@@ -174,25 +175,38 @@ def simulate(
     started = datetime.now(UTC)
     prepared = prepare(scenario, where)
     ready = time.perf_counter()
-    outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
-    seconds = time.perf_counter() - ready
     facts = plan_facts(prepared)
     of_fragments = (*absent_fragments(fragments, scenario), *date_notes(fragments, scenario.market.as_of))
-    manifest = run_manifest(
+    record = run_record(
         scenario,
         PlanFacts(facts.digest, (*notes, *of_fragments, *facts.warnings)),
-        outcomes,
         EngineFacts(worker.name, worker.device, worker.threads),
         asked=engine,
         seed=seed,
         first_path=first_path,
         target_se=target_se,
         versions=installed_versions(ENGINES[worker.name].libraries),
-        timings=run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds),
     )
     if fragments:
-        manifest["fragments"] = [fragment_record(fragment) for fragment in fragments]
-    return Result(scenario, prepared.axes, outcomes, manifest, flat_benchmarks(prepared))
+        record["fragments"] = [fragment_record(fragment) for fragment in fragments]
+    _refuse_unrecordable(record, where or scenario.name)
+    benchmarks = flat_benchmarks(prepared)
+    running = time.perf_counter()
+    outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
+    seconds = time.perf_counter() - running
+    timings = run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds)
+    manifest = counted_record(record, outcomes, target_se, timings)
+    return Result(scenario, prepared.axes, outcomes, manifest, benchmarks)
+
+
+def _refuse_unrecordable(record: Mapping[str, Any], where: str) -> None:
+    """Raise InputError if what is known of a run cannot be written into its manifest, before any time is spent."""
+    for key, value in record.items():
+        try:
+            manifest_json({key: value}, "")
+        except (TypeError, ValueError, RecursionError) as error:
+            why = f"cannot be recorded in the manifest of the run: {error_text(error)}"
+            raise InputError([Problem(where, key, "", why, "Try leaving it out.")]) from error
 
 
 def _run_to_target(
@@ -218,6 +232,9 @@ def _run_to_target(
     while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
         planned += more
         outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+    if outcomes.checked_paths() != planned:
+        why = f"the {worker.name} engine counted {outcomes.paths:,} of {planned:,} paths"
+        raise GammawallError(f"{why}. Please report this, with the scenario.")
     return outcomes
 
 

@@ -10,6 +10,7 @@ from sim.book.file import book_csv
 from sim.errors import InputError, Problem
 from sim.files.atomic_files import cannot_write, replace_file
 from sim.files.input_files import place_name
+from sim.files.paths import output_path
 from sim.problems import check_type
 from sim.scenario.model import Scenario
 from sim.scenario.toml import scenario_to_toml
@@ -40,9 +41,8 @@ def write_scenario(scenario: Scenario, file: str | os.PathLike[str], *, overwrit
     GammawallError : a file cannot be written.
     """
     check_type("scenario", scenario, Scenario, "a Scenario", 'Try load_scenario("siege-of-7000").')
-    check_type("file", file, (str, os.PathLike), "the path of a file", HINT)
     check_type("overwrite", overwrite, bool, "True or False", "Try overwrite=True.")
-    path = Path(file)
+    path = output_path("file", file, "the path of a file", HINT)
     book = scenario.dealers.book
     book_path = None if book is None else path.with_name(f"{path.stem}-book.csv")
     _refuse_paths(path, book_path, overwrite)
@@ -68,7 +68,7 @@ def with_book_file(scenario: Scenario, file: str) -> Scenario:
 
 def _refuse_paths(path: Path, book_path: Path | None, overwrite: bool) -> None:
     where = place_name(path)
-    if "\0" in os.fspath(path) or path.suffix != ".toml":
+    if path.suffix != ".toml":
         raise InputError([Problem("", "file", where, "is no name of a TOML file", HINT)])
     if not path.absolute().parent.is_dir():
         raise InputError([Problem("", "file", where, "its folder does not exist", "Try making it first.")])

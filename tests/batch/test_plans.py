@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from support.counted_calls import count_calls
 import sim.batch.plans
 import sim.batch.simulation
 from sim.batch.plans import CasePlans
-from sim.batch.run import check_cases
+from sim.batch.run import BatchProgress, check_cases
 from sim.batch.simulation import simulate_batch
 from sim.errors import InputError
 from sim.plan.builder import prepare
@@ -140,3 +141,22 @@ def test_a_case_that_cannot_be_planned_is_refused_before_any_runs(
     with pytest.raises(InputError, match=r'case "impossible".*m_floor'):
         simulate_batch(batch, tmp_path / "b", **ENGINE)  # type: ignore[arg-type]
     assert not (tmp_path / "b").exists()
+
+
+def test_an_interrupted_check_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of cases that are still to be checked."""
+    began: list[str] = []
+
+    class Interrupted(BatchProgress):
+        def checking(self, done: int, cases: int) -> None:
+            raise KeyboardInterrupt
+
+    def plan(_: CasePlans, __: object, ___: str, where: str) -> None:
+        began.append(where)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(CasePlans, "plan", plan)
+    cases = small_batch().cases * 1000
+    with pytest.raises(KeyboardInterrupt):
+        check_cases(cases, None, Interrupted())
+    assert 0 < len(began) < len(cases) / 10

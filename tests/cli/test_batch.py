@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from support.cli_runner import gammawall
 import sim.batch.local_executor
 import sim.cli.batch
 from sim.batch.local_executor import CountedCase
+from sim.batch.run import BatchProgress
+from sim.errors import GammawallError
 
 OPTIONS = [part for override in SHORT for part in ("--set", override)] + [
     "--engine",
@@ -353,3 +357,37 @@ class TestSensitivity:
         assert result.exit_code == 2
         assert "matches no input" in result.stderr
         assert "volatility.annual" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "doing"),
+    [
+        (["batch", "small.toml"], "sim.batch.file.load_batch", "reading"),
+        (["batch", "small.toml"], "sim.batch.simulation.simulate_into_folder", "checking"),
+        (["sensitivity", "no-dealers"], "sim.batch.sensitivity.sensitivity_batch", "reading"),
+        (["merge", "a", "b", "--out", "c"], "sim.batch.merge.merge_folders", "joining"),
+    ],
+)
+def test_whatever_takes_time_for_many_cases_shows_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], function: str, doing: str
+) -> None:
+    """A bar is on the screen before the cases are read, checked or joined."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text('schema = 1\nname = "small"\nbase = "no-dealers"\n')
+    bars: list[str | None] = [None]
+
+    @contextmanager
+    def batch_progress(*, shown: bool, doing: str = "checking") -> Iterator[BatchProgress]:
+        bars.append(doing if shown else None)
+        try:
+            yield BatchProgress()
+        finally:
+            bars.pop()
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise GammawallError(f"reached under {bars[-1]}")
+
+    monkeypatch.setattr("sim.report.batch.batch_progress", batch_progress)
+    monkeypatch.setattr(function, reached)
+    assert gammawall(*command).stderr == f"error: reached under {doing}\n"
+    assert gammawall(*command, "--quiet").stderr == "error: reached under None\n"

@@ -318,7 +318,8 @@ def test_check_options_reach_the_checks(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_main_reads_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gammawall", "--version"])
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.places import TESTS
 from support.result_files import FILES
+from support.stand_in_program import stand_in_program
 
 import sim
 
@@ -85,34 +85,6 @@ def test_terminals_without_utf8_get_a_report_too(encoding: str) -> None:
         assert b"Traceback" not in done.stderr
         # click takes a plain ASCII stdout for a wrong setting and writes UTF-8 there
         assert done.stdout.decode("utf-8" if encoding == "ascii" else encoding)
-
-
-STAND_IN = """
-import sys, time, types
-sys.path.insert(0, {tests!r})
-from support.sample_outcomes import SampleRun
-stand_in = types.ModuleType("sim.run.simulation")
-def simulate(scenario, *, progress, **options):
-    if progress is not None:
-        for done in range(0, 1_000_001, 100_000):
-            progress(done, 1_000_000)
-            time.sleep(0.02)
-    print("simulating", file=sys.stderr, flush=True)
-    time.sleep({seconds})
-    return SampleRun()
-stand_in.simulate = simulate
-sys.modules["sim.run.simulation"] = stand_in
-from sim.cli.main import main
-main({arguments!r})
-"""
-
-
-def stand_in_program(arguments: list[str], seconds: float = 0.0) -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        STAND_IN.format(tests=str(TESTS), seconds=seconds, arguments=arguments),
-    ]
 
 
 def test_ctrl_c_stops_cleanly(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 
 import numpy as np
@@ -14,9 +16,11 @@ from sim.files import table_text
 from sim.files.table_text import table_csv
 
 # A lone carriage return is quoted here whatever the version of Python; csv did not always.
-TEXTS = st.text(st.sampled_from("ab,\";\n\t é'\\0"), max_size=6) | st.text(max_size=5).filter(
-    lambda t: "\r" not in t
-)
+# Formulas have tests of their own.
+TEXTS = (
+    st.text(st.sampled_from("ab,\";\n\t é'\\0"), max_size=6)
+    | st.text(max_size=5).filter(lambda t: "\r" not in t)
+).filter(lambda t: not t.startswith(("=", "+", "-", "@", "\t")))
 FLOATS = st.floats() | st.sampled_from(
     [0.0, -0.0, math.nan, -math.nan, math.inf, -math.inf, 1 / 3, 5e-324, 7000.0]
 )
@@ -114,3 +118,34 @@ def test_tables_long_and_short_are_those_of_pandas(rows: int) -> None:
     )
     expected = table.to_csv(index=False, float_format="%.10g", date_format="%Y-%m-%d", lineterminator="\n")
     assert table_csv(table).decode() == expected
+
+
+FORMULAS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+cmd|x",
+    "-2+3+cmd|x",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "-wall",
+    "--",
+    "+",
+    "= x",
+]
+PLAIN = ["-10%", "+1", "-1.5e-3", "-0.5 +2", "-", "-inf", "+1,000.5", "-1_000", "wall=-5", "'=1", "a\t=1", ""]
+
+
+@pytest.mark.parametrize("dtype", [object, "str"])
+def test_text_is_never_a_formula(dtype: str) -> None:
+    table = pd.DataFrame({"scenario": pd.Series([*FORMULAS, *PLAIN], dtype=dtype)}).assign(
+        paths=-1, odds=-0.5
+    )
+    rows = list(csv.reader(io.StringIO(table_csv(table).decode(), newline="")))[1:]
+    assert [row[0] for row in rows] == [*("'" + text for text in FORMULAS), *PLAIN]
+    assert {tuple(row[1:]) for row in rows} == {("-1", "-0.5")}
+
+
+def test_nor_is_a_heading_or_a_value_that_all_rows_share() -> None:
+    assert table_csv({"=a": np.array([1]), "@b": "=c", "d": "-5"}) == b"'=a,'@b,d\n1,'=c,-5\n"
+    assert table_csv({"mixed": np.array(["=a", -1, None], dtype=object)}) == b'mixed\n\'=a\n-1\n""\n'

@@ -13,8 +13,10 @@ from scipy import stats
 from support.places import ROOT
 from support.sample_outcomes import LEVELS, SESSIONS, SampleRun, sample_axes, sample_closes, sample_outcomes
 
+from sim.errors import GammawallError
 from sim.odds import tables as odds
 from sim.odds.estimates import paired_difference_estimate, proportion_estimate
+from sim.odds.plain import plain_odds
 from sim.odds.tables import TABLES
 from sim.plan.outcomes import Outcomes, OutcomeShape
 from sim.run.simulation import Result
@@ -243,6 +245,17 @@ def test_no_path_is_refused(run: SampleRun) -> None:
     for table in TABLES.values():
         with pytest.raises(AssertionError, match="no path"):
             table.columns(none, axes)
+
+
+def test_counts_that_do_not_add_up_make_no_odds() -> None:
+    """In no table and not in plain form, whether or not assertions are compiled away."""
+    lost = sample_outcomes()
+    lost.joint[0, 0] -= 1
+    for made in (TABLES["odds"].columns, plain_odds):
+        with pytest.raises(
+            GammawallError, match=r"^the counts do not add up: 1,999 first targets of 2,000 paths"
+        ):
+            made(lost, sample_axes())
 
 
 def test_tables_of_merged_counts_are_those_of_one_run() -> None:

@@ -275,6 +275,16 @@ def test_progress_counts_cases_and_tells_failures(monkeypatch: pytest.MonkeyPatc
     assert "writing tables" in text
 
 
+def test_progress_shows_what_is_done_before_the_first_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console, "is_terminal", True)
+    descriptions = []
+    for doing in ("reading", "joining", "checking"):
+        with batch_report.batch_progress(shown=True, doing=doing) as progress:
+            assert isinstance(progress, batch_report._Bar)
+            descriptions.append(progress.progress.tasks[0].description)
+    assert descriptions == ["reading", "joining", "checking"]
+
+
 def test_no_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     for wanted in (True, False):
         with batch_report.batch_progress(shown=wanted) as progress:

@@ -11,7 +11,8 @@ from support.sample_scenario import sample
 
 import sim
 from sim.engines.choice import ENGINES, choose
-from sim.errors import InputError
+from sim.engines.numpy_engine import NumpyEngine
+from sim.errors import GammawallError, InputError
 from sim.files import versions
 from sim.files.versions import installed_versions
 from sim.market.closed_forms import corridor, touch_probability
@@ -260,3 +261,14 @@ def test_arguments_of_a_wrong_type_are_refused(given: dict[str, Any], message: s
     with pytest.raises(InputError) as caught:
         simulate("no-dealers", **{"paths": 8, "engine": "numpy", **given})
     assert str(caught.value).startswith(message)
+
+
+def test_an_engine_that_loses_paths_makes_no_odds(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = NumpyEngine.run
+
+    def forgetful(engine: NumpyEngine, plan: Any, seed: int, first: int, paths: int, *rest: Any) -> Any:
+        return run(engine, plan, seed, first, paths - 1, *rest)
+
+    monkeypatch.setattr(NumpyEngine, "run", forgetful)
+    with pytest.raises(GammawallError, match=r"^the numpy engine counted 9 of 10 paths"):
+        simulate("no-dealers", paths=10, engine="numpy", threads=1)

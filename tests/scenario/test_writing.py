@@ -67,7 +67,7 @@ def test_links_are_not_written_through(tmp_path: Path, of_chain: ChainScenario) 
     ("file", "expected"),
     [
         ("mine", "is no name of a TOML file"),
-        ("mi\0ne.toml", "is no name of a TOML file"),
+        ("mi\0ne.toml", "has a null character"),
         ("none/mine.toml", "its folder does not exist"),
     ],
 )

@@ -1,0 +1,32 @@
+"""Paths of files and folders to be written, refused where no system could make them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sim.errors import InputError, Problem
+from sim.problems import check_type, shown
+
+
+def output_path(name: str, value: object, expected: str, hint: str) -> Path:
+    """Path that an argument names.
+
+    name : name of the argument, or the option.
+    expected : description of a right one, "the path of a folder" for instance.
+    hint : sentence on what to try.
+
+    Errors: `InputError` if it is no path, or one that no file can have.
+    """
+    check_type(name, value, (str, os.PathLike), expected, hint)
+    assert isinstance(value, (str, os.PathLike))
+    text = os.fspath(value)
+    try:
+        why = "has a null character" if b"\0" in os.fsencode(text) else ""
+    except UnicodeError:
+        why = "has a letter that no name of a file can have"
+    if isinstance(text, bytes):
+        why = f"{expected} is expected as text"
+    if why:
+        raise InputError([Problem("", name, shown(text), why, hint)])
+    return Path(text)
