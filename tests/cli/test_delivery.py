@@ -327,7 +327,7 @@ def chain(tmp_path: Path) -> str:
         "sim.chain.folder.scenario_to_toml",
         "sim.chain.folder.manifest_json",
         "sim.files.output_folder.write_file",
-        "sim.chain.scenario.with_book_file",
+        "sim.scenario.writing.with_book_file",
     ],
 )
 def test_a_book_that_cannot_be_filed_is_printed(
