@@ -37,7 +37,8 @@ pytestmark = needs_native
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
-    """Copies of all builds, found in place of the real ones."""
+    """Copies of all builds, found in place of the real ones, on a machine without a GPU."""
+    monkeypatch.setattr("sim.engines.cuda_engine.cuda_problem", lambda devices=(0,): "no GPU. Try harder.")
     known_tables.working_library.cache_clear()
     yield copied_libraries(tmp_path, monkeypatch)
     known_tables.working_library.cache_clear()
@@ -95,10 +96,7 @@ def test_faster_builds_that_were_refused_are_a_warning(files: dict[str, Path]) -
         assert [warning for warning in result.warnings if warning.startswith(told)]
 
 
-def test_auto_without_a_good_build_runs_numpy_and_says_why(
-    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sim.engines.cuda_engine.cuda_problem", lambda devices=(0,): "no GPU. Try harder.")
+def test_auto_without_a_good_build_runs_numpy_and_says_why(files: dict[str, Path], tmp_path: Path) -> None:
     expected = simulate(scenario_of(), paths=300, engine="native", threads=1)
     for file in files.values():
         damage(file)
