@@ -16,18 +16,20 @@ from sim.engines.path_ranges import WORD
 from sim.plan.engine_plan import NO_TABLE, EnginePlan
 
 # SHA-256 of the counts and records of the known paths; NumPy finds the same, see tests/engines/test_known_counts.py.
-KNOWN_COUNTS = "f9d62c3d7062f0305338435c8facbce4a947503bba54c97981a17984762a0bb2"
+KNOWN_COUNTS = "46df1123429f6b29c89ecfac1daa71e4c0f282e6133ae49a82e167051899527e"
 KNOWN_SEED, KNOWN_FIRST, KNOWN_PATHS = 0x1234_5678_9ABC_DEF0, (5 << WORD) + 1000, 4000
-SESSIONS, STEPS, BOOKS, PANELS, SEGMENTS = 8, 5, 2, 2, 4
+SESSIONS, STEPS, LEVELS, BOOKS, PANELS, SEGMENTS = 8, 5, 16, 2, 2, 4
 REACH = 0.5
 
 
 def known_plan() -> EnginePlan:
-    """Eight sessions with gaps, two books, five regimes, one for each kind of trigger, and five levels."""
+    """Eight sessions with gaps, two books, five regimes, one for each kind of trigger, and many levels."""
     step = np.arange(SESSIONS * STEPS)
     closes = step % STEPS == STEPS - 1
     share = np.array([0.25, 0.3, 0.1, 0.15, 0.2])
-    level = np.array([[0.004, 0.011, 0.03, np.inf], [0.006, 0.02, np.inf, np.inf]])
+    # Many levels, for many bridges.
+    rank = np.arange(1, LEVELS + 1)
+    level = np.array([[*(0.0021 * rank), np.inf], [*(0.0024 * rank[:-1]), np.inf, np.inf]])
     # A step's barriers start where those of the step before end.
     edge = np.arange(step.size + 1)[:, None, None, None]
     barrier = _float32(level[None, :, None, :] * (0.9 + 0.002 * edge + np.array([[0.0], [0.05]])))
@@ -66,11 +68,11 @@ def known_plan() -> EnginePlan:
         barrier_start=barrier[:-1],
         barrier_end=barrier[1:],
         level=_float32(level),
-        level_count=_int32(3, 2),
-        target_rank=_int32(1, 1),
+        level_count=_int32(LEVELS, LEVELS - 1),
+        target_rank=_int32(6, 7),
         trigger=_int32(*constants.TriggerCode),
-        trigger_level=_float32([0.0, 0.008, -0.01, 0.011, -0.006]),
-        trigger_rank=_int32(-1, -1, -1, 1, 0),
+        trigger_level=_float32([0.0, 0.008, -0.01, 0.0126, -0.0096]),
+        trigger_rank=_int32(-1, -1, -1, 5, 3),
         trigger_closes=_int32(0, 2, 1, 0, 0),
         run_start=_int32(0, 0, 0, 0, 0),
         allowed_from=np.arange(regimes)[:, None] != [*range(regimes)],

@@ -23,6 +23,7 @@ from sim.reaction.native_maps import Built, Instants, NativeMaps, TableRules
 # SHA-256 of the tables of the known map; NumPy finds the same, see tests/reaction/test_known_tables.py.
 KNOWN_TABLES = "2fd6fb840ec5dd21474f21640f30e15bb146cb583c389ef3ea0ffa3e4a6e89c6"
 KNOWN_LOG_PRICES = np.array([-0.03, -0.004, 0.0, 0.011, 0.06])
+KNOWN_LOG_PRICES.flags.writeable = False
 # Far below the tolerances of a run, so that the last bits of a map show in the number of its lines.
 KNOWN_RULES = TableRules(1e-7, 2e-7, 4.0)
 DAY = 1440.0

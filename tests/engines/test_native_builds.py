@@ -24,7 +24,6 @@ from sim.compiled import native_library
 from sim.compiled.kernel_constants import LOG_POLYNOMIAL
 from sim.compiled.native_library import file_of, library_problem, runnable_builds, write_record
 from sim.engines.choice import choose
-from sim.engines.known_counts import counts_problem
 from sim.engines.native_builds import native_problem, refused_builds, usable_builds
 from sim.engines.native_engine import NativeEngine
 from sim.errors import GammawallError
@@ -37,7 +36,8 @@ pytestmark = needs_native
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
-    """Copies of all builds, found in place of the real ones."""
+    """Copies of all builds, found in place of the real ones, on a machine without a GPU."""
+    monkeypatch.setattr("sim.engines.cuda_engine.cuda_problem", lambda devices=(0,): "no GPU. Try harder.")
     known_tables.working_library.cache_clear()
     yield copied_libraries(tmp_path, monkeypatch)
     known_tables.working_library.cache_clear()
@@ -95,10 +95,7 @@ def test_faster_builds_that_were_refused_are_a_warning(files: dict[str, Path]) -
         assert [warning for warning in result.warnings if warning.startswith(told)]
 
 
-def test_auto_without_a_good_build_runs_numpy_and_says_why(
-    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sim.engines.cuda_engine.cuda_problem", lambda devices=(0,): "no GPU. Try harder.")
+def test_auto_without_a_good_build_runs_numpy_and_says_why(files: dict[str, Path], tmp_path: Path) -> None:
     expected = simulate(scenario_of(), paths=300, engine="native", threads=1)
     for file in files.values():
         damage(file)
@@ -164,7 +161,6 @@ from pathlib import Path
 import numpy as np
 from sim.compiled import native_library
 from sim.compiled.native_library import load_library, library_problem
-from sim.engines.known_counts import counts_problem
 from sim.engines.native_engine import NativeEngine
 from sim.plan import map_tables
 from sim.plan.builder import prepare
@@ -222,14 +218,23 @@ def test_flipped_constants_whose_record_was_renewed_are_refused_or_harmless(tmp_
 
 
 @pytest.mark.parametrize("build", runnable_builds())
-def test_a_changed_constant_is_refused_by_the_known_counts(build: str, tmp_path: Path) -> None:
+def test_a_changed_constant_is_refused_by_the_known_counts(files: dict[str, Path], build: str) -> None:
     """The first coefficient of the logarithm's polynomial four times as large, and the library's record renewed."""
-    file = copied(file_of(build), tmp_path / "changed.so")
-    content = file.read_bytes()
     before, after = (struct.pack("<f", factor * LOG_POLYNOMIAL[0]) for factor in (1, 4))
+    content = files[build].read_bytes()
     if before not in content:
         pytest.skip("the compiler has not written the coefficient as a number of its own")
-    file.unlink()
-    file.write_bytes(content.replace(before, after))
-    write_record(file)
-    assert "counts known paths otherwise than it must" in str(counts_problem(file))
+    files[build].unlink()
+    files[build].write_bytes(content.replace(before, after))
+    write_record(files[build])
+    assert library_problem(build) is None
+    assert "counts known paths otherwise than it must" in str(native_problem(build))
+    assert build not in usable_builds()
+
+
+def test_other_tables_are_refused(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the engine nor the maps take a library that does not build the known tables."""
+    monkeypatch.setattr(known_tables, "KNOWN_TABLES", "another digest")
+    assert usable_builds() == []
+    assert "builds other tables of a known map than it must" in str(native_problem())
+    assert known_tables.working_library() is None

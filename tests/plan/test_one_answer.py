@@ -249,6 +249,7 @@ ALLOWED = {
     ("OptionChain.__repr__", "sum"): TOLD,
     ("ChainBook.__repr__", ".sum"): TOLD,
     ("EnginePlan.outcome_shape", ".sum"): WHOLE,
+    ("_sums_problem", ".sum"): WHOLE,
     ("table_csv", "sum"): WHOLE,
     ("whole_powers", "**"): WHOLE,
     ("normal_tables", "**"): "whole numbers and fractions",
