@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sim.batch.chunks import CaseInProgress, Chunk, PackedBaseline, UnfitWorkerError, count_chunk, pack
-from sim.batch.dask_workers import CLOSE_S, dask_workers
+from sim.batch.dask_workers import CLOSE_S, ReadyWorkers, dask_workers
 from sim.batch.family import Batch, Case
 from sim.batch.local_cluster import ALLOWED_DEATHS
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
@@ -34,9 +34,8 @@ SMALLEST_CHUNK = 1 << 14
 CHUNKS_AHEAD = 3
 # Seconds between two looks at how many workers there are.
 LOOK_S = 1.0
-# Seconds after which workers that are gone, or a scheduler that does not answer, will not come back; one that died on
-# this machine is replaced within a few.
-GONE_S = 14.0
+# Seconds after which a scheduler that does not answer will not do so any more.
+SILENT_S = 12.0
 # Seconds to fetch the result of a chunk.
 FETCH_S = 60.0
 GO_ON = "Finished cases are filed; go on with --resume."
@@ -68,16 +67,20 @@ def open_dask_executor(
     with dask_workers(
         engine, devices=devices, workers=workers, scheduler=scheduler, tls=tls, waiting=waiting
     ) as ready:
-        yield _DaskExecutor(
-            ready.client, ready.chunk_steps, ready.engine, CasePlans() if plans is None else plans
-        )
+        yield _DaskExecutor(ready, CasePlans() if plans is None else plans)
 
 
 class _DaskExecutor:
     """Executor that cuts cases into chunks, shares these among the workers of a client, and joins their counts."""
 
-    def __init__(self, client: Any, chunk_steps: int, asked: str, plans: CasePlans):
-        self.client, self.chunk_steps, self.asked, self.plans = client, chunk_steps, asked, plans
+    def __init__(self, ready: ReadyWorkers, plans: CasePlans):
+        self.client, self.chunk_steps, self.asked, self.plans = (
+            ready.client,
+            ready.chunk_steps,
+            ready.engine,
+            plans,
+        )
+        self._replaced_s = ready.replaced_s
         self._threads, self._looked, self._worked = 1, -math.inf, time.monotonic()
 
     def __call__(
@@ -94,7 +97,7 @@ class _DaskExecutor:
     def threads(self) -> int:
         """Number of threads of all workers, looked up at most once per `LOOK_S`.
 
-        Errors: GammawallError if the scheduler is lost, or all workers have been gone for `GONE_S`.
+        Errors: GammawallError if the scheduler is lost, or all workers are gone.
         """
         if time.monotonic() - self._looked > LOOK_S:
             self._look()
@@ -104,13 +107,13 @@ class _DaskExecutor:
         if self.client.status != "running":
             raise GammawallError(f"the connection to the dask scheduler was lost. {GO_ON}")
         try:
-            workers = within(GONE_S, self.client.nthreads)
+            workers = within(SILENT_S, self.client.nthreads)
         except TimeoutError as error:
             raise GammawallError(f"the dask scheduler does not answer any more. {GO_ON}") from error
         self._looked = time.monotonic()
         if workers:
             self._threads, self._worked = sum(map(int, workers.values())), self._looked
-        elif self._looked - self._worked > GONE_S:
+        elif self._looked - self._worked > self._replaced_s:
             raise GammawallError(f"all workers are gone. {GO_ON}")
 
 

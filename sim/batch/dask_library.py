@@ -21,8 +21,8 @@ from sim.problems import shown
 
 INSTALL = "pip install 'gammawall-sim[cluster]'"
 PREFIX = "DASK_"
-# What dask sets itself for its workers.
-INHERITED = "DASK_INTERNAL_INHERIT_CONFIG"
+# Variables that are no settings: what dask sets itself for its workers, and where it looks for files.
+NO_SETTINGS = ("DASK_INTERNAL_INHERIT_CONFIG", "DASK_CONFIG", "DASK_ROOT_CONFIG")
 LONGEST_REASON = 300
 # Part of the names of settings that hold variables of an environment, whose values are texts of any kind.
 ENVIRONMENT = "environ"
@@ -88,7 +88,11 @@ def configuration_places() -> list[str]:
         files = [str(path) for path, _ in dask.config.collect_yaml(dask.config.paths, return_paths=True)]
     except Exception:  # as broken as the configuration
         files = []
-    return files + [name for name in os.environ if name.startswith(PREFIX) and name != INHERITED]
+    return files + _variables()
+
+
+def _variables() -> list[str]:
+    return [name for name in os.environ if name.startswith(PREFIX) and name not in NO_SETTINGS]
 
 
 def _unusable(error: Exception) -> Problem:
@@ -114,13 +118,12 @@ def _misfits() -> list[Problem]:
     except Exception:  # as broken as the configuration
         return []
     problems = [misfit for path, given in files for misfit in _compared(given, defaults, str(path), "")]
-    for name, value in os.environ.items():
-        if name.startswith(PREFIX) and name != INHERITED:
-            given = dask.config.collect_env({name: value})
-            problems += [
-                Problem("", name, shown(value), misfit.why, misfit.hint)
-                for misfit in _compared(given, defaults, "", "")
-            ]
+    for name in _variables():
+        given = dask.config.collect_env({name: os.environ[name]})
+        problems += [
+            Problem("", name, shown(os.environ[name]), misfit.why, misfit.hint)
+            for misfit in _compared(given, defaults, "", "")
+        ]
     return problems
 
 

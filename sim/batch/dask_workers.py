@@ -29,12 +29,16 @@ from sim.batch.script_guard import refuse_unguarded_script
 from sim.batch.tls_files import TlsFiles
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import ENGINES, device_engine
+from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem, one_line
 
 # Seconds for a scheduler and all of its workers to answer.
-ANSWER_S = 12.0
+ANSWER_S = 10.0
 # Seconds for the workers to import the package, from a slow disk perhaps.
 IMPORT_S = 60.0
+# Seconds after which workers that are gone will not come back, and more for each that this machine starts anew.
+GONE_S = 12.0
+REPLACED_EACH_S = 2.0
 # Seconds for a good-bye to the scheduler.
 CLOSE_S = 0.5
 # What messages call the arguments.
@@ -42,11 +46,20 @@ SCHEDULER, WORKERS = "scheduler", "workers"
 
 
 class ReadyWorkers(NamedTuple):
-    """Workers that are fit for a batch: their client, the path-steps of a chunk, and the engine's name."""
+    """Workers that are fit for a batch.
+
+    Attributes
+    ----------
+    client : their client.
+    chunk_steps : path-steps of a chunk.
+    engine : name of the engine.
+    replaced_s : seconds within which the first of them are back if all die at once.
+    """
 
     client: Any
     chunk_steps: int
     engine: str
+    replaced_s: float
 
 
 @contextmanager
@@ -97,7 +110,9 @@ def dask_workers(
                 told(f"for workers at {scheduler}")
                 client = _remote_client(stack, distributed, address, tls or TlsFiles())
             chunk_steps = _chunk_steps(client, engine)
-        yield ReadyWorkers(client, chunk_steps, engine)
+        here = 0 if address is not None else workers or len(devices or (0,))
+        replaced_s = GONE_S + here * REPLACED_EACH_S / available_processors()
+        yield ReadyWorkers(client, chunk_steps, engine, replaced_s)
     except BaseException:
         with interrupts_held():  # a second Ctrl-C must not leave workers behind
             stack.__exit__(*sys.exc_info())
@@ -168,8 +183,14 @@ def _remote_client(
 def _client(stack: ExitStack, distributed: ModuleType, where: str, security: Any, seconds: float) -> Any:
     """Connected client, which the stack closes."""
 
+    class Client(distributed.Client):  # type: ignore[misc,name-defined]
+        """Client that is closed here or left alone; its own finalizer would wait for a mute scheduler."""
+
+        def __del__(self) -> None:
+            pass
+
     def connect() -> Any:
-        return distributed.Client(where, timeout=seconds, set_as_default=False, security=security)
+        return Client(where, timeout=seconds, set_as_default=False, security=security)
 
     client = within(seconds + CLOSE_S, connect)
     stack.callback(_close, client)

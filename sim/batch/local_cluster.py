@@ -86,14 +86,15 @@ def local_cluster(
         try:
             cluster = within(START_S + START_EACH_S * count, build, shielded=True)
         except BaseException:
-            _end(nannies, None, END_NOW_S)
+            _end_now(nannies, None)
             raise
         try:
             yield cluster
         except BaseException:
-            _end(nannies, cluster, END_NOW_S)
+            _end_now(nannies, cluster)
             raise
-        _end(nannies, cluster, END_S)
+        _close(cluster, END_S)
+        _kill_workers(nannies)
 
 
 def _builder(
@@ -129,20 +130,24 @@ def _builder(
     return lambda: distributed.SpecCluster(spec, scheduler, security=security, silence_logs=SILENT)
 
 
-def _end(nannies: Sequence[Any], cluster: Any, seconds: float) -> None:
-    """End a cluster at once: the results that its workers hold have been fetched, or are not wanted any more.
+def _end_now(nannies: Sequence[Any], cluster: Any) -> None:
+    """End a cluster although its workers are at work, who would answer only after their chunk.
 
-    Workers that are at work would answer only after their chunk.
+    cluster : None if it has not been started whole.
     """
     for nanny in nannies:
         with contextlib.suppress(Exception):
             nanny.loop.add_callback(nanny.close_gracefully)  # so that it starts no other worker in its place
     _kill_workers(nannies)
     if cluster is not None:
-        cluster.shutdown_on_close = False  # what is not closed now will not be waited for at exit either
-        with contextlib.suppress(Exception):
-            within(seconds, cluster.close)
+        _close(cluster, END_NOW_S)
     _kill_workers(nannies)
+
+
+def _close(cluster: Any, seconds: float) -> None:
+    cluster.shutdown_on_close = False  # what is not closed by then will not be waited for at exit either
+    with contextlib.suppress(Exception):
+        within(seconds, cluster.close)
 
 
 def _kill_workers(nannies: Sequence[Any]) -> None:

@@ -34,7 +34,7 @@ def refuse_unguarded_script() -> None:
     if line is None or any(_is_guard(part) for part in body if part.lineno <= line):
         return
     why = f"worker processes would run {file} again, from its first line on"
-    raise InputError([Problem("", f"{file}:{line}", "", why, f"Put the call under {GUARD}")])
+    raise InputError([Problem(f"{file}:{line}", "", "", why, f"Put the call under {GUARD}")])
 
 
 def _imported_again(main: ModuleType) -> str | None:
