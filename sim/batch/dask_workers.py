@@ -211,6 +211,8 @@ def _chunk_steps(client: Any, engine: str) -> int:
     names = []
     states = within(IMPORT_S, lambda: client.run(worker_state, engine, on_error="return"))
     for address, state in states.items():
+        if isinstance(state, OSError):
+            raise GammawallError(f"worker {address} has died, for want of memory perhaps. Try fewer workers.")
         if isinstance(state, BaseException):
             raise GammawallError(f"worker {address} cannot use gammawall ({state}). Try {INSTALL} there.")
         code, name, problem = state
