@@ -19,13 +19,16 @@ def refuse_unguarded_script() -> None:
     A worker imports the script that started it under another name, so that what it needs of it is there. Without the
     guard it would simulate the batch in its turn.
 
-    Errors: InputError that names the line.
+    Errors: InputError that names the line, or what is no file.
     """
     main = sys.modules.get("__main__")
     file = None if main is None else _imported_again(main)
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     if main is None or file is None or frame is None:
         return
+    if not Path(file).exists():
+        why = "worker processes would run it again, and there is no such file"
+        raise InputError([Problem(file, "", "", why, f"Save the script, with the call under {GUARD}")])
     line = _line_at_work(main, frame)
     try:
         body = ast.parse(Path(file).read_bytes()).body
@@ -38,7 +41,7 @@ def refuse_unguarded_script() -> None:
 
 
 def _imported_again(main: ModuleType) -> str | None:
-    """File of the main module, if processes started from it import it; None for a prompt, a notebook or stdin."""
+    """File of the main module, if processes started from it import it; None for a prompt or a notebook."""
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name.rpartition(".")[2] == "__main__":
         return None

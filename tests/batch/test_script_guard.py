@@ -43,10 +43,17 @@ def test_a_guarded_script_is_not(tmp_path: Path, rest: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_prompt_and_stdin_are_not() -> None:
-    """They have no file that a worker could run."""
+def test_a_prompt_is_not() -> None:
+    """It has no file that a worker could run."""
     assert run("-c", f"{CALL}call()").returncode == 0
-    assert run("-", text=f"{CALL}call()").returncode == 0
+
+
+def test_a_script_that_is_no_file_is_refused() -> None:
+    """A worker would look for the file <stdin>."""
+    done = run("-", text=f"{CALL}call()")
+    assert done.stderr.splitlines()[-1].startswith(
+        "sim.errors.InputError: <stdin>: worker processes would run it again, and there is no such file. Save"
+    )
 
 
 def test_a_module_is_refused_and_a_package_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
