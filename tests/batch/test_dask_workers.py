@@ -185,6 +185,7 @@ def empty_scheduler() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
+STUCK = "import distributed, time\ndistributed.SpecCluster = lambda *_, **__: time.sleep(120)\n"
 STAGES = {"looking": lambda: silent_server(b""), "waiting": empty_scheduler}
 
 
@@ -199,14 +200,22 @@ def test_signals_end_every_wait(tmp_path: Path, stage: str, number: signal.Signa
 
 @posix
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_the_start_of_workers(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    ended_by(tmp_path, ["--workers", "3"], number, code)
+@pytest.mark.parametrize("first", ["", STUCK], ids=["starting", "stuck"])
+def test_signals_end_the_start_of_workers(
+    tmp_path: Path, first: str, number: signal.Signals, code: int
+) -> None:
+    """Of workers that are about to be there, and of those that never will."""
+    ended_by(tmp_path, ["--workers", "3"], number, code, first)
 
 
-def ended_by(folder: Path, options: list[str], number: signal.Signals, code: int) -> None:
-    """Check that a batch ends promptly and in order by a signal while it waits."""
+def ended_by(folder: Path, options: list[str], number: signal.Signals, code: int, first: str = "") -> None:
+    """Check that a batch ends promptly and in order by a signal while it waits.
+
+    first : lines of Python that are run before.
+    """
     told = folder / "told"
     program = (
+        f"{first}"
         "import sys, pathlib, sim.batch.dask_workers as w\n"
         "before = w.quiet_dask\n"
         "def tell():\n"
