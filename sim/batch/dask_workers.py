@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -159,10 +160,10 @@ def _remote_client(
     refuse_other_servers(address, context, deadline.left)
     client = _client(stack, distributed, address.text, security, deadline.left)
     theirs = within(deadline.left, lambda: client.sync(client.scheduler.versions))
-    version = theirs["packages"].get("distributed")
-    if version != distributed.__version__:
+    there, here = theirs["packages"].get("distributed"), version("distributed")
+    if there != here:
         raise GammawallError(
-            f"the scheduler at {address.text} has distributed {version}, and {distributed.__version__} is here. "
+            f"the scheduler at {address.text} has distributed {there}, and {here} is here. "
             "Install the same version on both sides."
         )
     try:

@@ -71,7 +71,7 @@ def test_a_worker_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_scheduler_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     with plain_cluster(0) as cluster:
-        monkeypatch.setattr(distributed, "__version__", "1999.1.0")
+        monkeypatch.setattr(dask_workers, "version", lambda _name: "1999.1.0")
         said = refusal(cluster.scheduler_address)
     assert "has distributed 20" in said
     assert "and 1999.1.0 is here. Install the same version on both sides." in said
