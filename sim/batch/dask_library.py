@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,13 +108,8 @@ def _misfits() -> list[Problem]:
     """Problems with settings that are of another kind than dask's own defaults."""
     try:
         import dask
-        import yaml
 
-        found = importlib.util.find_spec("distributed")
-        assert found is not None
-        assert found.origin is not None
-        text = (Path(found.origin).parent / "distributed.yaml").read_text(encoding="utf-8")
-        defaults = yaml.safe_load(text)
+        defaults = _defaults()
         files = list(dask.config.collect_yaml(dask.config.paths, return_paths=True))
     except Exception:  # as broken as the configuration
         return []
@@ -125,6 +121,19 @@ def _misfits() -> list[Problem]:
             for misfit in _compared(given, defaults, "", "")
         ]
     return problems
+
+
+def _defaults() -> Any:
+    """Defaults of distributed, from its own file where it could not be imported."""
+    loaded = getattr(sys.modules.get("distributed.config"), "defaults", None)
+    if loaded is not None:
+        return loaded
+    import yaml
+
+    found = importlib.util.find_spec("distributed")
+    assert found is not None
+    assert found.origin is not None
+    return yaml.safe_load((Path(found.origin).parent / "distributed.yaml").read_text(encoding="utf-8"))
 
 
 def _compared(given: object, default: object, where: str, key: str) -> Iterator[Problem]:
