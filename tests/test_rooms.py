@@ -43,7 +43,10 @@ LOOSE = {"__init__.py", "errors.py", "problems.py"}
 ONLY_IMPORTERS = {
     "rich": {"sim.report"},
     "click": {"sim.cli"},
-    "distributed": {"sim.batch.dask_executor"},
+    # one loads it by the user's configuration, the other works with what is loaded then
+    "distributed": {"sim.batch.dask_library", "sim.batch.dask_executor"},
+    "dask": {"sim.batch.dask_library"},
+    "cryptography": set(),  # distributed makes the certificates
     "filelock": {"sim.batch.folder", "sim.batch.opening"},
     "pyarrow": {"sim.files.table_files"},
     "arch": {"sim.fit.volatility", "sim.fit.impact"},

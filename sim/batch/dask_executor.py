@@ -3,58 +3,41 @@
 A chunk is a range of the paths of one case. The counts of chunks are integers, which are added as they come, so that
 neither the number nor the order of the workers changes a result, nor does a worker that dies: its chunks are counted
 again.
-
-The only module that imports dask.distributed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-import os
-import signal
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from multiprocessing import resource_tracker
 from typing import Any
-from urllib.parse import urlsplit
 
-from sim.batch.chunks import (
-    OTHER_VERSION,
-    CaseInProgress,
-    Chunk,
-    PackedBaseline,
-    UnfitWorkerError,
-    count_chunk,
-    pack,
-    worker_state,
-)
+from sim.batch.chunks import CaseInProgress, Chunk, PackedBaseline, UnfitWorkerError, count_chunk, pack
+from sim.batch.dask_workers import CLOSE_S, ReadyWorkers, dask_workers
 from sim.batch.family import Batch, Case
+from sim.batch.local_cluster import ALLOWED_DEATHS
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
+from sim.batch.patience import PIECE_S, within
 from sim.batch.plans import CasePlans
 from sim.batch.run import Executor
+from sim.batch.tls_files import TlsFiles
 from sim.compiled.kernel_sources import code_digest
-from sim.engines.choice import ENGINES, device_engine
 from sim.errors import GammawallError
 
-INSTALL = "pip install 'gammawall-sim[cluster]'"
 SMALLEST_CHUNK = 1 << 14
 # Chunks that wait on the scheduler for each thread of a worker, so that none is idle.
 CHUNKS_AHEAD = 3
-# Deaths of workers that a chunk survives.
-ALLOWED_DEATHS = 5
-JOIN_TIMEOUT_S = 60
 # Seconds between two looks at how many workers there are.
 LOOK_S = 1.0
-# Seconds that a scheduler may take to answer at all.
-LISTEN_S = 10.0
+# Seconds after which a scheduler that does not answer will not do so any more.
+SILENT_S = 12.0
+# Seconds to fetch the result of a chunk.
+FETCH_S = 60.0
 GO_ON = "Finished cases are filed; go on with --resume."
 
 # First path and number of paths.
@@ -68,6 +51,7 @@ def open_dask_executor(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    tls: TlsFiles | None = None,
     plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
@@ -75,179 +59,29 @@ def open_dask_executor(
 
     Parameters
     ----------
-    engine : name of the engine that workers use.
-    devices : numbers of GPUs of this machine, each pinned to a worker in turn, for an engine that runs on them.
-    workers : number of worker processes to start here; one per device, or one, if None.
-    scheduler : address of a running cluster to use instead.
+    engine, devices, workers, scheduler, tls, waiting : see `dask_workers`.
     plans : plans of the cases checked before.
-    waiting : called with what is being waited for, "for workers to start" for instance.
 
-    Raises
-    ------
-    InputError : devices are given, and the engine runs on the processor.
-    GammawallError : dask.distributed is not installed, no worker is there, or one cannot do the work.
+    Errors: those of `dask_workers`.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise GammawallError(f"several workers need dask.distributed ({error}). Try {INSTALL}.") from error
-    if devices is not None:
-        engine = device_engine(engine, devices)
-    stack = ExitStack()
-    try:
-        stack.enter_context(_quiet_logs())
-        if scheduler is not None:
-            _refuse_deaf_address(scheduler)
-        if waiting is not None:
-            waiting("for workers to start" if scheduler is None else f"for workers at {scheduler}")
-        try:
-            where = scheduler or stack.enter_context(_local_cluster(workers, devices))
-            client = stack.enter_context(
-                distributed.Client(where, timeout=JOIN_TIMEOUT_S, set_as_default=False)
-            )
-            client.wait_for_workers(1, timeout=JOIN_TIMEOUT_S)
-            chunk_steps = _chunk_steps(client, engine)
-        except GammawallError:
-            raise
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-            why = f"no dask workers at {scheduler or 'this machine'} ({error or type(error).__name__})"
-            raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-        yield _DaskExecutor(client, chunk_steps, engine, CasePlans() if plans is None else plans)
-    finally:
-        with _interrupts_held():  # a second Ctrl-C must not leave workers behind
-            stack.close()
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Context that silences dask's logs: what matters of them is reported as a GammawallError."""
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
-    levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names])}
-    for log in levels:
-        log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for log, level in levels.items():
-            log.setLevel(level)
-
-
-@contextmanager
-def _local_cluster(workers: int | None, devices: Sequence[int] | None) -> Iterator[Any]:
-    """Cluster of worker processes on this machine, of one thread each, and one GPU each if devices are given."""
-    import dask
-    import distributed
-
-    chosen = None if devices is None else visible_devices(devices)
-    count = workers or (1 if chosen is None else len(chosen))
-    # Nothing of it is to be seen from other machines.
-    private = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    options: dict[str, Any] = {
-        "nthreads": 1,
-        "memory_limit": 0,
-        "silence_logs": logging.CRITICAL + 1,
-        **private,
-    }
-    spec = {
-        number: {
-            "cls": distributed.Nanny,
-            "options": {
-                **options,
-                **({"env": {"CUDA_VISIBLE_DEVICES": chosen[number % len(chosen)]}} if chosen else {}),
-            },
-        }
-        for number in range(count)
-    }
-    scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
-    with dask.config.set({"distributed.scheduler.allowed-failures": ALLOWED_DEATHS}):
-        with _interrupts_held():
-            cluster = distributed.SpecCluster(spec, scheduler, silence_logs=logging.CRITICAL + 1)
-        with cluster:
-            yield cluster
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Context that holds Ctrl-C back until its end, and keeps it from the processes and threads started inside.
-
-    They inherit the blocked signal, and so do workers that are started later in place of dead ones: a terminal sends
-    Ctrl-C to all processes, but only this one knows what to do.
-    """
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    resource_tracker.ensure_running()  # which would let it through, were it started in the context
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _refuse_deaf_address(address: str) -> None:
-    """Raise GammawallError unless something listens at a scheduler's address; dask would try for a minute."""
-    place = urlsplit(address if "://" in address else f"tcp://{address}")
-    try:
-        host, port = place.hostname, place.port
-    except ValueError:
-        host, port = None, None
-    if not host or not port:
-        raise GammawallError(f"--scheduler {address} is no address such as tcp://node1:8786.")
-    if place.scheme not in ("tcp", "tls"):
-        return
-    try:
-        socket.create_connection((host, port), timeout=LISTEN_S).close()
-    except OSError as error:
-        why = f"no dask workers at {address} ({error.strerror or error})"
-        raise GammawallError(f"{why}. Is the scheduler running, and has it workers?") from error
-
-
-def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
-    """Values of CUDA_VISIBLE_DEVICES, one per device, each of which shows a worker that device alone.
-
-    Parameters
-    ----------
-    devices : numbers of the devices, as this process sees them.
-    mask : CUDA_VISIBLE_DEVICES of this process; read from the environment if None.
-
-    Errors: GammawallError if the mask has no such device.
-    """
-    mask = os.environ.get("CUDA_VISIBLE_DEVICES", "") if mask is None else mask
-    names = [name.strip() for name in mask.split(",") if name.strip()]
-    if not names:
-        return [str(device) for device in devices]
-    absent = [device for device in devices if device >= len(names)]
-    if absent:
-        raise GammawallError(
-            f"there is no device {max(absent)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
-        )
-    return [names[device] for device in devices]
-
-
-def _chunk_steps(client: Any, engine: str) -> int:
-    """Path-steps of a chunk: the fewest that any worker's engine prefers.
-
-    Errors: GammawallError if a worker cannot do the work.
-    """
-    names = []
-    for address, state in client.run(worker_state, engine, on_error="return").items():
-        if isinstance(state, BaseException):
-            raise GammawallError(f"worker {address} cannot use gammawall ({state}). Try {INSTALL} there.")
-        code, name, problem = state
-        if problem:
-            raise GammawallError(f"worker {address}: {problem}")
-        if code != code_digest():
-            raise GammawallError(f"worker {address} has {OTHER_VERSION}")
-        names.append(name)
-    return min(ENGINES[name].chunk_steps for name in names)
+    with dask_workers(
+        engine, devices=devices, workers=workers, scheduler=scheduler, tls=tls, waiting=waiting
+    ) as ready:
+        yield _DaskExecutor(ready, CasePlans() if plans is None else plans)
 
 
 class _DaskExecutor:
     """Executor that cuts cases into chunks, shares these among the workers of a client, and joins their counts."""
 
-    def __init__(self, client: Any, chunk_steps: int, asked: str, plans: CasePlans):
-        self.client, self.chunk_steps, self.asked, self.plans = client, chunk_steps, asked, plans
-        self._threads, self._looked = 1, -math.inf
+    def __init__(self, ready: ReadyWorkers, plans: CasePlans):
+        self.client, self.chunk_steps, self.asked, self.plans = (
+            ready.client,
+            ready.chunk_steps,
+            ready.engine,
+            plans,
+        )
+        self._replaced_s = ready.replaced_s
+        self._threads, self._looked, self._worked = 1, -math.inf, time.monotonic()
 
     def __call__(
         self,
@@ -261,11 +95,26 @@ class _DaskExecutor:
 
     @property
     def threads(self) -> int:
-        """Number of threads of all workers, looked up at most once per `LOOK_S`."""
+        """Number of threads of all workers, looked up at most once per `LOOK_S`.
+
+        Errors: GammawallError if the scheduler is lost, or all workers are gone.
+        """
         if time.monotonic() - self._looked > LOOK_S:
-            self._threads = max(1, sum(int(threads) for threads in self.client.nthreads().values()))
-            self._looked = time.monotonic()
+            self._look()
         return self._threads
+
+    def _look(self) -> None:
+        if self.client.status != "running":
+            raise GammawallError(f"the connection to the dask scheduler was lost. {GO_ON}")
+        try:
+            workers = within(SILENT_S, self.client.nthreads)
+        except TimeoutError as error:
+            raise GammawallError(f"the dask scheduler does not answer any more. {GO_ON}") from error
+        self._looked = time.monotonic()
+        if workers:
+            self._threads, self._worked = sum(map(int, workers.values())), self._looked
+        elif self._looked - self._worked > self._replaced_s:
+            raise GammawallError(f"all workers are gone. {GO_ON}")
 
 
 class _Sharing:
@@ -300,6 +149,7 @@ class _Sharing:
         try:
             yield from self._submit()
             while self.at_work:
+                self._wait()
                 future = next(self.completed)
                 chunk = self.at_work.pop(future)
                 ended = self._take(chunk, future)
@@ -311,7 +161,18 @@ class _Sharing:
                 f"the connection to the dask scheduler was lost ({error}). {GO_ON}"
             ) from error
         finally:
-            self.client.cancel(list(self.at_work), force=True)
+            with suppress(Exception):  # workers that are gone, or a scheduler that does not answer
+                within(CLOSE_S, lambda: self.client.cancel(list(self.at_work), force=True))
+
+    def _wait(self) -> None:
+        """Wait until a chunk has ended.
+
+        Errors: GammawallError if none will any more; see `_DaskExecutor.threads`.
+        """
+        while not self.completed.has_ready():
+            _ = self.executor.threads
+            with self.completed.thread_condition:
+                self.completed.thread_condition.wait(timeout=PIECE_S)
 
     def _submit(self) -> Iterator[FailedCase]:
         """Submit chunks until enough wait on the scheduler; yield the cases whose plan cannot be made."""
@@ -399,7 +260,7 @@ class _Sharing:
         if future.status != "finished":
             return self._failed(chunk.case, future)
         try:
-            state.add(chunk, future.result())
+            state.add(chunk, future.result(timeout=FETCH_S))
         except (OSError, TimeoutError, CancelledError, asyncio.CancelledError) as error:
             raise GammawallError(f"the dask scheduler has lost the work ({error}). {GO_ON}") from error
         state.out -= 1

@@ -9,6 +9,7 @@ from sim.batch.family import Batch, Case
 from sim.batch.local_executor import Baseline, CountedCase, FailedCase, count_locally
 from sim.batch.plans import CasePlans
 from sim.batch.run import Executor
+from sim.batch.tls_files import TlsFiles
 from sim.engines.choice import choose
 
 
@@ -19,6 +20,7 @@ def choose_executor(
     threads: int | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    tls: TlsFiles | None = None,
     plans: CasePlans | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> Iterator[Executor]:
@@ -31,6 +33,7 @@ def choose_executor(
     threads : number of processors to use in this process.
     workers : number of worker processes to start on this machine.
     scheduler : address of a running dask cluster.
+    tls : certificates for a scheduler at a tls:// address.
     plans : cache with the plans of the cases checked before.
     waiting : called with what is being waited for.
 
@@ -43,7 +46,13 @@ def choose_executor(
         from sim.batch.dask_executor import open_dask_executor
 
         with open_dask_executor(
-            engine, devices=devices, workers=workers, scheduler=scheduler, plans=plans, waiting=waiting
+            engine,
+            devices=devices,
+            workers=workers,
+            scheduler=scheduler,
+            tls=tls,
+            plans=plans,
+            waiting=waiting,
         ) as executor:
             yield executor
         return

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sim.batch.arguments import check_arguments
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.file import resolve_batch
@@ -14,8 +15,8 @@ from sim.batch.opening import check_batch_folder, open_batch_folder
 from sim.batch.plans import CasePlans
 from sim.batch.rules import refuse_wrong_batch, refuse_wrong_choice
 from sim.batch.run import BatchProgress, BatchRun, cases_of_other_plans, check_cases, run_batch
+from sim.batch.tls_files import TlsFiles, tls_files
 from sim.errors import InputError, Problem
-from sim.files.paths import output_path
 from sim.files.table_files import refuse_parquet_without_pyarrow
 from sim.problems import check_type
 
@@ -33,6 +34,9 @@ def simulate_batch(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    tls_ca: str | os.PathLike[str] | None = None,
+    tls_cert: str | os.PathLike[str] | None = None,
+    tls_key: str | os.PathLike[str] | None = None,
     resume: bool = False,
     accept_changes: bool = False,
     retry_failed: bool = False,
@@ -53,6 +57,8 @@ def simulate_batch(
     cases : those of `batch.selected`; all if None.
     engine, threads, devices : as in `simulate`; with several devices each has a worker of its own.
     workers, scheduler : dask workers to start here, or the address of a running cluster.
+    tls_ca, tls_cert, tls_key : certificate of the authority, own certificate and its key, files in PEM form, for a
+        scheduler at a tls:// address; those of dask's configuration if None.
     resume, accept_changes, overwrite : what may be done with a folder that is there; see `open_batch_folder`.
     retry_failed, fail_fast : see `run_batch`.
     parquet : write each table as .parquet too.
@@ -64,12 +70,22 @@ def simulate_batch(
     GammawallError : the engine or the workers are not available, or the results cannot be written.
     KeyboardInterrupt : finished cases are filed.
     """
-    if out is not None:
-        out = output_path("out", out, "the path of a folder", 'Try out="results/story".')
-    answers = {"resume": resume, "accept_changes": accept_changes, "retry_failed": retry_failed}
-    answers |= {"fail_fast": fail_fast, "overwrite": overwrite, "parquet": parquet}
-    for name, answer in answers.items():
-        check_type(name, answer, bool, "True or False", f"Try {name}=True.")
+    files = {"tls_ca": tls_ca, "tls_cert": tls_cert, "tls_key": tls_key}
+    how: dict[str, Any] = {
+        "engine": engine,
+        "threads": threads,
+        "devices": devices,
+        "workers": workers,
+        "scheduler": scheduler,
+        "resume": resume,
+        "accept_changes": accept_changes,
+        "retry_failed": retry_failed,
+        "fail_fast": fail_fast,
+        "overwrite": overwrite,
+        "parquet": parquet,
+        "progress": progress,
+    }
+    check_arguments({"out": out, **files, **how})
     batch = resolve_batch(batch)
     refuse_wrong_batch(batch)
     hint = 'Try batch.selected("impact*", None).'
@@ -77,23 +93,8 @@ def simulate_batch(
     for index, case in enumerate(chosen):
         check_type(f"cases[{index}]", case, Case, "a Case", hint)
     refuse_wrong_choice(batch, chosen)
-    return simulate_into_folder(
-        batch,
-        out,
-        cases=cases,
-        engine=engine,
-        threads=threads,
-        devices=devices,
-        workers=workers,
-        scheduler=scheduler,
-        resume=resume,
-        accept_changes=accept_changes,
-        retry_failed=retry_failed,
-        fail_fast=fail_fast,
-        overwrite=overwrite,
-        parquet=parquet,
-        progress=progress,
-    )
+    tls = tls_files(tls_ca, tls_cert, tls_key)
+    return simulate_into_folder(batch, out, cases=cases, tls=tls, **how)
 
 
 def _listed_cases(cases: Any, hint: str) -> Sequence[Case]:
@@ -113,6 +114,7 @@ def simulate_into_folder(
     devices: Sequence[int] | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    tls: TlsFiles | None = None,
     resume: bool = False,
     accept_changes: bool = False,
     retry_failed: bool = False,
@@ -144,7 +146,7 @@ def simulate_into_folder(
     check_cases(chosen, plans, progress)
     with (
         choose_executor(
-            engine, devices, threads, workers, scheduler, plans, (progress or BatchProgress()).waiting
+            engine, devices, threads, workers, scheduler, tls, plans, (progress or BatchProgress()).waiting
         ) as executor,
         open_batch_folder(
             batch, out, resume=resume, accept_changes=accept_changes, overwrite=overwrite, parquet=parquet

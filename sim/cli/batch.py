@@ -117,6 +117,9 @@ def run_family(
     out: Path | None,
     as_json: bool,
     quiet: bool,
+    tls_ca: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     **how: Any,
 ) -> None:
     """Run the cases of a batch, file and print the results.
@@ -124,11 +127,13 @@ def run_family(
     dry_run : check and list the cases only.
     finish : function that writes further files into the folder.
     report, document : functions that print the results, and that make the document of --json; a batch's own if None.
+    tls_ca, tls_cert, tls_key : certificates for a scheduler at a tls:// address.
     how : arguments of `simulate_into_folder`.
     """
-    _refuse_contradictions(**how)
+    _refuse_contradictions(certificates=(tls_ca, tls_cert, tls_key), **how)
     from sim.batch.run import check_cases
     from sim.batch.simulation import simulate_into_folder
+    from sim.batch.tls_files import tls_files
     from sim.report.batch import batch_progress, print_batch
     from sim.report.terminal import Terminal
 
@@ -144,6 +149,7 @@ def run_family(
         ctx.meta[KEPT] = lambda: _kept_cases(folder)
 
     how |= {"cases": cases, "opened": opened, "finish": finish}
+    how["tls"] = tls_files(tls_ca, tls_cert, tls_key)
     try:
         with batch_progress(shown=not quiet) as progress:
             run = simulate_into_folder(loaded, out, progress=progress, **how)
@@ -205,6 +211,7 @@ def _refuse_contradictions(
     devices: tuple[int, ...] | None,
     workers: int | None,
     scheduler: str | None,
+    certificates: Sequence[str | None],
     **_: Any,
 ) -> None:
     if accept_changes and not resume:
@@ -215,6 +222,8 @@ def _refuse_contradictions(
         raise click.UsageError("--resume contradicts --overwrite.")
     if scheduler is not None and (workers is not None or devices is not None):
         raise click.UsageError("--scheduler brings its own workers: leave out --workers and --devices.")
+    if scheduler is None and any(certificates):
+        raise click.UsageError("--tls-ca, --tls-cert and --tls-key go with --scheduler tls://….")
     if threads is not None and (workers is not None or scheduler is not None or len(devices or ()) > 1):
         raise click.UsageError("--threads is for one process. Workers have one thread each.")
 

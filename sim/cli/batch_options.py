@@ -32,6 +32,13 @@ RUN_OPTIONS = (
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
     click.option(
+        "--tls-ca",
+        metavar="FILE",
+        help="Certificate of the authority of a cluster at tls://.  [default: by dask's configuration]",
+    ),
+    click.option("--tls-cert", metavar="FILE", help="Own certificate for such a cluster."),
+    click.option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file."),
+    click.option(
         "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
     ),
     click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),

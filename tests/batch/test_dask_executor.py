@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support.batch_results import IMPOSSIBLE, SINGLES, contents, rows, small_batch
+from support.dask_clusters import certificates, client_of, some_workers
 
 from sim.batch.chunks import UnfitWorkerError, count_chunk
 from sim.batch.executors import choose_executor
@@ -28,7 +29,8 @@ from sim.errors import GammawallError
 from sim.plan.builder import prepare
 
 distributed = pytest.importorskip("distributed")
-batch_cluster = pytest.importorskip("sim.batch.dask_executor")
+dask_executor = pytest.importorskip("sim.batch.dask_executor")
+dask_workers = pytest.importorskip("sim.batch.dask_workers")
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +46,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two workers."""
-    with batch_cluster._quiet_logs(), batch_cluster._local_cluster(2, None) as cluster:
+    with some_workers(2) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[Any]:
     """Two workers that come back when they die, but for one that dies while it starts: none for the next test."""
-    with batch_cluster._quiet_logs(), batch_cluster._local_cluster(2, None) as cluster:
+    with some_workers(2) as cluster:
         yield cluster
 
 
 def chunks_have(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let chunks of every engine have so many path-steps."""
     small = {name: dataclasses.replace(entry, chunk_steps=steps) for name, entry in ENGINES.items()}
-    monkeypatch.setattr(batch_cluster, "ENGINES", small)
+    monkeypatch.setattr(dask_workers, "ENGINES", small)
 
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 500 paths: six per case."""
-    monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 500)
+    monkeypatch.setattr(dask_executor, "SMALLEST_CHUNK", 500)
     chunks_have(monkeypatch, 500 * 12)
+
+
+def reach(cluster: Any, folder: Path) -> dict[str, Any]:
+    """Arguments that reach a cluster, encrypted or not; its certificates are put into a folder."""
+    address = cluster.scheduler_address
+    tls = certificates(cluster.security, folder) if address.startswith("tls") else None
+    return {"scheduler": address, "tls": tls}
 
 
 def run(
@@ -73,7 +82,7 @@ def run(
 ) -> BatchRun:
     with (
         open_batch_folder(batch, out, resume=True) as folder,
-        choose_executor("numpy", scheduler=cluster.scheduler_address) as executor,
+        choose_executor("numpy", **reach(cluster, out.parent / "tls")) as executor,
     ):
         return run_batch(batch, folder, batch.cases, executor, progress=progress, **options)
 
@@ -92,7 +101,7 @@ def test_the_baseline_is_held_only_where_chunks_are_paired_with_it(
     """Cases whose paths are cut otherwise leave nothing behind for those after them."""
     sharings: list[Any] = []
 
-    class Watched(batch_cluster._Sharing):
+    class Watched(dask_executor._Sharing):
         def __init__(self, *arguments: Any):
             super().__init__(*arguments)
             self.ranges: set[tuple[int, int]] = set()
@@ -105,7 +114,7 @@ def test_the_baseline_is_held_only_where_chunks_are_paired_with_it(
             self.most_held = max(self.most_held, len(self.sent))
             return records
 
-    monkeypatch.setattr(batch_cluster, "_Sharing", Watched)
+    monkeypatch.setattr(dask_executor, "_Sharing", Watched)
     done = run(
         small_batch(case=[], grid={"volatility.steps_per_session": [1, 2, 4]}), tmp_path / "b", cluster
     )
@@ -140,7 +149,7 @@ class Kill(BatchProgress):
 @pytest.mark.usefixtures("small_chunks")
 def test_killed_workers_change_nothing(whole: Path, own_cluster: Any, tmp_path: Path) -> None:
     """Three workers die, the first while the baseline is counted."""
-    with distributed.Client(own_cluster.scheduler_address, set_as_default=False) as client:
+    with client_of(own_cluster) as client:
         killer = Kill(client, 1_500)
         done = run(small_batch(), tmp_path / "b", own_cluster, killer)
     assert killer.killed == 3
@@ -172,9 +181,8 @@ class LoseResults(BatchProgress):
 @pytest.mark.usefixtures("small_chunks")
 def test_results_that_die_with_their_worker_are_counted_again(whole: Path, tmp_path: Path) -> None:
     with (
-        batch_cluster._quiet_logs(),
-        batch_cluster._local_cluster(1, None) as own,
-        distributed.Client(own.scheduler_address, set_as_default=False) as client,
+        some_workers(1) as own,
+        client_of(own) as client,
     ):
         losing = LoseResults(client)
         done = run(small_batch(), tmp_path / "b", own, losing)
@@ -209,19 +217,21 @@ def test_a_case_that_fails(cluster: Any, tmp_path: Path) -> None:
     assert "map_tables.py" in trace
 
 
-def test_workers_of_another_version_are_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_cluster, "code_digest", lambda: "another")
+def test_workers_of_another_version_are_refused(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_workers, "code_digest", lambda: "another")
     with (
-        pytest.raises(GammawallError, match=r"worker tcp://.* has another version"),
-        choose_executor("numpy", scheduler=cluster.scheduler_address),
+        pytest.raises(GammawallError, match=r"worker tls://.* has another version"),
+        choose_executor("numpy", **reach(cluster, tmp_path)),
     ):
         pass
 
 
-def test_workers_without_the_engine_are_refused(cluster: Any) -> None:
+def test_workers_without_the_engine_are_refused(cluster: Any, tmp_path: Path) -> None:
     with (
-        pytest.raises(GammawallError, match=r"worker tcp://.*cuda engine is not available"),
-        choose_executor("cuda", scheduler=cluster.scheduler_address),
+        pytest.raises(GammawallError, match=r"worker tls://.*cuda engine is not available"),
+        choose_executor("cuda", **reach(cluster, tmp_path)),
     ):
         pass
 
@@ -246,9 +256,8 @@ def _become_another_version() -> None:
 def test_an_unfit_worker_fails_no_case(whole: Path, tmp_path: Path) -> None:
     batch = small_batch()
     with (
-        batch_cluster._quiet_logs(),
-        batch_cluster._local_cluster(1, None) as own,
-        distributed.Client(own.scheduler_address, set_as_default=False) as client,
+        some_workers(1) as own,
+        client_of(own) as client,
     ):
         with pytest.raises(
             GammawallError, match=r"another version .* Finished cases are filed; go on with --resume"
@@ -281,11 +290,10 @@ class Join(BatchProgress):
 
 
 def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_cluster, "LOOK_S", 0.0)
-    monkeypatch.setattr(batch_cluster, "SMALLEST_CHUNK", 10_000)
+    monkeypatch.setattr(dask_executor, "LOOK_S", 0.0)
+    monkeypatch.setattr(dask_executor, "SMALLEST_CHUNK", 10_000)
     chunks_have(monkeypatch, 10_000 * 12)
     with (
-        batch_cluster._quiet_logs(),
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=60
         ) as own,
@@ -296,38 +304,17 @@ def test_workers_that_join_late_have_work(tmp_path: Path, monkeypatch: pytest.Mo
     assert joining.busy == 3
 
 
-def test_what_is_waited_for_is_told(cluster: Any) -> None:
+def test_what_is_waited_for_is_told(cluster: Any, tmp_path: Path) -> None:
     told: list[str] = []
     address = cluster.scheduler_address
-    with choose_executor("numpy", scheduler=address, waiting=told.append):
+    with choose_executor("numpy", **reach(cluster, tmp_path), waiting=told.append):
         pass
     assert told == [f"for workers at {address}"]
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("tcp://127.0.0.1:9", r"no dask workers at tcp://127\.0\.0\.1:9 \(.*Is the scheduler running"),
-        ("foo", "is no address such as tcp://node1:8786"),
-        ("tcp://node1", "is no address such as tcp://node1:8786"),
-        ("tcp://node1:port", "is no address such as tcp://node1:8786"),
-        ("", "is no address such as tcp://node1:8786"),
-    ],
-)
-def test_no_scheduler(monkeypatch: pytest.MonkeyPatch, address: str, said: str) -> None:
-    """Told before dask tries for a minute."""
-
-    def client(*_: Any, **__: Any) -> None:
-        raise AssertionError("dask was asked")
-
-    monkeypatch.setattr(distributed, "Client", client)
-    with pytest.raises(GammawallError, match=said), choose_executor("numpy", scheduler=address):
-        pass
-
-
 def test_ctrl_c_reaches_no_worker(own_cluster: Any) -> None:
     """Neither the first ones, nor one that was started in place of a dead one."""
-    with distributed.Client(own_cluster.scheduler_address, set_as_default=False) as client:
+    with client_of(own_cluster) as client:
         client.wait_for_workers(2, timeout=60)
         before = client.run(os.getpid)
         os.kill(min(before.values()), signal.SIGKILL)
@@ -374,39 +361,13 @@ def test_a_scheduler_that_dies(tmp_path: Path) -> None:
     """What was finished until then is filed."""
     batch = small_batch(paths=20_000)
     with (
-        batch_cluster._quiet_logs(),
-        batch_cluster._local_cluster(1, None) as own,
+        some_workers(1) as own,
         pytest.raises(GammawallError, match="scheduler"),
     ):
         run(batch, tmp_path / "b", own, Close(own))
     with open_batch_folder(batch, tmp_path / "b", resume=True) as folder:
         finished = [case for case in batch.cases if folder.status(case) == FINISHED]
     assert 0 < len(finished) < 9
-
-
-@pytest.mark.parametrize(
-    ("devices", "mask", "names"),
-    [((0, 1), "", ["0", "1"]), ((1, 0), "4,7", ["7", "4"]), ((0,), "GPU-aa,GPU-bb", ["GPU-aa"])],
-)
-def test_devices_as_a_worker_sees_them(devices: tuple[int, ...], mask: str, names: list[str]) -> None:
-    assert batch_cluster.visible_devices(devices, mask) == names
-
-
-def test_a_device_that_is_masked() -> None:
-    with pytest.raises(GammawallError, match="there is no device 2: CUDA_VISIBLE_DEVICES=4,7 has 2"):
-        batch_cluster.visible_devices((0, 2), "4,7")
-
-
-def test_a_worker_per_device() -> None:
-    """Each worker process sees its own GPU alone."""
-    with (
-        batch_cluster._quiet_logs(),
-        batch_cluster._local_cluster(None, (0, 3)) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        client.wait_for_workers(2, timeout=60)
-        seen = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
-        assert sorted(seen.values()) == ["0", "3"]
 
 
 def ends(group: int, within: float) -> bool:

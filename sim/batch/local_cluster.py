@@ -1,0 +1,178 @@
+"""Cluster of dask workers on this machine: processes of one thread each, closed to everybody else on it.
+
+Whoever reaches a port of a dask cluster can run code as its owner. Addresses of the loopback interface are open to
+all users of a machine, so that scheduler, workers and client know each other by a certificate that is made for this
+one cluster and kept in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from sim.batch.dask_library import INSTALL, dask_settings
+from sim.batch.patience import within
+from sim.engines.choice import AUTO, engine_problem
+from sim.engines.processor import available_processors
+from sim.errors import GammawallError, InputError, Problem
+
+# Deaths of workers that a chunk survives.
+ALLOWED_DEATHS = 5
+# Seconds that the workers may take to start, together and for each.
+START_S = 60.0
+START_EACH_S = 5.0
+# Seconds that they may take to end, and those where something has gone wrong or Ctrl-C was pressed.
+END_S = 10.0
+END_NOW_S = 1.0
+# Workers on one machine: processes of some hundred megabytes, each of which takes a second or two to start.
+MOST_PER_PROCESSOR = 4
+ALWAYS_ALLOWED = 32
+HOST = "127.0.0.1"
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
+    # Pages that would be served to everybody on the machine.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+SILENT = logging.CRITICAL + 1
+
+
+def refuse_too_many(workers: int, where: str) -> None:
+    """Refuse more workers than make sense on this machine.
+
+    where : what messages call their number.
+
+    Errors: InputError.
+    """
+    processors = available_processors()
+    most = max(ALWAYS_ALLOWED, MOST_PER_PROCESSOR * processors)
+    if workers > most:
+        why = f"more than {most} workers of one thread each make no sense on {processors} processors"
+        raise InputError([Problem("", where, str(workers), why, f"Try {processors}.")])
+
+
+def refuse_missing_engine(engine: str) -> None:
+    """Refuse an engine that workers on this machine would not have, before any of them is started.
+
+    Errors: GammawallError.
+    """
+    why = None if engine == AUTO else engine_problem(engine)
+    if why:
+        raise GammawallError(why)
+
+
+@contextmanager
+def local_cluster(
+    distributed: ModuleType, workers: int | None, devices: Sequence[int] | None
+) -> Iterator[Any]:
+    """Cluster of worker processes on this machine, of one thread each, and one GPU each if devices are given.
+
+    Its attribute `security` has the certificate that its clients need.
+
+    Errors: GammawallError if the workers do not start.
+    """
+    chosen = None if devices is None else visible_devices(devices)
+    count = workers or (1 if chosen is None else len(chosen))
+    nannies: list[Any] = []
+    with dask_settings(SETTINGS):
+        build = _builder(distributed, count, chosen, nannies)
+        try:
+            cluster = within(START_S + START_EACH_S * count, build, shielded=True)
+        except BaseException:
+            _end_now(nannies, None)
+            raise
+        try:
+            yield cluster
+        except BaseException:
+            _end_now(nannies, cluster)
+            raise
+        _close(cluster, END_S)
+        _kill_workers(nannies)
+
+
+def _builder(
+    distributed: ModuleType, count: int, chosen: Sequence[str] | None, nannies: list[Any]
+) -> Callable[[], Any]:
+    """Function that starts a cluster and waits for its workers.
+
+    nannies : list to which it adds what watches each worker process.
+    """
+    try:
+        security = distributed.Security.temporary()
+    except ImportError as error:
+        raise GammawallError(f"workers of its own need cryptography ({error}). Try {INSTALL}.") from error
+    # Nothing of it is to be seen from other machines.
+    private = {
+        "host": HOST,
+        "protocol": "tls://",
+        "security": security,
+        "dashboard": False,
+        "dashboard_address": f"{HOST}:0",
+    }
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": SILENT, **private}
+
+    def nanny(address: str, **given: Any) -> Any:
+        nannies.append(distributed.Nanny(address, **given))
+        return nannies[-1]
+
+    def device(number: int) -> dict[str, Any]:
+        return {"env": {"CUDA_VISIBLE_DEVICES": chosen[number % len(chosen)]}} if chosen else {}
+
+    spec = {number: {"cls": nanny, "options": {**options, **device(number)}} for number in range(count)}
+    scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
+    return lambda: distributed.SpecCluster(spec, scheduler, security=security, silence_logs=SILENT)
+
+
+def _end_now(nannies: Sequence[Any], cluster: Any) -> None:
+    """End a cluster although its workers are at work, who would answer only after their chunk.
+
+    cluster : None if it has not been started whole.
+    """
+    for nanny in nannies:
+        with contextlib.suppress(Exception):
+            nanny.loop.add_callback(nanny.close_gracefully)  # so that it starts no other worker in its place
+    _kill_workers(nannies)
+    if cluster is not None:
+        _close(cluster, END_NOW_S)
+    _kill_workers(nannies)
+
+
+def _close(cluster: Any, seconds: float) -> None:
+    cluster.shutdown_on_close = False  # what is not closed by then will not be waited for at exit either
+    with contextlib.suppress(Exception):
+        within(seconds, cluster.close)
+
+
+def _kill_workers(nannies: Sequence[Any]) -> None:
+    for nanny in nannies:
+        with contextlib.suppress(Exception):  # it has ended by itself, or has none yet
+            os.kill(nanny.pid, KILL)
+
+
+def visible_devices(devices: Sequence[int], mask: str | None = None) -> list[str]:
+    """Values of CUDA_VISIBLE_DEVICES, one per device, each of which shows a worker that device alone.
+
+    Parameters
+    ----------
+    devices : numbers of the devices, as this process sees them.
+    mask : CUDA_VISIBLE_DEVICES of this process; read from the environment if None.
+
+    Errors: GammawallError if the mask has no such device.
+    """
+    mask = os.environ.get("CUDA_VISIBLE_DEVICES", "") if mask is None else mask
+    names = [name.strip() for name in mask.split(",") if name.strip()]
+    if not names:
+        return [str(device) for device in devices]
+    absent = [device for device in devices if device >= len(names)]
+    if absent:
+        raise GammawallError(
+            f"there is no device {max(absent)}: CUDA_VISIBLE_DEVICES={mask} has {len(names)}."
+        )
+    return [names[device] for device in devices]
