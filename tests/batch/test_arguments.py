@@ -46,7 +46,7 @@ from sim.errors import InputError
         ({"accept_changes": "a"}, 'accept_changes = "a" (True or False'),
         ({"resume": True, "overwrite": True}, "overwrite = True (contradicts resume)"),
         ({"out": ""}, 'out = "" (names no folder). Try out="results/story".'),
-        ({"out": "a\0b"}, "(no path has a NUL in it)"),
+        ({"out": "a\0b"}, "(has a null character)"),
         ({"out": 5}, "out = 5 (the path of a folder is expected"),
         ({"progress": print}, "progress (a BatchProgress is expected, not a builtin_function_or_method)"),
     ],
