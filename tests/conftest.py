@@ -11,10 +11,12 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# A shell has Ctrl-C ignored in what it starts in the background, and so have the programs that it starts in turn:
-# tests of Ctrl-C would fail there, or wait for ever.
+# A shell has Ctrl-C ignored in what it starts in the background, nohup has hang-ups ignored, and so have the programs
+# that are started in turn: tests of signals would fail there, or wait for ever.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

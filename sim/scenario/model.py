@@ -55,7 +55,7 @@ from sim.scenario.validation import changed_tables, scenario_data
 MAX_POSITIONS: Final = 2000
 MAX_REGIMES: Final = 31
 # Annual: below it prices stand still to any digit shown, and reciprocals of variances overflow.
-SMALLEST_VOLATILITY: Final = 1e-6
+SMALLEST_VOLATILITY: Final = 1e-8
 # Degrees of freedom of a shock: above the smallest its variance is finite, at the largest it is all but normal.
 SMALLEST_TAIL_DOF: Final = 2.05
 LARGEST_TAIL_DOF: Final = 1000.0

@@ -113,13 +113,13 @@ BROKEN: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "spot beyond floats": ({"market.spot": 10**400}, {"market.spot": "too large"}),
     # volatility and drift
     "volatility missing": ({"volatility": DELETE}, {"volatility": "missing"}),
-    "annual zero": ({"volatility.annual": 0.0}, {"volatility.annual": "at least 1e-06"}),
+    "annual zero": ({"volatility.annual": 0.0}, {"volatility.annual": "at least 1e-08"}),
     "annual in percent": ({"volatility.annual": 14.1}, {"volatility.annual": "at most 5"}),
     "quoted misspelt": (
         {"volatility.quoted": "Observed"},
         {"volatility.quoted": "'observed' or 'fundamental'"},
     ),
-    "long run zero": ({"volatility.long_run_annual": 0}, {"volatility.long_run_annual": "at least 1e-06"}),
+    "long run zero": ({"volatility.long_run_annual": 0}, {"volatility.long_run_annual": "at least 1e-08"}),
     "alpha negative": ({"volatility.alpha": -0.1}, {"volatility.alpha": "at least 0"}),
     "beta negative": ({"volatility.beta": -0.1}, {"volatility.beta": "at least 0"}),
     "alpha plus gamma negative": ({"volatility.gamma": -0.1}, {"volatility.gamma": "negative"}),

@@ -199,5 +199,5 @@ def test_tables_of_a_scenario_can_be_read_again(name: str) -> None:
 def test_prices_whose_reciprocals_overflow_are_refused(key: str, price: float) -> None:
     with pytest.raises(InputError, match=r"must be at least 0\.001"):
         load_scenario("siege-of-7000", {key: [price] if key == "levels" else price})
-    with pytest.raises(InputError, match=r"volatility\.annual = .* \(must be at least 1e-06"):
+    with pytest.raises(InputError, match=r"volatility\.annual = .* \(must be at least 1e-08"):
         load_scenario("siege-of-7000", {"volatility.annual": price})

@@ -24,7 +24,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "two lines": {"description": 'first "quoted" \\ line\nsecond """ line\n\n'},
     "carriage returns": {"description": "first\r\nsecond\r"},
     "control characters": {"description": "\t\x00\x1b\x7f\u2028é"},
-    "tiny numbers": {"volatility.annual": 1e-6, "drift.annual": -0.0, "jumps.mean": -1e-300},
+    "tiny numbers": {"volatility.annual": 1e-8, "drift.annual": -0.0, "jumps.mean": -1e-300},
     "numbers with many digits": {"market.spot": 6941.810000000001, "targets.upper": 0.1 + 7000.2},
     "normal shocks": {"volatility.tail_dof": DELETE, "volatility.long_run_annual": DELETE},
     "no regimes": {"regime": []},
