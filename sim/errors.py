@@ -61,7 +61,8 @@ class Problem:
         )
         stated = f"{key} = {self.value}" if key and self.value else key or self.value
         text = f"{place}{stated} ({why})." if stated else f"{place}{why}."
-        return f"{text} {hint}".rstrip()
+        # Names of files may have line ends.
+        return f"{text} {hint}".rstrip().replace("\n", "\\n")
 
 
 class InputError(GammawallError):

@@ -24,6 +24,8 @@ from sim.plan.outcomes import ARRAY_FIELDS, IntArray, OutcomeAxes, Outcomes, out
 
 AXES_ARRAYS = ("step_time", "close_edges")
 AXES_LABELS = tuple(field.name for field in fields(OutcomeAxes) if field.name not in AXES_ARRAYS)
+# Member of an archive that holds the key of its case, and bytes that it never reaches.
+KEY, MOST_KEY_BYTES = "case_key", 1000
 # What making counts of an archive's index and arrays raises, whatever they hold.
 _NO_COUNTS = (
     KeyError,
@@ -55,8 +57,11 @@ class CaseCounts:
     pairs: PairCounts | None
 
 
-def counts_bytes(counts: CaseCounts) -> bytes:
-    """Bytes of the archive of a case's counts; equal counts give equal bytes."""
+def counts_bytes(counts: CaseCounts, key: str = "") -> bytes:
+    """Bytes of the archive of a case's counts; equal counts give equal bytes.
+
+    key : key of the case, by which its archives are told from those of other cases.
+    """
     labels: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, date) else value
         for name in AXES_LABELS
@@ -71,6 +76,7 @@ def counts_bytes(counts: CaseCounts) -> bytes:
     index = {"axes": labels, "shapes": [array.shape for array in arrays], "paths": paths}
     return _archive(
         {
+            KEY: _key_array(key),
             "index": np.frombuffer(json.dumps(index, sort_keys=True).encode("utf-8"), dtype=np.uint8),
             **{name: getattr(counts.axes, name) for name in AXES_ARRAYS},
             **_sparse(np.concatenate([array.reshape(-1) for array in arrays])),
@@ -116,9 +122,26 @@ def read_counts(content: bytes, file: Path) -> CaseCounts:
         raise _damaged(file, error) from error
 
 
-def records_bytes(records: Records) -> bytes:
-    """Bytes of the archive of the baseline's records, (paths,) uint16."""
-    return _archive({"records": records})
+def records_bytes(records: Records, key: str = "") -> bytes:
+    """Bytes of the archive of the baseline's records, (paths,) uint16.
+
+    key : see `counts_bytes`.
+    """
+    return _archive({KEY: _key_array(key), "records": records})
+
+
+def archive_key(content: bytes) -> str | None:
+    """Key of the case that an archive is of; None if it has none, or is no archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(f"{KEY}.npy") as member:
+            array = np.lib.format.read_array(io.BytesIO(member.read(MOST_KEY_BYTES)), allow_pickle=False)
+        return array.tobytes().decode("ascii")
+    except (*_NO_COUNTS, *_UNREADABLE):
+        return None
+
+
+def _key_array(key: str) -> NDArray[np.uint8]:
+    return np.frombuffer(key.encode("ascii"), dtype=np.uint8)
 
 
 def read_records(content: bytes, file: Path) -> Records:

@@ -13,15 +13,22 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sim.batch.documents import case_manifest
+from sim.batch.documents import MOST_MANIFEST_BYTES, case_manifest
 from sim.batch.family import case_folder_name
 from sim.files.atomic_files import flush_folder, hidden_name, write_file
-from sim.files.own_files import FOLDER, entry_kind, foreign_entries, remove_files
+from sim.files.own_files import FOLDER, entry_kind, foreign_entries, read_regular, remove_files
 
 CASES: Final = "cases"
 MANIFEST, COUNTS, RECORDS, TRACEBACK = "manifest.json", "counts.npz", "records.npz", "traceback.txt"
 # The manifest last: as long as it is there, the folder is known to be a case's.
 CASE_FILES: Final = (COUNTS, RECORDS, TRACEBACK, MANIFEST)
+# Sizes that no such file reaches but by accident; 2 bytes a path are added for records.
+MOST_BYTES: Final = {
+    MANIFEST: MOST_MANIFEST_BYTES,
+    COUNTS: 1 << 31,
+    RECORDS: 1 << 20,
+    TRACEBACK: 1 << 24,
+}
 # What hidden folders beside the cases' own are for: one that is being filed, one that is being removed.
 HIDDEN_CASES: Final = ("partial", "former")
 
@@ -85,14 +92,29 @@ def forget_case(folder: Path) -> None:
 def remove_case(folder: Path) -> None:
     """Remove a case's folder, or only its files if it holds files of others too.
 
+    In one step: what an interruption leaves, or cannot be removed, is hidden, and a leftover for the next command.
+
     Errors: OSError.
     """
-    if not foreign_entries(folder, CASE_FILES):
-        # In one step; what an interruption leaves is hidden, and removed by the next command.
-        aside = hidden_name(folder.parent, "former")
-        os.rename(folder, aside)
-        folder = aside
-    remove_files(folder, CASE_FILES)
+    if foreign_entries(folder, CASE_FILES):
+        remove_files(folder, CASE_FILES)
+        return
+    aside = hidden_name(folder.parent, "former")
+    os.rename(folder, aside)
+    with contextlib.suppress(OSError):
+        remove_files(aside, CASE_FILES)
+
+
+def read_case_file(file: Path, paths: int) -> bytes:
+    """Bytes of a file of a case.
+
+    paths : paths of the case, by which its records grow.
+
+    Errors: OSError if it cannot be read, or is far larger than such a file can be.
+    """
+    # What cannot be compressed grows by less than a thousandth.
+    records = 2 * paths + paths // 100 if file.name == RECORDS else 0
+    return read_regular(file, MOST_BYTES[file.name] + records)
 
 
 def case_folders(path: Path) -> list[Path]:

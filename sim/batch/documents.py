@@ -15,6 +15,10 @@ from sim.run.results import RUN_FORM
 BATCH_FORM: Final = "gammawall-batch/1"
 BATCH: Final = "batch.json"
 
+# Manifests of cases are larger than this only by accident.
+MOST_MANIFEST_BYTES: Final = 1 << 26
+# No case takes longer than some thousand years; the sum of all cases is a number, too.
+_Seconds = Annotated[float, Field(ge=0, le=1e11)]
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,8 +61,8 @@ class _BatchDocument(_Document):
 
 
 class _Timings(_Document):
-    prepare_s: Annotated[float, Field(ge=0)] = 0.0
-    simulate_s: Annotated[float, Field(ge=0)] = 0.0
+    prepare_s: _Seconds = 0.0
+    simulate_s: _Seconds = 0.0
 
 
 class _CaseManifest(_Document):
@@ -74,6 +78,7 @@ class _CaseManifest(_Document):
     paired: bool | None = None
     counts_sha256: _Hash | None = None
     plan_digest: str | None = None
+    paths: Annotated[int, Field(ge=0)] = 0
     engine: str = ""
     warnings: list[str] = []
     timings: _Timings = _Timings()
@@ -135,7 +140,7 @@ def batch_from_document(document: dict[str, Any]) -> Batch:
 
 def case_manifest(file: Path) -> dict[str, Any] | None:
     """Content of a case's manifest; None if it is missing or damaged."""
-    document = read_json(file) or {}
+    document = read_json(file, MOST_MANIFEST_BYTES) or {}
     if not has_form(document, RUN_FORM):
         return None
     try:

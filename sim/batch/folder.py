@@ -18,6 +18,7 @@ removed by the next one. See docs/files.md for what is never touched.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import time
@@ -30,6 +31,7 @@ from filelock import FileLock
 
 from sim.batch.case_counts import (
     CaseCounts,
+    archive_key,
     counts_bytes,
     counts_problem,
     read_counts,
@@ -45,6 +47,7 @@ from sim.batch.case_files import (
     TRACEBACK,
     forget_case,
     place_case,
+    read_case_file,
 )
 from sim.batch.documents import BATCH, BATCH_FORM, case_manifest
 from sim.batch.family import Batch, Case
@@ -53,7 +56,7 @@ from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError
 from sim.files.atomic_files import cannot_write, replace_file
 from sim.files.json_text import is_sealed, sealed_json
-from sim.files.own_files import FILE, entry_kind, read_regular
+from sim.files.own_files import FILE, entry_kind
 from sim.files.table_files import TableFile, table_file_names
 from sim.odds.pairs import Margins, Records, outcome_margins, record_margins
 from sim.odds.tables import TABLES
@@ -84,6 +87,7 @@ class BatchFolder:
     lock : lock that keeps other processes out; None if the folder is only read.
     parquet : whether tables are written as .parquet too.
     damage : file of a case that was found damaged to a sentence about it.
+    notes : sentences on what was found or removed when the folder was opened.
     """
 
     path: Path
@@ -91,6 +95,7 @@ class BatchFolder:
     lock: FileLock | None
     parquet: bool = False
     damage: dict[Path, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     _states: dict[str, CaseState] = field(default_factory=dict)
     _rows: dict[str, Row] = field(default_factory=dict)
     _margins: Margins | None = None
@@ -141,7 +146,8 @@ class BatchFolder:
             return none
         if "error" in manifest:
             return CaseState(FAILED, manifest)
-        if _digest(self.case_path(case) / COUNTS) != manifest.get("counts_sha256"):
+        counts = _content(self.case_path(case) / COUNTS) or b""
+        if _sha256(counts) != manifest.get("counts_sha256") or archive_key(counts) != manifest["case_key"]:
             self._tell_damage(case, COUNTS)
             return none
         return CaseState(FINISHED, manifest)
@@ -149,7 +155,12 @@ class BatchFolder:
     def _tell_damage(self, case: Case, name: str) -> None:
         """Take note of a damaged file of a case."""
         file = self.case_path(case) / name
-        self.damage[file] = f"{file} is damaged: it is not used, and its case is counted again if wanted"
+        state = "is missing" if entry_kind(file) is None else "is damaged"
+        self.damage[file] = f"{file} {state}: it is not used, and its case is counted again if wanted"
+
+    def paths(self, case: Case) -> int:
+        """Paths of a finished case."""
+        return int(self._state(case).manifest.get("paths", 0))
 
     def plan_digest(self, case: Case) -> str:
         """Digest of the plan by which a finished case was counted."""
@@ -197,10 +208,12 @@ class BatchFolder:
         """
         case = self.batch.baseline_case
         file = self.case_path(case) / RECORDS
-        content = _content(file) if self.status(case) == FINISHED else None
+        manifest = self._state(case).manifest
+        content = _content(file, self.paths(case)) if self.status(case) == FINISHED else None
         if content is None:
             return None
-        if _sha256(content) == self._state(case).manifest.get("records_sha256"):
+        known = _sha256(content) == manifest.get("records_sha256")
+        if known and archive_key(content) == manifest["case_key"]:
             records, whole = read_records(content, file), self.baseline_margins()
             assert whole is not None
             margins = record_margins(records, whole)
@@ -216,9 +229,10 @@ class BatchFolder:
 
         Errors: GammawallError if it cannot be written.
         """
-        files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts)}
+        key = case_key(self.batch, case)
+        files: dict[str, str | bytes] = {COUNTS: counts_bytes(counts, key)}
         if records is not None:
-            files[RECORDS] = records_bytes(records)
+            files[RECORDS] = records_bytes(records, key)
         known: dict[str, Any] = {"paired": counts.pairs is not None, "counts_sha256": _sha256(files[COUNTS])}
         if records is not None:
             known["records_sha256"] = _sha256(files[RECORDS])
@@ -377,22 +391,21 @@ def case_key(batch: Batch, case: Case) -> str:
     return hashlib.sha256(json.dumps(how).encode("utf-8")).hexdigest()
 
 
-def _content(file: Path) -> bytes | None:
-    """Content of a file of a case; None if there is no such file, or something else of that name.
+def _content(file: Path, paths: int = 0) -> bytes | None:
+    """Content of a file of a case, empty if it is far too large; None without such a file.
+
+    paths : paths of the case, for its records.
 
     Errors: GammawallError if it is there and this process may not read it, or the disk fails.
     """
     try:
-        return read_regular(file) if entry_kind(file) == FILE else None
+        return read_case_file(file, paths) if entry_kind(file) == FILE else None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            return b""
         raise GammawallError(f"{file}: cannot be read ({error.strerror or error}).") from error
-
-
-def _digest(file: Path) -> str | None:
-    content = _content(file)
-    return None if content is None else _sha256(content)
 
 
 def _sha256(content: str | bytes) -> str:

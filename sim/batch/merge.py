@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from sim.batch.case_files import CASE_FILES, COUNTS, place_case
+from sim.batch.case_files import CASE_FILES, COUNTS, place_case, read_case_file
 from sim.batch.documents import BATCH, batch_document, batch_from_document
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
@@ -18,7 +20,7 @@ from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED, NOT_RUN
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
-from sim.files.own_files import read_regular
+from sim.files.atomic_files import cannot_write
 from sim.files.paths import output_path
 from sim.problems import check_type, shown
 
@@ -80,7 +82,8 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
                 run.finished.append(case.name)
             elif status == FAILED:
                 run.failed.append(case.name)
-        run.rows, run.notes = save_tables(whole), [note for share in shares for note in share.damage.values()]
+        run.rows = save_tables(whole)
+        run.notes = [*whole.notes, *(note for share in shares for note in share.damage.values())]
     return batch, run
 
 
@@ -89,7 +92,10 @@ def _refuse_place_in_a_share(out: Path, shares: Iterable[str]) -> None:
 
     shares : real paths of the shares.
     """
-    place = os.path.realpath(out)
+    try:
+        place = os.path.realpath(out)
+    except OSError as error:  # the current folder is gone
+        raise cannot_write(out, error) from error
     for share in shares:
         if Path(place).is_relative_to(share):
             why = "is one of the shares" if place == share else f"lies inside the share {share}"
@@ -130,10 +136,28 @@ def _same_batch(folders: Sequence[Path]) -> Batch:
             why = f"holds another batch than {folders[0]}"
             hint = "Shares of one batch have the same file, base, paths and seed."
             problems.append(Problem("", "folder", str(folder), why, hint))
+        elif _labels(document) != _labels(first):
+            why = f"its batch has other labels than that of {folders[0]}: {_labels_apart(document, first)}"
+            hint = "Try running one of them with --resume and the file of the other."
+            problems.append(Problem("", "folder", str(folder), why, hint))
     if problems:
         raise InputError(problems)
     assert first is not None
     return batch_from_document(first)
+
+
+def _labels(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a batch.json says of the batch and its cases besides what the counts depend on."""
+    found = {name: document[name] for name in ("axes", "parameters")}
+    for case in document["cases"]:
+        found[f"case {shown(case['name'])}"] = (case["point"], case["parameters"])
+    return found
+
+
+def _labels_apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Names of the first labels in which two batch.json differ."""
+    theirs = _labels(other)
+    return ", ".join([name for name, value in _labels(mine).items() if value != theirs.get(name)][:3])
 
 
 def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
@@ -151,30 +175,32 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
         finished = [share for share in finished if share.is_paired(case)]
     for share in finished[1:]:
         with _reading(share.path):
-            mine, theirs = (read_regular(s.case_path(case) / COUNTS) for s in (finished[0], share))
-        if mine != theirs:
+            mine, theirs = (read_case_file(s.case_path(case) / COUNTS, 0) for s in (finished[0], share))
+        if mine != theirs or len({s.plan_digest(case) for s in (finished[0], share)}) > 1:
             raise GammawallError(
                 f"{case.name}: {finished[0].path} and {share.path} counted it differently, which must not be. Please "
                 "report this with both folders."
             )
     if not (finished or failed):
         return NOT_RUN
-    source = (finished or failed)[0].case_path(case)
+    share = (finished or failed)[0]
+    source = share.case_path(case)
     with _reading(source):
-        files = dict(_case_files(source))
+        files = dict(_case_files(source, share.paths(case)))
     with whole.errors():
         place_case(whole.case_path(case), files)
     whole.forget_state(case)
     return FINISHED if finished else FAILED
 
 
-def _case_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Files of a filed case by name; anything else in its folder is left out."""
+def _case_files(folder: Path, paths: int) -> Iterator[tuple[str, bytes]]:
+    """Files of a filed case of so many paths by name; what is too large, and anything else there, is left out."""
     for name in CASE_FILES:
         try:
-            yield name, read_regular(folder / name)
-        except FileNotFoundError:
-            continue
+            yield name, read_case_file(folder / name, paths)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EFBIG):
+                raise
 
 
 def _refuse_damaged(case: Case, shares: Sequence[BatchFolder]) -> None:

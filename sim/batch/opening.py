@@ -25,7 +25,7 @@ from sim.batch.folder import LOCK, TABLE_FILES, BatchFolder, case_key
 from sim.batch.folder_rules import HIDDEN_FILES, HIDDEN_FOLDERS, own_folders, refuse_unusable
 from sim.batch.tables import NOT_RUN
 from sim.errors import GammawallError, InputError, Problem, one_line
-from sim.files.atomic_files import cannot_write
+from sim.files.atomic_files import cannot_write, flush_folder
 from sim.files.output_folder import DEFAULT_PARENT, folder_name, probe
 from sim.files.own_files import FOLDER, entry_kind, remove_leftovers
 
@@ -75,8 +75,13 @@ def open_batch_folder(
                 raise InputError(
                     [Problem("", "--resume", str(path), f"the batch has changed: {changes}", hint)]
                 )
-        _remove_leftovers(path)
-        _remove_other_cases(folder, former)
+            if changes:
+                # Before batch.json: no table may lie beside that of another batch.
+                _remove_tables(path)
+        folder.notes += _remove_leftovers(path)
+        removed = _remove_other_cases(folder, former)
+        if removed:
+            folder.notes.append(_former_cases_text(path, removed))
         folder.save_state()
     except OSError as error:
         lock.release()
@@ -124,11 +129,18 @@ def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
 
 
 def lock_share(path: Path) -> FileLock | None:
-    """Lock of a folder that is only read; None where this process may not write to the folder.
+    """Lock of a folder that is only read; None where this process may not write to the folder or to its lock.
 
     Errors: GammawallError if another process holds the lock.
     """
-    return lock_folder(path) if os.access(path, os.W_OK) else None
+    if not os.access(path, os.W_OK):
+        return None
+    try:
+        return _acquired(path)
+    except PermissionError:
+        return None
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def lock_folder(path: Path) -> FileLock:
@@ -138,14 +150,19 @@ def lock_folder(path: Path) -> FileLock:
     """
     try:
         os.makedirs(path, exist_ok=True)
-        lock = FileLock(path / LOCK, timeout=0)
+        return _acquired(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _acquired(path: Path) -> FileLock:
+    lock = FileLock(path / LOCK, timeout=0)
+    try:
         lock.acquire()
     except Timeout as error:
         raise GammawallError(
             f"{path}: another process is at work there. Wait until it has ended, or choose another --out."
         ) from error
-    except OSError as error:
-        raise cannot_write(path, error) from error
     return lock
 
 
@@ -194,22 +211,40 @@ def _remove_contents(path: Path, former: Mapping[str, Any] | None) -> None:
     if entry_kind(path / CASES) == FOLDER:
         with contextlib.suppress(OSError):  # something of others has come meanwhile
             os.rmdir(path / CASES)
-    for name in (*TABLE_FILES, BATCH):
+    _remove_tables(path)
+    (path / BATCH).unlink(missing_ok=True)
+
+
+def _remove_tables(path: Path) -> None:
+    for name in TABLE_FILES:
         (path / name).unlink(missing_ok=True)
+    flush_folder(path)
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left hidden in a batch's folder."""
-    remove_leftovers(path, HIDDEN_FILES, HIDDEN_FOLDERS, ())
+def _remove_leftovers(path: Path) -> list[str]:
+    """Remove what killed processes left hidden in a batch's folder; return sentences on what has to stay."""
+    left = remove_leftovers(path, HIDDEN_FILES, HIDDEN_FOLDERS, ())
     if entry_kind(path / CASES) == FOLDER:
-        remove_leftovers(path / CASES, (), HIDDEN_CASES, CASE_FILES)
+        left |= remove_leftovers(path / CASES, (), HIDDEN_CASES, CASE_FILES)
+    return [f"{entry} is not needed any more, and cannot be removed ({why})" for entry, why in left.items()]
 
 
-def _remove_other_cases(folder: BatchFolder, former: Mapping[str, Any] | None) -> None:
-    """Remove filed cases that the batch no longer has; what is not known to be the batch's stays."""
+def _former_cases_text(path: Path, removed: int) -> str:
+    cases = "1 finished case" if removed == 1 else f"{removed:,} finished cases"
+    return f"{path}: {cases} of the former batch, not the same in this one, had to be removed"
+
+
+def _remove_other_cases(folder: BatchFolder, former: Mapping[str, Any] | None) -> int:
+    """Remove filed cases that the batch no longer has; what is not known to be the batch's stays.
+
+    Return the number of finished cases among them.
+    """
+    removed, damaged = 0, {file.parent for file in folder.damage}
     names = {folder.batch.name} | ({former["name"]} if former is not None else set())
     present = {case.folder for case in folder.batch.cases if folder.status(case) != NOT_RUN}
     for entry in case_folders(folder.path):
         manifest = None if entry.name in present else own_manifest(entry)
         if manifest is not None and manifest["batch"] in names:
             remove_case(entry)
+            removed += "error" not in manifest and entry not in damaged
+    return removed

@@ -242,7 +242,7 @@ def run_batch(
             baseline = Baseline(counts.axes, records)
         if others and not (fail_fast and run.failed):
             count(others, baseline)
-    run.rows, run.notes = tables.rows, list(folder.damage.values())
+    run.rows, run.notes = tables.rows, [*folder.notes, *folder.damage.values()]
     return run
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from itertools import takewhile
 from pathlib import Path
 
 from sim.errors import GammawallError
+from sim.files.terminal_text import name_text
 
 # Start of the names of files and folders that are not whole yet; only a killed process leaves them.
 HIDDEN = ".gammawall-"
@@ -66,4 +68,28 @@ def cannot_write(folder: Path, error: OSError) -> GammawallError:
         errno.ENAMETOOLONG: "Choose a shorter --out.",
     }
     hint = hints.get(error.errno or 0, "Choose another --out.")
+    if not folder.is_absolute() and _current_folder_is_gone():
+        hint = "The current folder is gone: choose an --out that begins with /."
+    culprit = _part_at_fault(folder, error)
+    if culprit:
+        reason = f"{reason}: {culprit}"
     return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
+
+
+def _current_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _part_at_fault(folder: Path, error: OSError) -> str:
+    """Path within a folder that an error is about, up to the first hidden name; empty if it names none."""
+    if not isinstance(error.filename, (str, os.PathLike)) or error.errno == errno.ENAMETOOLONG:
+        return ""
+    path = Path(error.filename)
+    if not path.is_relative_to(folder):
+        return ""
+    parts = takewhile(lambda part: not part.startswith(HIDDEN), path.relative_to(folder).parts)
+    return name_text("/".join(parts))

@@ -54,10 +54,10 @@ def _seal(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def read_json(file: Path) -> dict[str, Any] | None:
-    """JSON object read from a regular file; None if the file is missing or holds no such object."""
+def read_json(file: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any] | None:
+    """JSON object read from a regular file; None if it is missing, too large, or holds no such object."""
     try:
-        document = json.loads(read_regular(file, MOST_BYTES).decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(read_regular(file, most_bytes).decode("utf-8"), parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

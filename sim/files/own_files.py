@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -31,17 +30,19 @@ def entry_kind(path: Path) -> str | None:
     return next((kind for holds, kind in kinds if holds(mode)), SPECIAL)
 
 
-def read_regular(file: Path, most_bytes: int | None = None) -> bytes:
+def read_regular(file: Path, most_bytes: int) -> bytes:
     """Bytes of a regular file; a pipe is not waited for, nor a link followed.
 
     Errors: OSError if it is none, cannot be read, or has more than `most_bytes`.
     """
     flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
     with open(os.open(file, os.O_RDONLY | sum(flags)), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(file))
-        content = stream.read(-1 if most_bytes is None else most_bytes + 1)
-    if most_bytes is not None and len(content) > most_bytes:
+        # A file of holes takes no space, and may be larger than the memory.
+        content = stream.read(most_bytes + 1) if status.st_size <= most_bytes else None
+    if content is None or len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"more than {most_bytes:,} bytes", str(file))
     return content
 
@@ -82,22 +83,30 @@ def remove_leftovers(
     names: Sequence[str],
     *,
     age_s: float = 0.0,
-) -> None:
-    """Remove what killed commands left hidden in a folder.
+) -> dict[Path, str]:
+    """Remove what killed commands left hidden in a folder; return what has to stay there, with the reasons.
 
     files, folders, names : see `is_leftover`.
     age_s : seconds that it must have lain untouched; a command may be writing the rest right now.
+
+    Errors: OSError if the folder cannot be read.
     """
+    left: dict[Path, str] = {}
     for entry in sorted(parent.iterdir()):
-        if not is_leftover(entry, files, folders, names):
-            continue
-        with contextlib.suppress(FileNotFoundError):  # another command was faster
+        try:
+            if not is_leftover(entry, files, folders, names):
+                continue
             if age_s and time.time() - _last_change(entry) < age_s:
                 continue
             if entry_kind(entry) == FOLDER:
                 remove_files(entry, names)
             else:
                 entry.unlink()
+        except FileNotFoundError:  # another command was faster
+            continue
+        except OSError as error:
+            left[entry] = error.strerror or str(error)
+    return left
 
 
 def _last_change(entry: Path) -> float:

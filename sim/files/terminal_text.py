@@ -35,6 +35,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
 
 
+def name_text(name: str) -> str:
+    """Name of a file in a message, on one line whatever letters it has."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
 def for_stdout(text: str) -> str:
     """Text with stand-ins for the letters that stdout cannot show."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

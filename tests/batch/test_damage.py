@@ -15,7 +15,7 @@ from support.batch_results import SINGLES, contents, reseal, small_batch
 from support.cli_runner import gammawall
 
 from sim.batch import local_executor
-from sim.batch.case_counts import counts_bytes, read_counts, records_bytes
+from sim.batch.case_counts import archive_key, counts_bytes, read_counts, records_bytes
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import CountedCase
@@ -160,7 +160,9 @@ def test_zeroed_records_are_not_paired_with(done: Path, tmp_path: Path, fitting:
     """Neither where their digest tells, nor where the baseline's counts alone do."""
     run(tmp_path / "expected", tiny_batch(more=True))
     file = case_folder(done, "base") / "records.npz"
-    file.write_bytes(records_bytes(np.zeros(PATHS, dtype=np.uint16)))
+    key = archive_key(file.read_bytes())
+    assert key is not None
+    file.write_bytes(records_bytes(np.zeros(PATHS, dtype=np.uint16), key))
     if fitting:
         reseal(file.parent)
     again = run(done, tiny_batch(more=True), resume=True, accept_changes=True)
@@ -195,7 +197,9 @@ def test_pairs_that_do_not_fit_are_no_table(done: Path, rows: list[int], whose: 
     counts = read_counts(file.read_bytes(), file)
     assert counts.pairs is not None
     counts.pairs.first[rows, [0, 1] if rows == [0, 0] else [0, 0]] += (-1, 1)
-    file.write_bytes(counts_bytes(counts))
+    key = archive_key(file.read_bytes())
+    assert key is not None
+    file.write_bytes(counts_bytes(counts, key))
     reseal(file.parent)
     with pytest.raises(GammawallError) as caught:
         run(done, resume=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from support.batch_results import contents, reseal, small_batch
 from support.finished_batch import snapshot, write_document
 
@@ -242,3 +244,63 @@ def test_counts_that_are_gone_from_two_shares(shares: list[Path], tmp_path: Path
         (copy / "cases" / "base" / COUNTS).unlink()
     with pytest.raises(GammawallError):
         merge_folders(copies, tmp_path / "merged")
+
+
+# --- shares that do not agree, or may not be written to
+
+
+def with_document(share: Path, copy: Path, change: Callable[[Any], object], name: str = "batch.json") -> Path:
+    """Copy of a share in which a document is another, and sealed."""
+    shutil.copytree(share, copy)
+    document = json.loads((copy / name).read_text())
+    change(document)
+    write_document(copy / name, document)
+    return copy
+
+
+def test_other_parameters_in_a_share_are_refused(shares: list[Path], tmp_path: Path) -> None:
+    """The digest of a batch leaves them out, and tables have them."""
+
+    def change(document: Any) -> None:
+        document["cases"][1]["parameters"]["dealers.impact_bp_per_bn"] = "99"
+
+    copy = with_document(shares[1], tmp_path / "copy", change)
+    with pytest.raises(InputError, match=r"has other labels than that of .*: case ") as caught:
+        merge_folders([shares[0], copy, shares[2]], tmp_path / "merged")
+    assert len(caught.value.problems) == 1
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_case_counted_by_another_plan_is_refused(shares: list[Path], tmp_path: Path) -> None:
+    def change(document: Any) -> None:
+        document["plan_digest"] = "0" * 64
+
+    copy = with_document(shares[1], tmp_path / "copy", change, "cases/base/manifest.json")
+    with pytest.raises(GammawallError, match=r"^base: .* counted it differently"):
+        merge_folders([shares[0], copy, shares[2]], tmp_path / "merged")
+
+
+def test_a_share_whose_lock_may_not_be_opened_is_only_read(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = FileLock.acquire
+
+    def refuse(lock: FileLock, *rest: Any, **how: Any) -> Any:
+        if "merged" not in str(lock.lock_file):
+            raise PermissionError(13, "Permission denied", lock.lock_file)
+        return acquire(lock, *rest, **how)
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    merge_folders(shares, tmp_path / "merged")
+    assert (tmp_path / "merged" / "odds.csv").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems keep a folder that is in use")
+def test_the_current_folder_is_gone(
+    shares: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    with pytest.raises(GammawallError, match="The current folder is gone"):
+        merge_folders(shares, "merged")

@@ -39,10 +39,10 @@ def test_kinds(things: dict[str, Path]) -> None:
 
 def test_only_a_regular_file_is_read(things: dict[str, Path]) -> None:
     """A pipe that nobody writes to would be waited for, without end."""
-    assert read_regular(things.pop("file")) == b'{"a": 1}'
+    assert read_regular(things.pop("file"), 100) == b'{"a": 1}'
     for path in things.values():
         with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
-            read_regular(path)
+            read_regular(path, 100)
         assert read_json(path) is None
 
 
@@ -51,6 +51,9 @@ def test_a_file_may_be_too_large(tmp_path: Path) -> None:
     assert read_regular(tmp_path / "file", 5) == b"12345"
     with pytest.raises(OSError, match="more than 4 bytes"):
         read_regular(tmp_path / "file", 4)
+    os.truncate(tmp_path / "file", 1 << 40)  # larger than any memory, though it takes no space
+    with pytest.raises(OSError, match="more than 5 bytes"):
+        read_regular(tmp_path / "file", 5)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
         (line,) = done.stderr.splitlines()
         assert line.startswith("error: ")
         assert "No such file or directory" in line
+        assert "run" not in command or "The current folder is gone" in line
     done = gammawall("run", "no-dealers", "--paths", "10", "--out", str(tmp_path / "x"))
     assert done.exit_code == 0, done.output
     assert sorted(os.listdir(tmp_path / "x")) == FILES
