@@ -73,6 +73,8 @@ def cannot_write(folder: Path, error: OSError) -> GammawallError:
     culprit = _part_at_fault(folder, error)
     if culprit:
         reason = f"{reason}: {culprit}"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hint = "Try giving yourself permission to change that, or choose another --out."
     return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
 
 
@@ -89,6 +91,8 @@ def _part_at_fault(folder: Path, error: OSError) -> str:
     if not isinstance(error.filename, (str, os.PathLike)) or error.errno == errno.ENAMETOOLONG:
         return ""
     path = Path(error.filename)
+    if path.is_absolute() and not folder.is_absolute() and not _current_folder_is_gone():
+        folder = Path(os.path.abspath(folder))
     if not path.is_relative_to(folder):
         return ""
     parts = takewhile(lambda part: not part.startswith(HIDDEN), path.relative_to(folder).parts)
