@@ -16,8 +16,9 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from sim.compiled.kernel_sources import NATIVE_BUILDS, kernel_digest
 
@@ -157,7 +158,7 @@ def _record_problem(file: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _regular_file(file: Path, most_bytes: int) -> Iterator[BinaryIO]:
+def _regular_file(file: Path, most_bytes: int) -> Iterator[BufferedReader]:
     """Context with an open regular file; a pipe is not waited for. Links are followed: some installers make them.
 
     Errors: OSError if it is none, cannot be read, or has more than `most_bytes`.
