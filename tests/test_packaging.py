@@ -147,7 +147,7 @@ def test_metadata(wheel: Path) -> None:
     requires = metadata.get_all("Requires-Dist", [])
     for cuda in ("12", "13"):
         assert any(r.startswith(f"cupy-cuda{cuda}x[ctk]") for r in requires)
-    assert "gammawall = sim.cli.main:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
+    assert "gammawall = sim.cli.entry:main" in archive.read(f"{DIST_INFO}/entry_points.txt").decode()
     assert f"{DIST_INFO}/licenses/LICENSE" in archive.namelist()
 
 

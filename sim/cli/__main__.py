@@ -1,5 +1,5 @@
 """`python -m sim.cli`, the command where no script is installed."""
 
-from sim.cli.main import main
+from sim.cli.entry import main
 
 main()

@@ -10,6 +10,7 @@ import click
 
 from sim.cli.batch_options import run_options
 from sim.cli.delivery import Delivery
+from sim.cli.messages import tell
 from sim.cli.options import (
     JSON,
     KEPT,
@@ -20,7 +21,6 @@ from sim.cli.options import (
     kept,
     print_json,
     print_toml,
-    tell,
 )
 from sim.errors import PartlyFailedError
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim.cli.delivery import Delivery
+from sim.cli.messages import tell
 from sim.cli.options import (
     DEVICES,
     JSON,
@@ -20,7 +21,6 @@ from sim.cli.options import (
     print_json,
     read_numbers,
     read_standard_error,
-    tell,
 )
 from sim.errors import GammawallError, error_text
 

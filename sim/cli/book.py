@@ -10,7 +10,8 @@ import click
 
 from sim.cli.chain_options import CHAIN_FORMATS, chain_options, read_book, refuse_contradictory_signs
 from sim.cli.delivery import Delivery
-from sim.cli.options import JSON, KEPT, echo, print_json, tell
+from sim.cli.messages import tell
+from sim.cli.options import JSON, KEPT, echo, print_json
 from sim.errors import GammawallError, error_text
 
 if TYPE_CHECKING:

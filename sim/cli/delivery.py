@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sim.cli.options import echo, tell
+from sim.cli.messages import tell
+from sim.cli.options import echo
 from sim.errors import GammawallError, error_text
 
 # Levels of a value that its plain form shows one by one.

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from sim.cli.delivery import Delivery
-from sim.cli.options import JSON, echo, in_options, print_json, print_toml, tell
+from sim.cli.messages import tell
+from sim.cli.options import JSON, echo, in_options, print_json, print_toml
 from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,6 +21,7 @@ from sim.cli.book import book
 from sim.cli.delivery import Delivery, silence_stdout
 from sim.cli.fit import fit
 from sim.cli.help_texts import restore_help
+from sim.cli.messages import NOTHING_WRITTEN, end_code, tell
 from sim.cli.options import (
     DEFAULT_PATHS,
     DEFAULT_SCENARIO,
@@ -38,15 +38,11 @@ from sim.cli.options import (
     kept,
     print_json,
     print_toml,
-    tell,
 )
 from sim.cli.run import run
-from sim.cli.signals import INTERRUPTED, end_on_signals, ignore_signals
+from sim.cli.signals import end_on_signals, ignore_signals, signal_code
 from sim.errors import GammawallError
 from sim.files.terminal_text import STAND_IN, printable
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class Commands(click.Group):
@@ -55,6 +51,13 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names as defined, the main one first."""
         return list(self.commands)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the arguments of the group; click would take an interruption for an error."""
+        try:
+            return super().make_context(*arguments, **options)
+        except KeyboardInterrupt as error:
+            sys.exit(end_code(error))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -68,14 +71,17 @@ class Commands(click.Group):
         except MemoryError:
             tell("error: out of memory. Try fewer --threads, a shorter horizon or fewer steps_per_session.")
             ctx.exit(1)
-        except KeyboardInterrupt:
-            tell(f"interrupted: {kept(ctx, 'nothing was written')}")
-            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt as error:
+            ctx.exit(end_code(error, kept(ctx, NOTHING_WRITTEN)))
         except click.ClickException as error:
             vars(error)["message"] = printable(error.message)
             raise
         except OSError as error:
             ctx.exit(_end_output(error, kept(ctx, "")))
+        except Exception as error:
+            if signal_code() is None or isinstance(error, click.exceptions.Exit):
+                raise
+            ctx.exit(end_code(error, kept(ctx, NOTHING_WRITTEN)))
         return value
 
 
@@ -282,7 +288,6 @@ if not __debug__:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.excepthook = _print_traceback
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # closed by the caller; open again, so that no other file takes its number, here or in a worker
@@ -294,14 +299,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli.main(args=arguments, prog_name="gammawall")
     except OSError as error:
         sys.exit(_end_output(error, ""))
+    except Exception as error:
+        sys.exit(end_code(error))
     finally:
         ignore_signals()  # all that is left is to end
-
-
-def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback of an error that no message explains, which may quote any text."""
-    for line in traceback.format_exception(kind, error, trace):
-        tell(line.rstrip("\n"))
 
 
 def _end_output(error: OSError, kept: str) -> int:

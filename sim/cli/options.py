@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -116,12 +115,6 @@ def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
     if problem.where:
         return replace(problem, key=option, hint=hint)
     return replace(problem, where=option, key="", hint=hint)
-
-
-def tell(message: str) -> None:
-    """Print a message on stderr."""
-    with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        print(printable(message), file=sys.stderr, flush=True)
 
 
 def echo(text: str = "", *, end: str = "\n") -> None:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from sim.cli.chain_options import CHAIN_FORMATS, CHAIN_NAMES, chain_options, read_book
 from sim.cli.delivery import Delivery
+from sim.cli.messages import tell
 from sim.cli.options import (
     ADDRESSES,
     DEFAULT_PATHS,
@@ -30,7 +31,6 @@ from sim.cli.options import (
     echo,
     in_options,
     print_json,
-    tell,
 )
 
 if TYPE_CHECKING:

@@ -7,12 +7,18 @@ one recorded: a damaged one could give other numbers, or end the process. What i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import hashlib
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
+from io import BufferedReader
 from pathlib import Path
+from typing import Final
 
 from sim.compiled.kernel_sources import NATIVE_BUILDS, kernel_digest
 
@@ -22,16 +28,19 @@ REINSTALL = (
     "or make clean and make run in a checkout"
 )
 UNLOADABLE = (OSError, AttributeError)  # no library, or one without our functions
+# Many times what the installation writes.
+MOST_LIBRARY_BYTES: Final = 64 << 20
+MOST_RECORD_BYTES: Final = 4096
 # Features of this processor as Linux names them, where it differs from the compilers' names.
 PROCESSOR_FILE = Path("/proc/cpuinfo")
 LINUX_NAMES = {"bmi": "bmi1"}
 
 
 def library_file(build: str) -> Path | None:
-    """File of a build, or None where it was not compiled."""
+    """File of a build, or None where it was not compiled; its record shows that it was, even if it is gone."""
     folder = Path(__file__).resolve().parents[1] / "engines"
-    names = (f"_native_{build}{suffix}" for suffix in EXTENSION_SUFFIXES)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    files = (folder / f"_native_{build}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((file for file in files if any(map(os.path.lexists, (file, record_file(file))))), None)
 
 
 def record_file(library: Path) -> Path:
@@ -128,17 +137,35 @@ def library_problem(build: str) -> str | None:
 
 def _record_problem(file: Path) -> str | None:
     """Reason why a library is not the one that was installed; None if it is."""
+    record = record_file(file)
+    if not os.path.lexists(file):
+        return f"its library is missing: {file} is not there."
     try:
-        recorded = record_file(file).read_bytes().split()
-        if (
-            recorded
-            and recorded[0].decode("ascii", "replace") == hashlib.sha256(file.read_bytes()).hexdigest()
-        ):
-            return None
+        with _regular_file(record, MOST_RECORD_BYTES) as stream:
+            recorded = stream.read(MOST_RECORD_BYTES).decode("ascii", "replace").split()
     except FileNotFoundError:
-        return f"its library cannot be verified: {record_file(file)} is missing."
+        return f"its library cannot be verified: {record} is missing."
     except OSError as error:
-        return f"its library cannot be verified ({error})."
-    return (
-        f"its library is damaged: {file} is not what {record_file(file).name} recorded when it was compiled."
-    )
+        return f"its library cannot be verified: {record} is damaged ({error.strerror})."
+    try:
+        with _regular_file(file, MOST_LIBRARY_BYTES) as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"its library is damaged: {file} cannot be read ({error.strerror})."
+    if recorded[:1] == [found]:
+        return None
+    return f"its library is damaged: {file} is not what {record.name} recorded when it was compiled."
+
+
+@contextlib.contextmanager
+def _regular_file(file: Path, most_bytes: int) -> Iterator[BufferedReader]:
+    """Context with an open regular file; a pipe is not waited for. Links are followed: some installers make them.
+
+    Errors: OSError if it is none, cannot be read, or has more than `most_bytes`.
+    """
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
+    with open(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+        if os.fstat(stream.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"more than {most_bytes:,} bytes", str(file))
+        yield stream

@@ -6,9 +6,11 @@ What is to be known of an option chain comes as notes of its scenario (`sim.chai
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from sim.compiled.native_library import compiled_builds
+from sim.compiled.native_library import compiled_builds, file_of
 from sim.engines.choice import AUTO
 from sim.engines.native_builds import native_problem, passed_over_builds
 from sim.market.calendar import NEW_YORK
@@ -38,13 +40,22 @@ def engine_warnings(asked: str, ran: str) -> list[str]:
     """
     if asked == AUTO and ran == "numpy" and compiled_builds():
         problem = native_problem()
-        return [] if problem is None else [f"the native engine was not used: {problem}"]
+        return [] if problem is None else [_without_folders(f"the native engine was not used: {problem}")]
     if ran == "native":
         refused = passed_over_builds()
         return [
-            f"the {build} build of the native engine was not used: {why}" for build, why in refused.items()
+            _without_folders(f"the {build} build of the native engine was not used: {why}")
+            for build, why in refused.items()
         ]
     return []
+
+
+def _without_folders(text: str) -> str:
+    """Text without the folders that this package is installed in: results are shown to others."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (*(file_of(build).parent for build in compiled_builds()), package, package.parent):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def run_warnings(outcomes: Outcomes, target_se: float | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from support.sample_chain import QUOTED, SPOT, many_listings, quotedata_csv
 from support.sample_outcomes import SampleRun, sample_axes
 
 import sim
+from sim.cli.messages import end_code
 from sim.files.terminal_text import printable
 
 ESCAPES = "\x1b[31m\x9b2J\u202egnp\u2028\x7f"
@@ -117,7 +119,8 @@ def test_the_description_of_a_scenario() -> None:
     assert "\x1b" in sim.load_scenario("s.toml").description
 
 
-def test_tracebacks() -> None:
+@pytest.mark.parametrize("wanted", [False, True])
+def test_faults(wanted: bool) -> None:
     code = (
         "import sim.run.simulation as s\n"
         "def fail(*a, **k): raise ZeroDivisionError('a bug in \\x1b[31m\\u202e')\n"
@@ -125,12 +128,32 @@ def test_tracebacks() -> None:
         "from sim.cli.main import main\n"
         "main(['run'])\n"
     )
+    environment = {**os.environ, "GAMMAWALL_TRACEBACK": "1" if wanted else ""}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert r"ZeroDivisionError: a bug in \x1b[31m\u202e" in done.stderr
+    *trace, message = done.stderr.splitlines()
+    assert ("Traceback (most recent call last):" in trace) == wanted == bool(trace)
+    assert re.fullmatch(
+        r"error: this is a fault of gammawall: ZeroDivisionError: a bug in \\x1b\[31m\\u202e "
+        r"\(sim/cli/run\.py:\d+\)\. Please report it with the command and .* GAMMAWALL_TRACEBACK=1\.",
+        message,
+    )
     assert printable(done.stderr) == done.stderr
+
+
+def test_a_library_that_cannot_be_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    """For want of memory for instance; NumPy explains it in a page."""
+    cause = ImportError("lib.so: failed to map segment")
+    error = ImportError("a\n\npage")
+    error.__cause__ = cause
+    assert end_code(error) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "error: a library cannot be loaded (ImportError: lib.so: failed to map segment): too "
+    )
+    assert told.count("\n") == 1
 
 
 # --- letters that the terminal does not have

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from support.stand_in_program import stand_in_program
 
 from sim.cli import signals
+from sim.cli.messages import end_code
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 # What is simulated takes a second to clean up.
@@ -24,6 +26,21 @@ def cleaning():
         print("cleaning", file=sys.stderr, flush=True)
         time.sleep(1)
 import sys, time
+"""
+# A signal comes while the module is looked for, and what it raises is swallowed, as some libraries do.
+WHILE_LOADING = """
+import os, signal, sys, time
+class Finder:
+    def find_spec(name, *_):
+        if name == {module!r}:
+            try:
+                os.kill(os.getpid(), signal.{name})
+                time.sleep(0.05)
+            except BaseException:
+                pass
+sys.meta_path.insert(0, Finder)
+from sim.cli.entry import main
+main(["run", "--out", "x", "--paths", "1000000"])
 """
 # The first file that is flushed to the disk sends a signal to its own process.
 WHILE_SAVING = """
@@ -88,6 +105,38 @@ def test_a_signal_while_results_are_written_leaves_nothing_half_written(name: st
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize("module", ["sim.cli.main", "sim.run.simulation"])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
+def test_a_signal_while_modules_are_loaded(name: str, code: int, module: str) -> None:
+    program = [sys.executable, "-c", WHILE_LOADING.format(name=name, module=module)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    told = "interrupted: nothing was written\n" if code == 130 else ""
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", told)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_import_may_make_another_error_of_a_signal(
+    name: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signals._ENDING, "name", name)
+    assert end_code(RuntimeError("Error calling __set_name__ on 'cached_property'")) == code
+    assert capsys.readouterr().err == ("interrupted: nothing was written\n" if code == 130 else "")
+
+
+def test_ctrl_c_while_arguments_are_parsed() -> None:
+    code = (
+        "import click, sim.cli.main as m\n"
+        "def stop(*_, **__): raise KeyboardInterrupt\n"
+        "click.Group.make_context = stop\n"
+        "m.main(['run'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was written\n")
 
 
 def test_nohup_is_respected() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from sim.compiled.native_library import (
     runnable_builds,
     write_record,
 )
+from sim.engines.native_builds import native_problem
+from sim.run.warnings import engine_warnings
 
 pytestmark = needs_native
 
@@ -89,6 +92,51 @@ def test_a_damaged_record_verifies_nothing(files: dict[str, Path], loads: list[P
     record_file(files["baseline"]).write_bytes(record)
     assert "its library is damaged" in str(library_problem("baseline"))
     assert loads == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
+@pytest.mark.parametrize("place", ["library", "record"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge", "dangling"])
+def test_nothing_but_a_small_regular_file_is_read(
+    files: dict[str, Path], loads: list[Path], place: str, kind: str
+) -> None:
+    file = files["baseline"] if place == "library" else record_file(files["baseline"])
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "huge":
+        with file.open("wb") as stream:
+            stream.truncate(2 << 30)
+    else:
+        file.symlink_to("/dev/zero" if kind == "device" else "nowhere")
+    problem = str(library_problem("baseline"))
+    assert problem.startswith(("its library is damaged: ", "its library cannot be verified: "))
+    assert str(file) in problem
+    assert loads == []
+
+
+def test_libraries_may_be_links(files: dict[str, Path]) -> None:
+    """As some installers make them."""
+    for file in (files["baseline"], record_file(files["baseline"])):
+        file.symlink_to(file.rename(file.with_suffix(".elsewhere")))
+    assert library_problem("baseline") is None
+
+
+def test_the_record_of_a_missing_library_shows_that_it_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "engines").mkdir()
+    suffix = EXTENSION_SUFFIXES[0]
+    (tmp_path / "engines" / f"_native_baseline{suffix}.sha256").write_text("0" * 64)
+    monkeypatch.setattr(native_library, "__file__", str(tmp_path / "compiled" / "native_library.py"))
+    assert compiled_builds() == ["baseline"]
+    file = tmp_path / "engines" / f"_native_baseline{suffix}"
+    expected = f"its library is missing: {file} is not there. Install the package again: {REINSTALL}."
+    assert library_problem("baseline") == expected
+    assert native_problem() == expected
+    assert engine_warnings("auto", "numpy") != []
 
 
 def test_a_record_may_be_renewed(files: dict[str, Path]) -> None:

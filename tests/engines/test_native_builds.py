@@ -91,7 +91,7 @@ def test_faster_builds_that_were_refused_are_a_warning(files: dict[str, Path]) -
         result = simulate(scenario_of(), paths=300, engine=engine, threads=1)
         assert result.outcomes == expected.outcomes
         assert f"({builds[1]} build)" in result.manifest["device"]
-        told = f"the {builds[0]} build of the native engine was not used: its library is damaged: "
+        told = f"the {builds[0]} build of the native engine was not used: its library is damaged: _native_"
         assert [warning for warning in result.warnings if warning.startswith(told)]
 
 
@@ -102,7 +102,7 @@ def test_auto_without_a_good_build_runs_numpy_and_says_why(files: dict[str, Path
     result = simulate(scenario_of(), paths=300, threads=1)
     assert (result.manifest["engine"], result.outcomes) == ("numpy", expected.outcomes)
     (warning,) = [warning for warning in result.warnings if "native" in warning]
-    assert warning.startswith("the native engine was not used: its library is damaged: ")
+    assert warning.startswith("the native engine was not used: its library is damaged: _native_")
     out = tmp_path / "out"
     done = gammawall("run", "no-dealers", "--paths", "200", "--threads", "1", "--out", str(out))
     assert done.exit_code == 0
