@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,18 @@ from sim.cli.delivery import Delivery
 from sim.cli.options import (
     JSON,
     KEPT,
+    LONGEST_TOLD,
     SCENARIO,
     SET,
     WITH,
+    WholeNumber,
     echo,
     kept,
     print_json,
     print_toml,
     tell,
 )
-from sim.errors import PartlyFailedError
+from sim.errors import PartlyFailedError, cut
 
 if TYPE_CHECKING:
     from sim.batch.family import Batch, Case
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from sim.batch.run import BatchRun
 
 SENSITIVITY_PATHS = "200_000"
+SHARE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+SMALLEST_BUMP = 1e-6
 TO_RUN = "to run"
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
@@ -38,10 +43,10 @@ def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     """Reader of a share of a batch, i/n."""
     if value is None:
         return None
-    index, slash, count = value.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
-    return int(index), int(count)
+    match = SHARE.fullmatch(value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} is no share such as 0/3, 1/3 or 2/3.")
+    return int(match[1]), int(match[2])
 
 
 @click.command()
@@ -229,7 +234,9 @@ def _refuse_contradictions(
 
 
 def _summary(run: BatchRun, folder: Path) -> str:
-    parts = [f"{len(run.finished)} cases finished"]
+    from sim.report.terminal import plural
+
+    parts = [f"{plural(len(run.finished), 'case')} finished"]
     if run.kept:
         parts.append(f"{len(run.kept)} were finished before")
     if run.failed_before:
@@ -362,18 +369,21 @@ def merge(
     delivery = Delivery(as_json=as_json, saved=True, finding=finding)
     delivery.show("the report", show, lambda: {"case": run.rows})
     if not (as_json or quiet):
-        tell(f"{len(run.finished)} cases joined; results: {out}")
+        from sim.report.terminal import plural
+
+        tell(f"{plural(len(run.finished), 'case')} joined; results: {out}")
     delivery.end()
 
 
 def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Reader of a relative bump, 0.1 or 10%."""
     try:
-        number = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
     except ValueError:
         number = -1.0
-    if not 0 < number < 1:
-        raise click.BadParameter(f"{value!r} is no share between 0 and 1, such as 0.1 or 10%.")
+    if not SMALLEST_BUMP <= number < 1:
+        why = f"is no share from {SMALLEST_BUMP:g} to less than 1, such as 0.1 or 10%."
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} {why}")
     return number
 
 
@@ -382,10 +392,17 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
 @WITH
 @SET
 @click.option(
-    "--bump", metavar="SHARE", callback=read_bump, default="10%", show_default=True, help="Size of the bumps."
+    "--bump",
+    metavar="SHARE",
+    callback=read_bump,
+    default="10%",
+    show_default=True,
+    help="Size of the bumps, as a share of each input.",
 )
 @click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
-@click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
+@click.option(
+    "--top", type=WholeNumber(1), metavar="N", default=12, show_default=True, help="Inputs to print."
+)
 @run_options(SENSITIVITY_PATHS)
 @click.pass_context
 def sensitivity(

@@ -16,6 +16,7 @@ from sim.cli.options import (
     SEEDS,
     TARGET_SE,
     THREADS,
+    WholeNumber,
     count_from,
 )
 
@@ -28,7 +29,7 @@ RUN_OPTIONS = (
     DEVICES,
     THREADS,
     click.option(
-        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
+        "--workers", type=WholeNumber(1), metavar="N", help="Number of dask worker processes to start here."
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
     click.option(
@@ -74,6 +75,7 @@ def run_options(paths: str | None = None) -> Callable[[Command], Command]:
         click.option(
             "--seed",
             type=SEEDS,
+            metavar="N",
             default=None if own else 1,
             show_default=not own,
             help="Seed of all cases." + (f"  {OF_BATCH}" if own else ""),

@@ -14,9 +14,11 @@ from sim.cli.options import (
     DEVICES,
     JSON,
     KEPT,
+    MOST_THREADS,
     SCENARIO,
     SET,
     WITH,
+    WholeNumber,
     print_json,
     read_numbers,
     read_standard_error,
@@ -42,13 +44,15 @@ if TYPE_CHECKING:
 @click.option(
     "--threads",
     metavar="N,…",
-    callback=read_numbers(1),
+    callback=read_numbers(1, MOST_THREADS),
     default="1",
     show_default=True,
     help="Processors to use; one row per number.",
 )
 @DEVICES
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs per row.")
+@click.option(
+    "--repeats", type=WholeNumber(1), metavar="N", default=3, show_default=True, help="Runs per row."
+)
 @click.option(
     "--target-se",
     metavar="SE",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sim.cli.delivery import Delivery
-from sim.cli.options import JSON, echo, in_options, print_json, print_toml, tell
+from sim.cli.options import JSON, WholeNumber, echo, in_options, print_json, print_toml, tell
 from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]
@@ -96,13 +96,13 @@ def volatility(
 @click.argument("minutes", type=FILE)
 @click.option(
     "--resamples",
-    type=click.IntRange(20, 100_000),
+    type=WholeNumber(20, 100_000),
     default=200,
     show_default=True,
     help="Resamples for the errors.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the resamples."
+    "--seed", type=WholeNumber(0, 2**63 - 1), default=1, show_default=True, help="Seed of the resamples."
 )
 @fit_options
 def intraday(
@@ -150,10 +150,10 @@ def intraday(
     "--since", type=DATE, default="2023-01-01", metavar="DATE", show_default=True, help="First day to use."
 )
 @click.option(
-    "--repeats", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Bootstrap samples."
+    "--repeats", type=WholeNumber(50, 100_000), default=500, show_default=True, help="Bootstrap samples."
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the bootstrap."
+    "--seed", type=WholeNumber(0, 2**63 - 1), default=1, show_default=True, help="Seed of the bootstrap."
 )
 @fit_options
 def impact(

@@ -229,7 +229,7 @@ def check(
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
     worker = choose(engine, threads, devices=devices)
     checks = checks_on(worker, loaded, paths, seed, scenario)
-    ran = {"engine": worker.name, "device": worker.device, "threads": worker.threads}
+    ran = {"engine": worker.name, "device": worker.device, "threads": worker.at_work}
     failed = [c.name for c in checks if not c.ok]
 
     def show() -> None:
