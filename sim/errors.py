@@ -61,7 +61,7 @@ class Problem:
         )
         stated = f"{key} = {self.value}" if key and self.value else key or self.value
         text = f"{place}{stated} ({why})." if stated else f"{place}{why}."
-        return f"{text} {hint}".rstrip()
+        return f"{text} {hint}".rstrip().replace("\n", "\\x0a")  # no value forges a message of its own
 
 
 class InputError(GammawallError):

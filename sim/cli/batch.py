@@ -15,11 +15,13 @@ from sim.cli.options import (
     JSON,
     KEPT,
     LONGEST_TOLD,
+    PATH,
     SCENARIO,
     SET,
     WITH,
     WholeNumber,
     echo,
+    in_options,
     kept,
     print_json,
     print_toml,
@@ -36,6 +38,7 @@ SENSITIVITY_PATHS = "200_000"
 SHARE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 SMALLEST_BUMP = 1e-6
 TO_RUN = "to run"
+ARGUMENTS = ("scheduler", "workers", "devices", "threads", "tls_ca", "tls_cert", "tls_key")
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
 
 
@@ -156,7 +159,7 @@ def run_family(
     how |= {"cases": cases, "opened": opened, "finish": finish}
     how["tls"] = tls_files(tls_ca, tls_cert, tls_key)
     try:
-        with batch_progress(shown=not quiet) as progress:
+        with batch_progress(shown=not quiet) as progress, in_options(*ARGUMENTS):
             run = simulate_into_folder(loaded, out, progress=progress, **how)
     except Exception:
         if KEPT in ctx.meta:  # whatever ends it, finished cases are filed
@@ -313,8 +316,8 @@ def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite:
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the whole batch.")
+@click.argument("folders", nargs=-1, required=True, type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder for the whole batch.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder.")
 @click.option("--parquet", is_flag=True, help="Also write each table as Parquet.")
 @JSON

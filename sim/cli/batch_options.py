@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,9 +12,11 @@ from sim.cli.options import (
     ENGINE,
     JSON,
     MAX_PATHS,
+    PATH,
     SEEDS,
     TARGET_SE,
     THREADS,
+    PathName,
     WholeNumber,
     count_from,
 )
@@ -34,14 +35,18 @@ RUN_OPTIONS = (
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
     click.option(
         "--tls-ca",
+        type=PathName(),
         metavar="FILE",
         help="Certificate of the authority of a cluster at tls://.  [default: by dask's configuration]",
     ),
-    click.option("--tls-cert", metavar="FILE", help="Own certificate for such a cluster."),
-    click.option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file."),
+    click.option("--tls-cert", type=PathName(), metavar="FILE", help="Own certificate for such a cluster."),
     click.option(
-        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
+        "--tls-key",
+        type=PathName(),
+        metavar="FILE",
+        help="Key of that certificate, if it is not in the same file.",
     ),
+    click.option("--out", type=PATH, help="Folder for the results.  [default: results/<name>]"),
     click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
     click.option(
         "--accept-changes",

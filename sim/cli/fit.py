@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from sim.cli.delivery import Delivery
-from sim.cli.options import JSON, WholeNumber, echo, in_options, print_json, print_toml, tell
+from sim.cli.options import JSON, PATH, WholeNumber, echo, in_options, print_json, print_toml, tell
 from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]
 DATE = click.DateTime(["%Y-%m-%d"])
-FILE = click.Path(path_type=Path)
+FILE = PATH
 
 
 def fit_options(command: Command) -> Command:

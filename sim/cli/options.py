@@ -17,7 +17,7 @@ import click
 
 from sim.engines.choice import AUTO, ENGINES
 from sim.errors import InputError, Problem, cut
-from sim.files.terminal_text import printable
+from sim.files.terminal_text import printable, printable_line
 
 DEFAULT_SCENARIO = "siege-of-7000"
 # A test keeps these equal to those of the modules that compute, which are too heavy to load for a command's help.
@@ -31,6 +31,7 @@ AS_OF_IN_PYTHON = re.compile(r"Try as_of=datetime\.datetime\(.*?\)\)\.")
 # Threads of one process; more than this no machine has a use for.
 MOST_THREADS = 4096
 LONGEST_TOLD = 60
+DATE_IN_PYTHON = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -47,7 +48,21 @@ class WholeNumber(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number; what is none, or out of range, is told."""
-        return super().convert(cut(value, LONGEST_TOLD) if isinstance(value, str) else value, param, ctx)
+        shortened: Any = cut(value, LONGEST_TOLD) if isinstance(value, str) else value
+        return super().convert(shortened, param, ctx)
+
+
+class PathName(click.Path):
+    """Path of a file or folder; an empty text is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("the path is empty. Try the name of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = PathName(path_type=Path)
 
 
 def count_from(
@@ -112,6 +127,13 @@ def read_numbers(
     return read_all
 
 
+def read_finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    """Reader of a number that is neither infinite nor NaN."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number.")
+    return value
+
+
 @contextlib.contextmanager
 def in_options(*names: str) -> Iterator[None]:
     """Context in which problems with arguments of these names are told of the options by which they were given."""
@@ -123,6 +145,7 @@ def in_options(*names: str) -> Iterator[None]:
 
 def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
     hint = AS_OF_IN_PYTHON.sub('Try --as-of "2025-09-03 16:18".', problem.hint)
+    hint = DATE_IN_PYTHON.sub(_iso_date, hint)
     for name in names:
         hint = hint.replace(f"Try {name}=", f"Try --{name.replace('_', '-')} ")
     if problem.key not in names:
@@ -133,10 +156,14 @@ def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
     return replace(problem, where=option, key="", hint=hint)
 
 
+def _iso_date(found: re.Match[str]) -> str:
+    return "-".join(part.zfill(2) for part in found.groups())
+
+
 def tell(message: str) -> None:
-    """Print a message on stderr."""
+    """Print a message on stderr, on one line."""
     with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        print(printable(message), file=sys.stderr, flush=True)
+        print(printable_line(message), file=sys.stderr, flush=True)
 
 
 def echo(text: str = "", *, end: str = "\n") -> None:
@@ -147,6 +174,14 @@ def echo(text: str = "", *, end: str = "\n") -> None:
 def print_toml(text: str) -> None:
     """Print a TOML document on stdout, in UTF-8 whatever the terminal: it may be led into a file."""
     click.echo(printable(text).encode("utf-8"), nl=False)
+
+
+def refuse_silence(*, quiet: bool, no_save: bool, as_json: bool) -> None:
+    """Refuse options that together would show the results nowhere."""
+    if quiet and no_save and not as_json:
+        raise click.UsageError(
+            "--quiet with --no-save would show the results nowhere. Try one of them, or --json."
+        )
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -166,7 +201,7 @@ WITH = click.option(
     "--with",
     "fragments",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FRAGMENT",
     help="TOML file whose keys replace the scenario's, such as one that a fit wrote. Repeatable.",
 )

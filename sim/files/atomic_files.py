@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from sim.errors import GammawallError
+from sim.files.terminal_text import printable_line
 
 # Start of the names of files and folders that are not whole yet; only a killed process leaves them.
 HIDDEN = ".gammawall-"
@@ -66,4 +67,6 @@ def cannot_write(folder: Path, error: OSError) -> GammawallError:
         errno.ENAMETOOLONG: "Choose a shorter --out.",
     }
     hint = hints.get(error.errno or 0, "Choose another --out.")
-    return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
+    return GammawallError(
+        f"{printable_line(str(folder))}: the results cannot be written there ({reason}). {hint}"
+    )

@@ -35,6 +35,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
 
 
+def printable_line(text: str) -> str:
+    """Text on one line: as `printable` returns it, with tabs and line ends escaped too."""
+    return printable(text).replace("\t", "\\x09").replace("\n", "\\x0a")
+
+
 def for_stdout(text: str) -> str:
     """Text with stand-ins for the letters that stdout cannot show."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
