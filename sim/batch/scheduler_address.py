@@ -89,7 +89,7 @@ def read_address(text: object, where: str) -> SchedulerAddress:
 
 def _without_login(text: object) -> object:
     """Text of an address without a user and a password in it, which no message may show."""
-    return re.sub(r"(//|^).*@", r"\1…@", text, flags=re.DOTALL) if isinstance(text, str) else text
+    return re.sub(r"^(\w+://)?.*@", r"\1…@", text, flags=re.DOTALL) if isinstance(text, str) else text
 
 
 def refuse_other_servers(address: SchedulerAddress, context: ssl.SSLContext | None, seconds: float) -> None:
