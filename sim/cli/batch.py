@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim.cli.batch_options import run_options
+from sim.cli.batch_options import read_bump, read_shard, run_options
 from sim.cli.delivery import Delivery
 from sim.cli.options import (
     JSON,
     KEPT,
-    LONGEST_TOLD,
     PATH,
     SCENARIO,
     SET,
@@ -27,7 +25,7 @@ from sim.cli.options import (
     print_toml,
     tell,
 )
-from sim.errors import PartlyFailedError, cut
+from sim.errors import PartlyFailedError
 
 if TYPE_CHECKING:
     from sim.batch.family import Batch, Case
@@ -35,21 +33,9 @@ if TYPE_CHECKING:
     from sim.batch.run import BatchRun
 
 SENSITIVITY_PATHS = "200_000"
-SHARE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
-SMALLEST_BUMP = 1e-6
 TO_RUN = "to run"
 ARGUMENTS = ("scheduler", "workers", "devices", "threads", "tls_ca", "tls_cert", "tls_key")
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
-
-
-def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Reader of a share of a batch, i/n."""
-    if value is None:
-        return None
-    match = SHARE.fullmatch(value)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} is no share such as 0/3, 1/3 or 2/3.")
-    return int(match[1]), int(match[2])
 
 
 @click.command()
@@ -376,18 +362,6 @@ def merge(
 
         tell(f"{plural(len(run.finished), 'case')} joined; results: {out}")
     delivery.end()
-
-
-def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Reader of a relative bump, 0.1 or 10%."""
-    try:
-        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-    except ValueError:
-        number = -1.0
-    if not SMALLEST_BUMP <= number < 1:
-        why = f"is no share from {SMALLEST_BUMP:g} to less than 1, such as 0.1 or 10%."
-        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} {why}")
-    return number
 
 
 @click.command()

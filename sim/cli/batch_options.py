@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from sim.cli.options import (
     DEVICES,
     ENGINE,
     JSON,
+    LONGEST_TOLD,
     MAX_PATHS,
     PATH,
     SEEDS,
@@ -20,8 +22,11 @@ from sim.cli.options import (
     WholeNumber,
     count_from,
 )
+from sim.errors import cut
 
 Command = Callable[..., Any]
+SHARE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+SMALLEST_BUMP = 1e-6
 OF_BATCH = "[default: the batch's own]"
 RUN_OPTIONS = (
     TARGET_SE,
@@ -60,6 +65,28 @@ RUN_OPTIONS = (
     JSON,
     click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
 )
+
+
+def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Reader of a share of a batch, i/n."""
+    if value is None:
+        return None
+    match = SHARE.fullmatch(value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} is no share such as 0/3, 1/3 or 2/3.")
+    return int(match[1]), int(match[2])
+
+
+def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a relative bump, 0.1 or 10%."""
+    try:
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not SMALLEST_BUMP <= number < 1:
+        why = f"is no share from {SMALLEST_BUMP:g} to less than 1, such as 0.1 or 10%."
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} {why}")
+    return number
 
 
 def run_options(paths: str | None = None) -> Callable[[Command], Command]:
