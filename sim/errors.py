@@ -61,8 +61,7 @@ class Problem:
         )
         stated = f"{key} = {self.value}" if key and self.value else key or self.value
         text = f"{place}{stated} ({why})." if stated else f"{place}{why}."
-        # Names of files may have line ends.
-        return f"{text} {hint}".rstrip().replace("\n", "\\n")
+        return f"{text} {hint}".rstrip().replace("\n", "\\x0a")  # no value forges a message of its own
 
 
 class InputError(GammawallError):

@@ -25,6 +25,8 @@ PREFIX = "DASK_"
 # Variables that are no settings: what dask sets itself for its workers, and where it looks for files.
 NO_SETTINGS = ("DASK_INTERNAL_INHERIT_CONFIG", "DASK_CONFIG", "DASK_ROOT_CONFIG")
 LONGEST_REASON = 300
+# Logs of the libraries that dask waits by, which repeat a failure of theirs thousands of times.
+BELOW_DASK = ("asyncio", "tornado")
 # Part of the names of settings that hold variables of an environment, whose values are texts of any kind.
 ENVIRONMENT = "environ"
 
@@ -69,7 +71,7 @@ def quiet_dask() -> Iterator[None]:
     import distributed.versions
 
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
-    levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names])}
+    levels = {log: log.level for log in map(logging.getLogger, ["distributed", *names, *BELOW_DASK])}
     for log in levels:
         log.setLevel(logging.CRITICAL + 1)
     try:

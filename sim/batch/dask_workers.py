@@ -23,7 +23,7 @@ from sim.batch.dask_library import (
     load_distributed,
     quiet_dask,
 )
-from sim.batch.local_cluster import local_cluster, refuse_missing_engine, refuse_too_many
+from sim.batch.local_cluster import few_files, local_cluster, refuse_missing_engine, refuse_too_many
 from sim.batch.patience import Deadline, interrupts_held, within
 from sim.batch.scheduler_address import SchedulerAddress, read_address, refuse_other_servers
 from sim.batch.script_guard import refuse_unguarded_script
@@ -102,7 +102,7 @@ def dask_workers(
     try:
         stack.enter_context(quiet_dask())
         told = waiting or (lambda _what: None)
-        with _failures_told(scheduler):
+        with _failures_told(scheduler, workers or len(devices or (0,))):
             if address is None:
                 told("for workers to start")
                 cluster = stack.enter_context(local_cluster(distributed, workers, devices))
@@ -123,12 +123,17 @@ def dask_workers(
 
 
 @contextmanager
-def _failures_told(scheduler: str | None) -> Iterator[None]:
+def _failures_told(scheduler: str | None, workers: int) -> Iterator[None]:
     """Context that turns whatever goes wrong between dask and its workers into one message."""
     try:
         yield
-    except GammawallError:
+    except InputError:
         raise
+    except GammawallError as error:
+        few = few_files(workers)
+        if scheduler is not None or not few:
+            raise
+        raise GammawallError(f"{str(error).partition(' Try ')[0]} {few}") from error
     except Exception as error:
         why = one_line(str(error) or type(error).__name__, LONGEST_REASON)
         if scheduler is not None:
@@ -136,6 +141,7 @@ def _failures_told(scheduler: str | None) -> Iterator[None]:
             raise GammawallError(f"no dask workers at {scheduler} ({why}). {hint}") from error
         places = configuration_places()
         hint = f"Try without dask's configuration: {', '.join(places)}." if places else "Try fewer workers."
+        hint = few_files(workers) or hint
         raise GammawallError(f"workers did not start on this machine ({why}). {hint}") from error
 
 

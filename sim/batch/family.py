@@ -71,7 +71,8 @@ class Batch:
     max_paths: int | None = None
 
     def __repr__(self) -> str:
-        size = f"{len(self.cases):,} cases of {self.base}, {self.paths:,} paths each"
+        noun = "case" if len(self.cases) == 1 else "cases"
+        size = f"{len(self.cases):,} {noun} of {self.base}, {self.paths:,} paths each"
         return short_repr(self, f"{self.name}: {size}, seed {self.seed}, baseline {self.baseline}")
 
     @property

@@ -361,6 +361,11 @@ class _Builder:
                 key = f"grid.{shown_key(name)}[{index}].label"
                 why, hint = "a short text is expected", 'Try label = "half".'
                 self._refuse("", Problem("", key, shown(value["label"]), why, hint))
+            elif not label.isprintable():
+                key = f"grid.{shown_key(name)}[{index}].label"
+                self._refuse(
+                    "", Problem("", key, shown(label), "has a control character", 'Try label = "half".')
+                )
                 continue
             yield _part(f"{name}={label}"), label, value["set"]
 

@@ -33,6 +33,9 @@ END_NOW_S = 1.0
 # Workers on one machine: processes of some hundred megabytes, each of which takes a second or two to start.
 MOST_PER_PROCESSOR = 4
 ALWAYS_ALLOWED = 32
+# Open files of a cluster in this process and in each worker, and more for each of its workers, on the safe side.
+FILES = 256
+FILES_EACH = 32
 HOST = "127.0.0.1"
 SETTINGS = {
     "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
@@ -56,6 +59,20 @@ def refuse_too_many(workers: int, where: str) -> None:
     if workers > most:
         why = f"more than {most} workers of one thread each make no sense on {processors} processors"
         raise InputError([Problem("", where, str(workers), why, f"Try {processors}.")])
+
+
+def few_files(workers: int) -> str:
+    """Sentences on a limit on open files that is too low for workers; "" if it is none."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return ""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY or limit >= FILES + FILES_EACH * workers:
+        return ""
+    return (
+        f"Too many open files, perhaps: the limit is {limit}. Try ulimit -n {FILES + FILES_EACH * workers}."
+    )
 
 
 def refuse_missing_engine(engine: str) -> None:

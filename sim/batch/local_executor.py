@@ -145,7 +145,7 @@ def _count_case(
     pairs = new_pairs(planned.axes, baseline)
     is_baseline = case.name == batch.baseline
     kept: list[Records] = []
-    more = batch.paths
+    threads, more = 1, batch.paths
     while more > 0:
         records = None
         if outcomes.paths < MOST_PAIRED and (pairs is not None or is_baseline):
@@ -155,6 +155,7 @@ def _count_case(
         outcomes.add(
             engine.run(plan, batch.seed, first, count, lambda paths: progress(paths, plan.steps), records)
         )
+        threads = max(threads, engine.at_work)
         if records is not None:
             count_pairs(pairs, baseline, first, records)
             if is_baseline:
@@ -166,7 +167,7 @@ def _count_case(
         CaseCounts(planned.axes, outcomes, pairs),
         np.concatenate(kept) if kept else None,
         planned.facts,
-        EngineFacts(engine.name, engine.device, engine.threads),
+        EngineFacts(engine.name, engine.device, threads),
         run_timings(outcomes.paths * plan.steps, started, planned.seconds, seconds),
     )
 

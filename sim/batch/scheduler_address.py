@@ -6,6 +6,7 @@ that every dask server sends of its own accord as soon as somebody connects.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def read_address(text: object, where: str) -> SchedulerAddress:
     """
 
     def refused(why: str, hint: str = f"Try an address such as {EXAMPLE}.") -> InputError:
-        return InputError([Problem("", where, repr(text), why, hint)])
+        return InputError([Problem("", where, repr(_without_login(text)), why, hint)])
 
     if not isinstance(text, str):
         raise refused("the address of a dask scheduler is expected")
@@ -60,6 +61,11 @@ def read_address(text: object, where: str) -> SchedulerAddress:
     full = text if "://" in text else f"tcp://{text}"
     try:
         place = urlsplit(full)
+        if "@" in place.netloc:
+            raise refused(
+                "has a user or a password, for which a scheduler has no use",
+                "Leave out what is before the @.",
+            )
         if place.netloc.count(":") > 1 and "[" not in place.netloc:
             raise refused("has more than one colon", "Put a host of IPv6 in brackets: tcp://[::1]:8786.")
         host, port = place.hostname, place.port
@@ -71,7 +77,7 @@ def read_address(text: object, where: str) -> SchedulerAddress:
         raise refused(why, f"Try the one that the scheduler prints as it starts, such as {near}.")
     if place.scheme not in SCHEMES:
         raise refused(f"begins neither with {SCHEMES[0]}:// nor with {SCHEMES[1]}://")
-    if place.username is not None or place.path not in ("", "/") or place.query or place.fragment:
+    if place.path not in ("", "/") or place.query or place.fragment:
         raise refused("has more than a host and a port")
     if not host:
         raise refused("has no host")
@@ -79,6 +85,11 @@ def read_address(text: object, where: str) -> SchedulerAddress:
         raise refused("has no port" if port is None else "0 is no port to connect to")
     shown_host = f"[{host}]" if ":" in host else host
     return SchedulerAddress(f"{place.scheme}://{shown_host}:{port}", place.scheme, host, port)
+
+
+def _without_login(text: object) -> object:
+    """Text of an address without a user and a password in it, which no message may show."""
+    return re.sub(r"^(\w+://)?.*@", r"\1…@", text, flags=re.DOTALL) if isinstance(text, str) else text
 
 
 def refuse_other_servers(address: SchedulerAddress, context: ssl.SSLContext | None, seconds: float) -> None:

@@ -159,6 +159,7 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
         raise InputError(
             [Problem(chain.source, "", "", why, "Try the time of its quotes, or a whole chain.")]
         )
+    notes += _empty_group_notes(options.loc[used, "strike"], rules)
     naive_contracts = options["open_interest"].to_numpy() * np.where(is_call, *NAIVE)
     naive = _net_gex(options, naive_contracts, alive, usable, chain.spot)
     contracts = interest * share
@@ -239,6 +240,15 @@ def _reasons(options: pd.DataFrame) -> NDArray[np.object_]:
     for text, holds in tests:
         reason[(reason == "") & holds] = text
     return reason
+
+
+def _empty_group_notes(strikes: pd.Series, rules: BookRules) -> list[str]:
+    """Notes on groups of strikes in which no option of the book lies."""
+    return [
+        f"no option of the book has a strike of the group {group.name}, {group.low:,.10g} to {group.high:,.10g}"
+        for group in rules.groups
+        if not strikes.between(group.low, group.high).any()
+    ]
 
 
 def _spot_notes(options: pd.DataFrame, chain: OptionChain) -> list[str]:

@@ -151,7 +151,10 @@ def read_groups(texts: Sequence[str]) -> tuple[StrikeGroup, ...]:
             low, high = (float(match[2]), float(match[3] or match[2])) if match else (1.0, 0.0)
         except ValueError:
             low, high = 1.0, 0.0
-        if match is None or not is_group_name(match[1]) or low > high:
+        if match is not None and is_group_name(match[1]) and low > high > 0:
+            why = "the lower strike comes first"
+            problems.append(Problem("--group", "", text, why, f"Try {match[1]}={match[3]}:{match[2]}."))
+        elif match is None or not is_group_name(match[1]) or low > high:
             problems.append(Problem("--group", "", text, "is no NAME=LOW:HIGH", "Try wall=7000:7020."))
         elif match[1] in [group.name for group in groups]:
             problems.append(Problem("--group", "", text, "names a group twice", "Try another name."))

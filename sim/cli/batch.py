@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim.cli.batch_options import run_options
+from sim.cli.batch_options import read_bump, read_shard, run_options
 from sim.cli.delivery import Delivery
 from sim.cli.messages import tell
 from sim.cli.options import (
     JSON,
     KEPT,
+    PATH,
     SCENARIO,
     SET,
     WITH,
+    WholeNumber,
     echo,
+    in_options,
     kept,
     print_json,
     print_toml,
@@ -31,17 +34,8 @@ if TYPE_CHECKING:
 
 SENSITIVITY_PATHS = "200_000"
 TO_RUN = "to run"
+ARGUMENTS = ("scheduler", "workers", "devices", "threads", "tls_ca", "tls_cert", "tls_key")
 NUMBERS = ("paths", "seed", "target_se", "max_paths")
-
-
-def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Reader of a share of a batch, i/n."""
-    if value is None:
-        return None
-    index, slash, count = value.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise click.BadParameter(f"{value!r} is no share such as 0/3, 1/3 or 2/3.")
-    return int(index), int(count)
 
 
 @click.command()
@@ -151,7 +145,7 @@ def run_family(
     how |= {"cases": cases, "opened": opened, "finish": finish}
     how["tls"] = tls_files(tls_ca, tls_cert, tls_key)
     try:
-        with batch_progress(shown=not quiet) as progress:
+        with batch_progress(shown=not quiet) as progress, in_options(*ARGUMENTS):
             run = simulate_into_folder(loaded, out, progress=progress, **how)
     except Exception:
         if KEPT in ctx.meta:  # whatever ends it, finished cases are filed
@@ -229,7 +223,9 @@ def _refuse_contradictions(
 
 
 def _summary(run: BatchRun, folder: Path) -> str:
-    parts = [f"{len(run.finished)} cases finished"]
+    from sim.report.terminal import plural
+
+    parts = [f"{plural(len(run.finished), 'case')} finished"]
     if run.kept:
         parts.append(f"{len(run.kept)} were finished before")
     if run.failed_before:
@@ -306,8 +302,8 @@ def _tell_of_folder(loaded: Batch, out: Path | None, *, resume: bool, overwrite:
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the whole batch.")
+@click.argument("folders", nargs=-1, required=True, type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder for the whole batch.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing batch in the folder.")
 @click.option("--parquet", is_flag=True, help="Also write each table as Parquet.")
 @JSON
@@ -362,19 +358,10 @@ def merge(
     delivery = Delivery(as_json=as_json, saved=True, finding=finding)
     delivery.show("the report", show, lambda: {"case": run.rows})
     if not (as_json or quiet):
-        tell(f"{len(run.finished)} cases joined; results: {out}")
+        from sim.report.terminal import plural
+
+        tell(f"{plural(len(run.finished), 'case')} joined; results: {out}")
     delivery.end()
-
-
-def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Reader of a relative bump, 0.1 or 10%."""
-    try:
-        number = float(value.rstrip("%")) / (100 if value.endswith("%") else 1)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < 1:
-        raise click.BadParameter(f"{value!r} is no share between 0 and 1, such as 0.1 or 10%.")
-    return number
 
 
 @click.command()
@@ -382,10 +369,17 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
 @WITH
 @SET
 @click.option(
-    "--bump", metavar="SHARE", callback=read_bump, default="10%", show_default=True, help="Size of the bumps."
+    "--bump",
+    metavar="SHARE",
+    callback=read_bump,
+    default="10%",
+    show_default=True,
+    help="Size of the bumps, as a share of each input.",
 )
 @click.option("--only", metavar="GLOB", help="Bump only the inputs whose keys match.")
-@click.option("--top", type=click.IntRange(min=1), default=12, show_default=True, help="Inputs to print.")
+@click.option(
+    "--top", type=WholeNumber(1), metavar="N", default=12, show_default=True, help="Inputs to print."
+)
 @run_options(SENSITIVITY_PATHS)
 @click.pass_context
 def sensitivity(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,14 +12,21 @@ from sim.cli.options import (
     DEVICES,
     ENGINE,
     JSON,
+    LONGEST_TOLD,
     MAX_PATHS,
+    PATH,
     SEEDS,
     TARGET_SE,
     THREADS,
+    PathName,
+    WholeNumber,
     count_from,
 )
+from sim.errors import cut
 
 Command = Callable[..., Any]
+SHARE = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+SMALLEST_BUMP = 1e-6
 OF_BATCH = "[default: the batch's own]"
 RUN_OPTIONS = (
     TARGET_SE,
@@ -28,19 +35,23 @@ RUN_OPTIONS = (
     DEVICES,
     THREADS,
     click.option(
-        "--workers", type=click.IntRange(min=1), help="Number of dask worker processes to start here."
+        "--workers", type=WholeNumber(1), metavar="N", help="Number of dask worker processes to start here."
     ),
     click.option("--scheduler", metavar="ADDRESS", help="Use the workers of the dask cluster at ADDRESS."),
     click.option(
         "--tls-ca",
+        type=PathName(),
         metavar="FILE",
         help="Certificate of the authority of a cluster at tls://.  [default: by dask's configuration]",
     ),
-    click.option("--tls-cert", metavar="FILE", help="Own certificate for such a cluster."),
-    click.option("--tls-key", metavar="FILE", help="Key of that certificate, if it is not in the same file."),
+    click.option("--tls-cert", type=PathName(), metavar="FILE", help="Own certificate for such a cluster."),
     click.option(
-        "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<name>]"
+        "--tls-key",
+        type=PathName(),
+        metavar="FILE",
+        help="Key of that certificate, if it is not in the same file.",
     ),
+    click.option("--out", type=PATH, help="Folder for the results.  [default: results/<name>]"),
     click.option("--resume", is_flag=True, help="Continue the batch in the folder, if there is one."),
     click.option(
         "--accept-changes",
@@ -54,6 +65,28 @@ RUN_OPTIONS = (
     JSON,
     click.option("--quiet", is_flag=True, help="Print only the folder of the results."),
 )
+
+
+def read_shard(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Reader of a share of a batch, i/n."""
+    if value is None:
+        return None
+    match = SHARE.fullmatch(value)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} is no share such as 0/3, 1/3 or 2/3.")
+    return int(match[1]), int(match[2])
+
+
+def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Reader of a relative bump, 0.1 or 10%."""
+    try:
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if not SMALLEST_BUMP <= number < 1:
+        why = f"is no share from {SMALLEST_BUMP:g} to less than 1, such as 0.1 or 10%."
+        raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} {why}")
+    return number
 
 
 def run_options(paths: str | None = None) -> Callable[[Command], Command]:
@@ -74,6 +107,7 @@ def run_options(paths: str | None = None) -> Callable[[Command], Command]:
         click.option(
             "--seed",
             type=SEEDS,
+            metavar="N",
             default=None if own else 1,
             show_default=not own,
             help="Seed of all cases." + (f"  {OF_BATCH}" if own else ""),

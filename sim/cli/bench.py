@@ -15,9 +15,13 @@ from sim.cli.options import (
     DEVICES,
     JSON,
     KEPT,
+    MOST_THREADS,
     SCENARIO,
     SET,
     WITH,
+    PathName,
+    WholeNumber,
+    in_options,
     print_json,
     read_numbers,
     read_standard_error,
@@ -42,13 +46,15 @@ if TYPE_CHECKING:
 @click.option(
     "--threads",
     metavar="N,…",
-    callback=read_numbers(1),
+    callback=read_numbers(1, MOST_THREADS),
     default="1",
     show_default=True,
     help="Processors to use; one row per number.",
 )
 @DEVICES
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Runs per row.")
+@click.option(
+    "--repeats", type=WholeNumber(1), metavar="N", default=3, show_default=True, help="Runs per row."
+)
 @click.option(
     "--target-se",
     metavar="SE",
@@ -62,7 +68,7 @@ if TYPE_CHECKING:
 @click.option(
     "--csv",
     "csv_file",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=PathName(path_type=Path, dir_okay=False, writable=True),
     help="Write the table to this CSV file.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file --csv if it exists.")
@@ -103,17 +109,18 @@ def bench(
         return _deliver(ctx, timed, setting, repeats, csv_file, as_json)
 
     try:
-        for row in timings(
-            loaded,
-            engines=None if engines is None else [name.strip() for name in engines.split(",")],
-            paths=paths,
-            threads=threads,
-            devices=devices,
-            repeats=repeats,
-            target_se=target_se,
-            where=scenario,
-        ):
-            timed.append(row)  # noqa: PERF402 - one by one, so that an error keeps those before it
+        with in_options("engines", "devices"):
+            for row in timings(
+                loaded,
+                engines=None if engines is None else [name.strip() for name in engines.split(",")],
+                paths=paths,
+                threads=threads,
+                devices=devices,
+                repeats=repeats,
+                target_se=target_se,
+                where=scenario,
+            ):
+                timed.append(row)  # noqa: PERF402 - one by one, so that an error keeps those before it
     except BaseException:
         if timed:  # whatever ended it, what has been timed is shown
             for failure in deliver().failures:
@@ -183,10 +190,13 @@ def _write_csv(csv_file: Path, content: bytes) -> None:
 def _refuse_csv(csv_file: Path | None, overwrite: bool) -> None:
     """Refuse a file --csv that cannot be written, before any time is spent."""
     if csv_file is None:
+        if overwrite:
+            raise click.UsageError("--overwrite is about --csv, which is not given.")
         return
-    from sim.files.paths import output_path
+    from sim.files.paths import folder_around, output_path
 
-    folder = output_path("--csv", csv_file, "the path of a file", "Try --csv table.csv.").absolute().parent
+    path = output_path("--csv", csv_file, "the path of a file", "Try --csv table.csv.")
+    folder = folder_around("--csv", path)
     if not folder.is_dir():
         raise click.UsageError(f"--csv {csv_file}: there is no folder {csv_file.parent}.")
     if not csv_file.exists() and not os.access(folder, os.W_OK):

@@ -11,7 +11,7 @@ import click
 from sim.cli.chain_options import CHAIN_FORMATS, chain_options, read_book, refuse_contradictory_signs
 from sim.cli.delivery import Delivery
 from sim.cli.messages import tell
-from sim.cli.options import JSON, KEPT, echo, print_json
+from sim.cli.options import JSON, KEPT, PATH, echo, print_json, refuse_silence
 from sim.errors import GammawallError, error_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) ->
 
 
 @click.command(epilog=f"Formats of CHAIN: {CHAIN_FORMATS}.")
-@click.argument("chain", type=click.Path(path_type=Path))
+@click.argument("chain", type=PATH)
 @chain_options
 @click.option(
     "--range",
@@ -49,9 +49,7 @@ def read_spot_range(_ctx: click.Context, _param: click.Parameter, value: str) ->
     show_default=True,
     help="Look for zero-gamma prices within this share of spot on either side.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the book.  [default: results/book-<chain>]"
-)
+@click.option("--out", type=PATH, help="Folder for the book.  [default: results/book-<chain>]")
 @click.option("--no-save", is_flag=True, help="Write no files.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing book folder.")
 @click.option("--parquet", is_flag=True, help="Write the book file as Parquet rather than CSV.")
@@ -85,6 +83,7 @@ def book(
     """
     if no_save and (out is not None or overwrite or parquet):
         raise click.UsageError("--no-save contradicts --out, --overwrite and --parquet.")
+    refuse_silence(quiet=quiet, no_save=no_save, as_json=as_json)
     refuse_contradictory_signs(of_chain)
 
     from sim.chain.folder import BOOK, BOOK_FOLDER, PARQUET, book_document, book_files

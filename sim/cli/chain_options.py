@@ -91,7 +91,8 @@ CHAIN_OPTIONS = (
         "groups",
         multiple=True,
         metavar="NAME=LOW:HIGH",
-        help="Put the strikes from LOW to HIGH into a group of their own, which regimes can weight. Repeatable.",
+        help="Put the strikes from LOW to HIGH into a group of their own, which regimes can weight. Where groups "
+        "overlap, the first has them. Repeatable.",
     ),
 )
 

@@ -11,12 +11,12 @@ import click
 
 from sim.cli.delivery import Delivery
 from sim.cli.messages import tell
-from sim.cli.options import JSON, echo, in_options, print_json, print_toml
+from sim.cli.options import JSON, PATH, WholeNumber, echo, in_options, print_json, print_toml
 from sim.errors import GammawallError, error_text
 
 Command = Callable[..., Any]
 DATE = click.DateTime(["%Y-%m-%d"])
-FILE = click.Path(path_type=Path)
+FILE = PATH
 
 
 def fit_options(command: Command) -> Command:
@@ -97,13 +97,13 @@ def volatility(
 @click.argument("minutes", type=FILE)
 @click.option(
     "--resamples",
-    type=click.IntRange(20, 100_000),
+    type=WholeNumber(20, 100_000),
     default=200,
     show_default=True,
     help="Resamples for the errors.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the resamples."
+    "--seed", type=WholeNumber(0, 2**63 - 1), default=1, show_default=True, help="Seed of the resamples."
 )
 @fit_options
 def intraday(
@@ -151,10 +151,10 @@ def intraday(
     "--since", type=DATE, default="2023-01-01", metavar="DATE", show_default=True, help="First day to use."
 )
 @click.option(
-    "--repeats", type=click.IntRange(50, 100_000), default=500, show_default=True, help="Bootstrap samples."
+    "--repeats", type=WholeNumber(50, 100_000), default=500, show_default=True, help="Bootstrap samples."
 )
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True, help="Seed of the bootstrap."
+    "--seed", type=WholeNumber(0, 2**63 - 1), default=1, show_default=True, help="Seed of the bootstrap."
 )
 @fit_options
 def impact(

@@ -35,6 +35,7 @@ from sim.cli.options import (
     WITH,
     count_from,
     echo,
+    in_options,
     kept,
     print_json,
     print_toml,
@@ -135,6 +136,7 @@ def show(name: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> 
 def check_scenario(file: str, fragments: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Check a scenario, a FILE or a built-in name, and list all problems."""
     from sim.plan.builder import prepare
+    from sim.report.terminal import plural
     from sim.scenario.file import load_scenario, scenario_hash
     from sim.scenario.fragments import read_fragments
 
@@ -148,7 +150,7 @@ def check_scenario(file: str, fragments: tuple[Path, ...], overrides: tuple[str,
     echo(f"levels     {', '.join(f'{level:,.10g}' for level in loaded.all_levels)}")
     book = loaded.dealers.book
     rows = "" if book is None else f", {len(book.after(market.as_of)):,} of {book.file}"
-    echo(f"dealers    {len(loaded.dealers.position)} positions{rows}")
+    echo(f"dealers    {plural(len(loaded.dealers.position), 'position')}{rows}")
     echo(f"regimes    {', '.join(['initial', *(regime.name for regime in loaded.regime)])}")
     echo(f"catalysts  {', '.join(f'{c.name} on {c.session}' for c in loaded.catalyst) or 'none'}")
     echo(f"hash       {scenario_hash(loaded)}")
@@ -233,9 +235,10 @@ def check(
     from sim.scenario.fragments import read_fragments
 
     loaded = load_scenario(scenario, overrides, read_fragments(fragments))
-    worker = choose(engine, threads, devices=devices)
+    with in_options("devices"):
+        worker = choose(engine, threads, devices=devices)
     checks = checks_on(worker, loaded, paths, seed, scenario)
-    ran = {"engine": worker.name, "device": worker.device, "threads": worker.threads}
+    ran = {"engine": worker.name, "device": worker.device, "threads": worker.at_work}
     failed = [c.name for c in checks if not c.ok]
 
     def show() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from sim.cli.signals import INTERRUPTED, signal_code
 from sim.errors import error_text
-from sim.files.terminal_text import printable
+from sim.files.terminal_text import printable_line
 
 NOTHING_WRITTEN: Final = "nothing was written"
 # Variable of the environment: tracebacks are printed if it is set.
@@ -19,9 +19,9 @@ WANT_TRACEBACK: Final = "GAMMAWALL_TRACEBACK"
 
 
 def tell(message: str) -> None:
-    """Print a message on stderr."""
+    """Print a message on stderr, on one line."""
     with contextlib.suppress(OSError):  # a full or vanished stderr changes no exit code
-        print(printable(message), file=sys.stderr, flush=True)
+        print(printable_line(message), file=sys.stderr, flush=True)
 
 
 def end_code(error: BaseException, kept: str = NOTHING_WRITTEN) -> int:
@@ -44,8 +44,9 @@ def end_code(error: BaseException, kept: str = NOTHING_WRITTEN) -> int:
 
 def _tell_fault(error: BaseException) -> None:
     if os.environ.get(WANT_TRACEBACK):
-        for line in traceback.format_exception(error):
-            tell(line.rstrip("\n"))
+        for part in traceback.format_exception(error):
+            for line in part.rstrip("\n").split("\n"):
+                tell(line)
     if isinstance(error, MemoryError):
         tell("error: out of memory.")
     elif isinstance(error, ImportError):

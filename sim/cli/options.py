@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from sim.engines.choice import AUTO, ENGINES
-from sim.errors import InputError, Problem
+from sim.errors import InputError, Problem, cut
 from sim.files.terminal_text import printable
 
 DEFAULT_SCENARIO = "siege-of-7000"
@@ -27,6 +27,10 @@ SMALLEST_TARGET_SE = 1e-6
 KEPT = "gammawall.kept"
 # A time as hints of functions write it.
 AS_OF_IN_PYTHON = re.compile(r"Try as_of=datetime\.datetime\(.*?\)\)\.")
+# Threads of one process; more than this no machine has a use for.
+MOST_THREADS = 4096
+LONGEST_TOLD = 60
+DATE_IN_PYTHON = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
@@ -36,24 +40,50 @@ def kept(ctx: click.Context, nothing: str) -> str:
     return str(value() if callable(value) else value)
 
 
-def count_from(smallest: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """Reader of a whole number from ``smallest`` to 2^64 − 1, written as 1000000, 1e6, 1_000_000, 300k or 10M."""
+class WholeNumber(click.IntRange):
+    """Whole number between two limits."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; what is none, or out of range, is told."""
+        shortened: Any = cut(value, LONGEST_TOLD) if isinstance(value, str) else value
+        return super().convert(shortened, param, ctx)
+
+
+class PathName(click.Path):
+    """Path of a file or folder; an empty text is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("the path is empty. Try the name of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = PathName(path_type=Path)
+
+
+def count_from(
+    smallest: int, largest: int = ADDRESSES - 1
+) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """Reader of a whole number from ``smallest`` to ``largest``, written as 1000000, 1e6, 1_000_000, 300k or 10M."""
+    most = "2^64 - 1" if largest == ADDRESSES - 1 else str(largest)
 
     def read(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
         if value is None:
             return None
         text = value.strip().lower().replace("_", "").replace(",", "")
+        told = repr(cut(value, LONGEST_TOLD))
         multiplier = MULTIPLIERS.get(text[-1:], 1)
         try:
             number = Decimal(text[:-1] if multiplier > 1 else text) * multiplier
         except ArithmeticError as error:
-            raise click.BadParameter(
-                f"{value!r} is not a number such as 1000000, 1e6, 300k or 10M."
-            ) from error
+            raise click.BadParameter(f"{told} is not a number such as 1000000, 1e6, 300k or 10M.") from error
         if not number.is_finite() or number.adjusted() > 20 or number != number.to_integral_value():
-            raise click.BadParameter(f"{value!r} is not a whole number.")
-        if not smallest <= number < ADDRESSES:
-            raise click.BadParameter(f"{value!r} is not between {smallest} and 2^64 - 1.")
+            raise click.BadParameter(f"{told} is not a whole number.")
+        if not smallest <= number <= largest:
+            raise click.BadParameter(f"{told} is not between {smallest} and {most}.")
         return int(number)
 
     return read
@@ -79,10 +109,10 @@ def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str
 
 
 def read_numbers(
-    smallest: int,
+    smallest: int, largest: int = ADDRESSES - 1
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
     """Reader of distinct whole numbers separated by commas, such as 0,1 or 1e5,1e6."""
-    read = count_from(smallest)
+    read = count_from(smallest, largest)
 
     def read_all(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
         if value is None:
@@ -96,6 +126,13 @@ def read_numbers(
     return read_all
 
 
+def read_finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    """Reader of a number that is neither infinite nor NaN."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number.")
+    return value
+
+
 @contextlib.contextmanager
 def in_options(*names: str) -> Iterator[None]:
     """Context in which problems with arguments of these names are told of the options by which they were given."""
@@ -107,6 +144,7 @@ def in_options(*names: str) -> Iterator[None]:
 
 def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
     hint = AS_OF_IN_PYTHON.sub('Try --as-of "2025-09-03 16:18".', problem.hint)
+    hint = DATE_IN_PYTHON.sub(_iso_date, hint)
     for name in names:
         hint = hint.replace(f"Try {name}=", f"Try --{name.replace('_', '-')} ")
     if problem.key not in names:
@@ -117,6 +155,10 @@ def _in_option(problem: Problem, names: tuple[str, ...]) -> Problem:
     return replace(problem, where=option, key="", hint=hint)
 
 
+def _iso_date(found: re.Match[str]) -> str:
+    return "-".join(part.zfill(2) for part in found.groups())
+
+
 def echo(text: str = "", *, end: str = "\n") -> None:
     """Print text on stdout."""
     print(printable(text), end=end)
@@ -125,6 +167,14 @@ def echo(text: str = "", *, end: str = "\n") -> None:
 def print_toml(text: str) -> None:
     """Print a TOML document on stdout, in UTF-8 whatever the terminal: it may be led into a file."""
     click.echo(printable(text).encode("utf-8"), nl=False)
+
+
+def refuse_silence(*, quiet: bool, no_save: bool, as_json: bool) -> None:
+    """Refuse options that together would show the results nowhere."""
+    if quiet and no_save and not as_json:
+        raise click.UsageError(
+            "--quiet with --no-save would show the results nowhere. Try one of them, or --json."
+        )
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -144,14 +194,15 @@ WITH = click.option(
     "--with",
     "fragments",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FRAGMENT",
     help="TOML file whose keys replace the scenario's, such as one that a fit wrote. Repeatable.",
 )
-SEEDS = click.IntRange(0, ADDRESSES - 1)
+SEEDS = WholeNumber(0, ADDRESSES - 1)
 SEED = click.option(
     "--seed",
     type=SEEDS,
+    metavar="N",
     default=1,
     show_default=True,
     help="Seed of the random numbers; the same seed replays the same paths.",
@@ -170,7 +221,8 @@ MAX_PATHS = click.option(
 )
 THREADS = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=WholeNumber(1, MOST_THREADS),
+    metavar="N",
     help="Processors to use.  [default: all]",
 )
 ENGINE = click.option(

@@ -21,6 +21,7 @@ from sim.cli.options import (
     JSON,
     KEPT,
     MAX_PATHS,
+    PATH,
     SCENARIO,
     SEED,
     SET,
@@ -31,6 +32,8 @@ from sim.cli.options import (
     echo,
     in_options,
     print_json,
+    read_finite,
+    refuse_silence,
 )
 
 if TYPE_CHECKING:
@@ -50,14 +53,14 @@ class _Loaded(NamedTuple):
 @SCENARIO
 @click.option(
     "--chain",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help=f"Simulate this option chain instead of SCENARIO: {CHAIN_FORMATS}.",
 )
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Last session of the horizon."
 )
-@click.option("--upper", type=float, metavar="LEVEL", help="Target above the index.")
-@click.option("--lower", type=float, metavar="LEVEL", help="Target below the index.")
+@click.option("--upper", type=float, callback=read_finite, metavar="LEVEL", help="Target above the index.")
+@click.option("--lower", type=float, callback=read_finite, metavar="LEVEL", help="Target below the index.")
 @WITH
 @chain_options
 @click.option(
@@ -83,9 +86,7 @@ class _Loaded(NamedTuple):
 @TARGET_SE
 @MAX_PATHS
 @SET
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: results/<scenario>]"
-)
+@click.option("--out", type=PATH, help="Folder for the results.  [default: results/<scenario>]")
 @click.option("--no-save", is_flag=True, help="Write no files.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing result folder.")
 @JSON
@@ -124,6 +125,7 @@ def run(
     folder, completely or not at all.
     """
     _refuse_contradictions(first_path + paths, paths, target_se, max_paths, no_save, out, overwrite)
+    refuse_silence(quiet=quiet, no_save=no_save, as_json=as_json)
     _refuse_chain_options(ctx, chain)
 
     from sim.files.output_folder import Saved, prepare_output
@@ -142,7 +144,7 @@ def run(
     from sim.report.run import print_report, progress_bar
     from sim.report.terminal import Terminal
 
-    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress:
+    with progress_bar(count_steps(loaded.scenario), shown=not quiet) as progress, in_options("devices"):
         if progress is not None:
             progress(0, paths)
         result = simulate(

@@ -28,9 +28,12 @@ class Engine(Protocol):
 
     Its class is called with the number of processors to use, or with the numbers of the GPUs if it runs on them, and
     with `block_paths`; see `choose`.
+
+    at_work : threads or worker processes that the latest run had work for, at most `threads`.
     """
 
     name: str
+    at_work: int
 
     @staticmethod
     def problem() -> str | None:

@@ -68,6 +68,7 @@ class CudaEngine:
         if problem:
             raise GammawallError(f"the cuda engine is not available: {problem}")
         self.block_paths = block_paths
+        self.at_work = len(self.devices)
         self.compile_seconds = 0.0
         self.kernel_seconds = 0.0
         self._kernels: dict[tuple[int, int], Any] = {}

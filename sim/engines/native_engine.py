@@ -50,6 +50,7 @@ class NativeEngine:
         if problem:
             raise GammawallError(f"the native engine is not available: {problem}")
         self.threads = threads
+        self.at_work = 0
         self.block_paths = block_paths
         found = build or fastest_build()
         assert found is not None
@@ -84,7 +85,7 @@ class NativeEngine:
         """
         placed, kept = PlacedPlan(plan), RunRecords(records, first_path, paths)
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_RANGE, RANGE_STEPS // plan.steps)
-        threads = min(self.threads, -(-paths // size))
+        threads = self.at_work = min(self.threads, -(-paths // size))
         totals = np.zeros((threads, TallyLayout.of(plan).tallies), dtype=np.int64)
         functions = [self._range_function(placed, seed, own, kept) for own in totals]
         share_ranges(functions, path_ranges(first_path, paths, min(size, MOST_PATHS)), progress)

@@ -47,6 +47,7 @@ class NumpyEngine:
 
     def __init__(self, threads: int = 1, block_paths: int | None = None):
         self.threads = threads
+        self.at_work = 0
         self.block_paths = block_paths
 
     @staticmethod
@@ -88,7 +89,7 @@ class NumpyEngine:
         KeyboardInterrupt : after the workers have stopped.
         """
         size = self.block_paths or even_size(paths, self.threads, SMALLEST_BLOCK, BLOCK_PATHS)
-        workers = min(self.threads, -(-paths // size))
+        workers = self.at_work = min(self.threads, -(-paths // size))
         ranges = path_ranges(first_path, paths, size)
         total = Outcomes.zeros(plan.outcome_shape)
         capacity = min(size, paths)

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from sim.errors import GammawallError
-from sim.files.terminal_text import name_text
+from sim.files.terminal_text import printable_line
 
 # Start of the names of files and folders that are not whole yet; only a killed process leaves them.
 HIDDEN = ".gammawall-"
@@ -75,7 +75,9 @@ def cannot_write(folder: Path, error: OSError) -> GammawallError:
         reason = f"{reason}: {culprit}"
         if error.errno in (errno.EACCES, errno.EPERM):
             hint = "Try giving yourself permission to change that, or choose another --out."
-    return GammawallError(f"{folder}: the results cannot be written there ({reason}). {hint}")
+    return GammawallError(
+        f"{printable_line(str(folder))}: the results cannot be written there ({reason}). {hint}"
+    )
 
 
 def _current_folder_is_gone() -> bool:
@@ -96,4 +98,4 @@ def _part_at_fault(folder: Path, error: OSError) -> str:
     if not path.is_relative_to(folder):
         return ""
     parts = takewhile(lambda part: not part.startswith(HIDDEN), path.relative_to(folder).parts)
-    return name_text("/".join(parts))
+    return printable_line("/".join(parts))

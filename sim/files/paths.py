@@ -5,8 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sim.errors import InputError, Problem
+from sim.errors import GammawallError, InputError, Problem
 from sim.problems import check_type, shown
+
+
+def folder_around(name: str, path: Path) -> Path:
+    """Folder in which a path lies.
+
+    name : name of the argument, or the option, that states it.
+
+    Errors: `GammawallError` if the path is relative to a folder that is gone.
+    """
+    try:
+        return path.absolute().parent
+    except FileNotFoundError as error:
+        why = f"the folder you are in is gone: {error.strerror}"
+        raise GammawallError(str(Problem("", name, str(path), why, "Try a full path."))) from error
 
 
 def output_path(name: str, value: object, expected: str, hint: str) -> Path:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.files.terminal_text import printable_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,7 +20,7 @@ FILLER = b"\xff"
 BLOCK_BYTES = 1 << 20
 # Text that begins so is worked out by spreadsheets as a formula, which may start programs: names and labels come from
 # anybody's file.
-FORMULA_STARTS = frozenset("=+-@\t\r")
+FORMULA_STARTS = frozenset("=+-@")
 # A number, a percentage, several numbers, or a dash alone is no formula.
 _NUMBER = r"[+-]?(\d[\d_,.]*|\.\d+)(e[+-]?\d+)?%?|[+-]?(inf|nan)"
 _PLAIN = re.compile(rf"-|({_NUMBER})( ({_NUMBER}))*", re.IGNORECASE)
@@ -32,8 +34,8 @@ _Cells = NDArray[np.uint8]  # (different cells, width), filled up
 def table_csv(table: pd.DataFrame | Mapping[str, Any], *, heading: bool = True) -> bytes:
     """CSV of a table in UTF-8: ten significant digits, dates in ISO form, empty cells for NaN, lines ending in LF.
 
-    Characters that UTF-8 cannot encode are escaped. Text that a spreadsheet would take for a formula begins with an
-    apostrophe, by which the spreadsheet knows it as text.
+    Control characters, and what UTF-8 cannot encode, are escaped. Text that a spreadsheet would take for a formula
+    begins with an apostrophe, by which the spreadsheet knows it as text.
 
     Parameters
     ----------
@@ -132,9 +134,11 @@ def _text(value: object) -> bytes:
 
 def _quoted(text: str) -> str:
     """Text of a cell, in quotes where it could be taken for several cells; a formula gets an apostrophe."""
+    if not text.isprintable():
+        text = printable_line(text)
     if text[:1] in FORMULA_STARTS and not _PLAIN.fullmatch(text):
         text = "'" + text
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"') else text
 
 
 def _bytes(text: str) -> bytes:

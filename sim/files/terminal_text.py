@@ -35,9 +35,9 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
 
 
-def name_text(name: str) -> str:
-    """Name of a file in a message, on one line whatever letters it has."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+def printable_line(text: str) -> str:
+    """Text on one line: as `printable` returns it, with tabs and line ends escaped too."""
+    return printable(text).replace("\t", "\\x09").replace("\n", "\\x0a")
 
 
 def for_stdout(text: str) -> str:

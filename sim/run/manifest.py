@@ -14,7 +14,7 @@ from sim.scenario.model import Scenario
 
 
 class EngineFacts(NamedTuple):
-    """Facts about the engine for a manifest: its name, the processor or GPUs, and threads or worker processes."""
+    """Facts about the engine for a manifest: its name, the processor or GPUs, and threads or workers at work."""
 
     name: str
     device: str

@@ -192,10 +192,12 @@ def simulate(
     _refuse_unrecordable(record, where or scenario.name)
     benchmarks = flat_benchmarks(prepared)
     running = time.perf_counter()
-    outcomes = _run_to_target(worker, prepared, seed, first_path, paths, target_se, max_paths, progress)
+    outcomes, threads = _run_to_target(
+        worker, prepared, seed, first_path, paths, target_se, max_paths, progress
+    )
     seconds = time.perf_counter() - running
     timings = run_timings(outcomes.paths * prepared.plan.steps, started, ready - began, seconds)
-    manifest = counted_record(record, outcomes, target_se, timings)
+    manifest = counted_record({**record, "threads": threads}, outcomes, target_se, timings)
     return Result(scenario, prepared.axes, outcomes, manifest, benchmarks)
 
 
@@ -218,8 +220,8 @@ def _run_to_target(
     target_se: float | None,
     max_paths: int,
     progress: Progress | None,
-) -> Outcomes:
-    """Outcomes of the first paths, and of as many more as the target standard error takes."""
+) -> tuple[Outcomes, int]:
+    """Outcomes of the first paths and of as many more as the target standard error takes, and the threads at work."""
     planned, done = paths, 0
 
     def count(finished: int) -> None:
@@ -229,13 +231,15 @@ def _run_to_target(
             progress(done, planned)
 
     outcomes = worker.run(prepared.plan, seed, first_path, paths, count)
+    threads = worker.at_work
     while target_se is not None and (more := paths_wanting(outcomes, target_se, max_paths)) > 0:
         planned += more
         outcomes.add(worker.run(prepared.plan, seed, first_path + outcomes.paths, more, count))
+        threads = max(threads, worker.at_work)
     if outcomes.checked_paths() != planned:
         why = f"the {worker.name} engine counted {outcomes.paths:,} of {planned:,} paths"
         raise GammawallError(f"{why}. Please report this, with the scenario.")
-    return outcomes
+    return outcomes, threads
 
 
 def check_arguments(

@@ -15,6 +15,7 @@ import tomli_w
 
 from sim.errors import InputError, Problem
 from sim.files.atomic_files import cannot_write, replace_file
+from sim.files.paths import folder_around
 from sim.files.plain_values import TOO_DEEP, as_json, nests_too_deep, record_problems
 from sim.files.toml_file import FileKind
 from sim.problems import check_type, short_repr, shown, shown_key, type_problem
@@ -180,7 +181,7 @@ def refuse_fragment_file(path: Path, *, overwrite: bool) -> None:
         why, hint = "is a pipe or a device", "Try another --out."
     elif path.exists() and not overwrite:
         why, hint = "exists already", "Try another --out, or add --overwrite to replace it."
-    elif not path.absolute().parent.is_dir():
+    elif not folder_around("--out", path).is_dir():
         why, hint = f"there is no folder {path.parent}", "Try another --out."
     elif path.suffix != ".toml":
         why, hint = "is no name of a TOML file", f"Try --out {path.name}.toml."

@@ -76,8 +76,18 @@ def _file_name_safe(name: str) -> str:
         raise ValueError("is empty")
     if name != name.strip():
         raise ValueError("begins or ends with white space")
-    if "/" in name or "\\" in name or name in (".", ".."):
+    if "/" in name or "\\" in name:
         raise ValueError("has a path separator: results are filed under this name")
+    if name in (".", ".."):
+        raise ValueError("is no name of a folder: results are filed under this name")
+    return _on_one_line(name)
+
+
+def _on_one_line(name: str) -> str:
+    """Name without control characters.
+
+    Errors: ValueError with the reason.
+    """
     if not name.isprintable():
         raise ValueError("has a control character")
     return name
@@ -242,7 +252,7 @@ class Catalyst(ScenarioTable):
     """Scheduled news before the open of `session`; the outcomes' probabilities sum to 1."""
 
     session: Date
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_on_one_line)]
     outcomes: Annotated[Items[CatalystOutcome], Field(min_length=1, max_length=32)]
 
 

@@ -29,6 +29,8 @@ _SEGMENT: Final = re.compile(r"([A-Za-z0-9_-]+)((?:\[[^\[\]]+\])*)")
 _NAMED_BY: Final = {"regime": "name", "catalyst": "name", "position": "group"}
 RIVAL: Final = {"until": "sessions", "sessions": "until", "gex_bn": "contracts", "contracts": "gex_bn"}
 _LOOSE_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.|[0-9]*\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9][0-9_]*", re.ASCII)
+_LONGEST_NUMBER: Final = 1000
 _KEY_HINT: Final = "Try a dotted path such as dealers.position[0].strike."
 # An override that asks for no such value.
 _VALUE_HINT: Final = "Try a number, a text, a date, or a list of these."
@@ -225,6 +227,8 @@ def _value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
+        if _WHOLE_NUMBER.fullmatch(text) and len(text) > _LONGEST_NUMBER:
+            raise _RefusedError("is too large", "Try a plain number.") from None
         return float(text) if _LOOSE_NUMBER.fullmatch(text) else text
     return parsed["value"] if len(parsed) == 1 else text
 

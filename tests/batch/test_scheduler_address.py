@@ -49,7 +49,10 @@ def test_addresses(text: str, read: str) -> None:
         ("tcp://[::1:8786", "is no address"),
         ("ftp://node1:8786", "begins neither with tcp:// nor with tls://"),
         ("tcp://node1:8786/status", "more than a host and a port"),
-        ("tcp://me@node1:8786", "more than a host and a port"),
+        ("tcp://me@node1:8786", r"'tcp://…@node1:8786' \(has a user or a password"),
+        ("tcp://me:secret@node1:8786", r"'tcp://…@node1:8786' \(has a user or a password"),
+        ("me:secret@node1:8786", r"'…@node1:8786' \(has a user or a password"),
+        ("tcp://me:secret @node1:8786", "is no address"),
         ("tcp://a b:1", "is no address"),
         ("tcp://a\0:1", "is no address"),
         (1, "the address of a dask scheduler is expected"),
@@ -59,6 +62,7 @@ def test_what_is_no_address(text: object, said: str) -> None:
     with pytest.raises(InputError, match=said) as refused:
         read_address(text, "scheduler")
     assert len(str(refused.value).splitlines()) == 1
+    assert "secret" not in str(refused.value)
 
 
 def keep(_: socket.socket) -> None:

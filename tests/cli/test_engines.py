@@ -85,7 +85,7 @@ def test_bad_lists_of_devices(command: str, text: str, message: str) -> None:
 @pytest.mark.parametrize("engine", ["native", "numpy"])
 def test_devices_of_an_engine_without_any(command: str, engine: str) -> None:
     done = gammawall(command, "--engine", engine, "--devices", "0,1")
-    message = f"error: devices = 0,1 (the {engine} engine runs on the processor). Try the engine cuda.\n"
+    message = f"error: --devices: 0,1 (the {engine} engine runs on the processor). Try the engine cuda.\n"
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", message)
     assert os.listdir() == []
 
@@ -119,7 +119,11 @@ def test_a_run_says_which_engine_ran() -> None:
 
 
 def test_a_check_says_which_engine_ran(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.check.checks.checks_on", lambda *_: [Check("first upper", 0.4, 0.401, 0.001)])
+    def checks_on(worker: Any, *_: Any) -> list[Check]:
+        worker.at_work = worker.threads
+        return [Check("first upper", 0.4, 0.401, 0.001)]
+
+    monkeypatch.setattr("sim.check.checks.checks_on", checks_on)
     done = gammawall("check", "no-dealers", "--engine", "numpy", "--threads", "2")
     assert done.exit_code == 0, done.output
     assert one_line(done.stdout).endswith("2 threads")
@@ -344,9 +348,9 @@ def test_what_was_timed_before_a_failure_is_kept(
     [
         (
             ["--engines", "fpga"],
-            "engines = fpga (there is no engine 'fpga'). Try some of cuda, native, numpy.",
+            "--engines: fpga (there is no engine 'fpga'). Try some of cuda, native, numpy.",
         ),
-        (["--engines", "numpy,numpy"], "engines = numpy,numpy (an engine is named twice)."),
+        (["--engines", "numpy,numpy"], "--engines: numpy,numpy (an engine is named twice)."),
         (["--engines", ""], "there is no engine ''"),
         (["--engines", "numpy", "--devices", "0"], "of the engines named, none runs on a GPU"),
         (["--paths", "1e3,1000"], "'1e3,1000' names a number twice."),

@@ -173,8 +173,15 @@ def test_report_is_on_stdout_and_the_place_on_stderr(asked: list[dict[str, Any]]
 def test_quiet_prints_the_place_alone(asked: list[dict[str, Any]]) -> None:
     done = gammawall("run", "--quiet", "--out", "x")
     assert (done.stdout, done.stderr, done.exit_code) == ("x\n", "", 0)
-    done = gammawall("run", "--quiet", "--no-save")
-    assert (done.stdout, done.stderr, done.exit_code) == ("", "", 0)
+
+
+@pytest.mark.parametrize("command", ["run", "book"])
+def test_results_that_would_be_shown_nowhere_are_refused(asked: list[dict[str, Any]], command: str) -> None:
+    done = gammawall(command, "no-dealers", "--quiet", "--no-save")
+    assert (done.stdout, done.exit_code, asked) == ("", 2, [])
+    assert "--quiet with --no-save would show the results nowhere" in done.stderr
+    if command == "run":
+        assert gammawall("run", "--quiet", "--no-save", "--json").exit_code == 0
 
 
 def test_json_is_one_strict_document(asked: list[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ def test_trace_view_shows_every_day_and_number() -> None:
             "impact_points": [-3.456, 0.0],
             "price": [6946.667, 7101.5],
             "regime": ["initial", "institutional_hedging"],
-            "touches": [(), (7000.0, 7020.0, 7100.0)],
+            "touches": ["", "7000 7020 7100"],
             "control_touches": [(), (7100.0,)],
         }
     )
