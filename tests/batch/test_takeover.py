@@ -194,4 +194,4 @@ def test_a_name_with_a_line_end_is_told_on_one_line(done: Path) -> None:
     result = gammawall("batch", "story", "--paths", "10", "--out", str(done), "--overwrite")
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert r"a\nerror: b" in line
+    assert r"a\x0aerror: b" in line
