@@ -192,7 +192,8 @@ def commands(name: str) -> Iterator[list[str]]:
     for line in [*spans, *(line.strip() for line in blocks if line.strip().startswith("gammawall "))]:
         line = line.replace("$SLURM_ARRAY_TASK_ID", "3")
         if "|" not in line and "…" not in line:
-            yield shlex.split(line.partition(" > ")[0], comments=True)[1:]
+            words = shlex.split(line, comments=True)[1:]
+            yield words[: words.index(">")] if ">" in words else words
 
 
 # The changelog names options without their values.

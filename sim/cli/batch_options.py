@@ -84,7 +84,7 @@ def read_bump(_ctx: click.Context, _param: click.Parameter, value: str) -> float
     except ValueError:
         number = -1.0
     if not SMALLEST_BUMP <= number < 1:
-        why = f"is no share from {SMALLEST_BUMP:g} to less than 1, such as 0.1 or 10%."
+        why = f"is no share between 0 and 1, {SMALLEST_BUMP:g} at least, such as 0.1 or 10%."
         raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} {why}")
     return number
 

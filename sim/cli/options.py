@@ -98,12 +98,14 @@ def read_standard_error(_ctx: click.Context, _param: click.Parameter, value: str
     except ValueError:
         number = math.nan
     if not 0 < number < 0.5:
-        raise click.BadParameter(f"{value!r} is not a standard error between 0 and 0.5, such as 0.0005.")
+        raise click.BadParameter(
+            f"{cut(value, LONGEST_TOLD)!r} is not a standard error between 0 and 0.5, such as 0.0005."
+        )
     if number < SMALLEST_TARGET_SE:
         paths = 0.25 / number / number
         shown = f"some {paths:,.0f}" if paths < ADDRESSES else "more than 2^64"
         raise click.BadParameter(
-            f"{value!r} would take {shown} paths. The smallest is {SMALLEST_TARGET_SE:g}."
+            f"{cut(value, LONGEST_TOLD)!r} would take {shown} paths. The smallest is {SMALLEST_TARGET_SE:g}."
         )
     return number
 
@@ -120,7 +122,7 @@ def read_numbers(
         numbers = [read(ctx, param, part) for part in value.split(",")]
         known = tuple(number for number in numbers if number is not None)
         if len(set(known)) < len(known):
-            raise click.BadParameter(f"{value!r} names a number twice.")
+            raise click.BadParameter(f"{cut(value, LONGEST_TOLD)!r} names a number twice.")
         return known
 
     return read_all

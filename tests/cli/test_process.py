@@ -151,7 +151,7 @@ def test_progress_and_colour_appear_on_a_terminal_only(tmp_path: Path) -> None:
     assert "1M/1M paths" in shown
     assert "path-steps/s" in shown
     assert "\x1b[1m" in shown
-    quiet = on_a_terminal(stand_in_program(["run", "--quiet", "--out", f"{tmp_path}/x"]), environment)
+    quiet = on_a_terminal(stand_in_program(["run", "--quiet", "--out", str(tmp_path / "x")]), environment)
     assert "paths" not in quiet
     plain = on_a_terminal(stand_in_program(["run", "--no-save"]), {**environment, "NO_COLOR": "1"})
     assert not re.search(r"\x1b\[[\d;]*3\d", plain)

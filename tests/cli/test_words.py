@@ -54,7 +54,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["batch", "story", "--scheduler", "tcp://u:secret@h:1"], "--scheduler: 'tcp://…@h:1' (has a user"),
         (["batch", "story", "--scheduler", "tls://h:1", "--tls-ca", "no"], "error: --tls-c"),
         (["sensitivity", "--bump", "10%%"], "'10%%' is no share"),
-        (["sensitivity", "--bump", "1e-300"], "'1e-300' is no share from 1e-06"),
+        (["sensitivity", "--bump", "1e-300"], "'1e-300' is no share between 0 and 1, 1e-06 at least"),
         (
             ["run", "--chain", "c", "--group", "a=7020:7000"],
             "(the lower strike comes first). Try a=7000:7020.",
