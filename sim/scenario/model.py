@@ -45,7 +45,7 @@ from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.problems import check_type, short_repr
 from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.frozen import FrozenDict
-from sim.scenario.key_problems import key_problem
+from sim.scenario.key_problems import key_problems
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
@@ -137,7 +137,7 @@ class ScenarioTable(BaseModel):
         try:
             valid = type(self).model_validate(stated)
         except ValidationError as failure:
-            problems = [key_problem(error, type(self)) for error in failure.errors(include_url=False)]
+            problems = key_problems(failure.errors(include_url=False), type(self))
             raise InputError([replace(found, where="update") for found in problems]) from failure
         return super().model_copy(update={name: getattr(valid, name) for name in update}, deep=deep)
 
