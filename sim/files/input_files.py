@@ -181,8 +181,8 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
     if header.count(mark) >= MOST_COLUMNS:
         why = f"has {header.count(mark) + 1:,} columns in its first line, and {MOST_COLUMNS:,} are the most"
         raise file_refusal(where, why, kind.hint)
-    if kind.most_cells is not None and (cells := lines * (header.count(mark) + 1)) > kind.most_cells:
-        why = f"has {cells:,} cells, and {kind.most_cells:,} are the most"
+    if kind.most_cells is not None and (held := lines * (header.count(mark) + 1)) > kind.most_cells:
+        why = f"has {held:,} cells, and {kind.most_cells:,} are the most"
         raise file_refusal(where, why, "Try the columns needed alone, or fewer rows.")
     try:
         # The names are read with the rest, so that pandas does not change what comes twice.
