@@ -48,7 +48,7 @@ def changed_tables(
     data, places = merged(data, fragments)
     for fragment in fragments:
         if places.get(BOOK) == fragment.where:
-            folder = Path(fragment.where).parent if fragment.folder is None else fragment.folder
+            folder = Path(fragment.where).parent if fragment.folder is None else Path(fragment.folder)
     changed, problems = apply_overrides(data, overrides, argument)
     # Those stated last come last.
     places = {key: place for key, place in places.items() if key not in changed} | changed
