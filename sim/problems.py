@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -73,9 +74,13 @@ def _toml_like(value: object, depth: int) -> str:
         return f"[{', '.join(_toml_like(item, depth + 1) for item in items)}]"
     if isinstance(value, dict):
         pairs = list(value.items())[:_SHOWN_LENGTH] if depth < 3 else ()
-        inner = (f"{shown_key(str(key))} = {_toml_like(item, depth + 1)}" for key, item in pairs)
+        inner = (f"{_any_key(key)} = {_toml_like(item, depth + 1)}" for key, item in pairs)
         return f"{{ {', '.join(inner)} }}"
     return _object_text(value)
+
+
+def _any_key(key: object) -> str:
+    return shown_key(key) if isinstance(key, str) else shown(key)
 
 
 def _object_text(value: object) -> str:
@@ -103,8 +108,8 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
     """Refuse an argument of a wrong type.
 
     name : name of the argument.
-    kinds : types that it may have; True and False count as numbers only where bool is among them, and a whole number
-        in the place of a float must be one that a float can be near to.
+    kinds : types that it may have; a path must be one of text. True and False count as numbers only where bool is
+        among them, and a whole number in the place of a float must be one that a float can be near to.
     expected : description of a right one with its article, "a Scenario" for instance.
     hint : sentence on what to try.
 
@@ -114,8 +119,18 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
     if isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool)):
         if float in wanted and isinstance(value, int) and abs(value) > sys.float_info.max:
             raise InputError([Problem("", name, shown(value), "is too large for a number", hint)])
+        if os.PathLike in wanted and isinstance(value, os.PathLike) and not gives_text(value):
+            raise InputError([Problem("", name, shown(value), f"{expected} is expected as text", hint)])
         return
     raise InputError([type_problem(name, value, expected, hint)])
+
+
+def gives_text(path: os.PathLike[Any]) -> bool:
+    """Whether a path is one of text; entries of a folder that was listed by bytes are none."""
+    try:
+        return isinstance(os.fspath(path), str)
+    except Exception:  # foreign code
+        return False
 
 
 def type_problem(name: str, value: object, expected: str, hint: str) -> Problem:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from sim.batch.run import BatchProgress
-from sim.engines.choice import AUTO, ENGINES
+from sim.engines.choice import AUTO, ENGINES, MOST_DEVICES, MOST_THREADS
 from sim.errors import InputError, Problem
 from sim.files.paths import output_path
-from sim.problems import problem, shown, type_problem
+from sim.problems import gives_text, problem, shown, type_problem
 
 FLAGS = ("resume", "accept_changes", "retry_failed", "fail_fast", "overwrite", "parquet")
 COUNTS = ("threads", "workers")
@@ -71,15 +71,21 @@ def _count_problems(name: str, value: object) -> list[Problem]:
     if not _is_whole(value):
         return [type_problem(name, value, "a whole number", f"Try {name}=2.")]
     assert isinstance(value, (int, np.integer))
-    return [] if value >= 1 else [problem(name, int(value), "at least 1 is needed", f"Try {name}=2.")]
+    if value < 1:
+        return [problem(name, int(value), "at least 1 is needed", f"Try {name}=2.")]
+    if name == "threads" and value > MOST_THREADS:
+        return [problem(name, int(value), f"at most {MOST_THREADS:,} are possible", "Try fewer.")]
+    return []
 
 
 def _device_problems(devices: object) -> list[Problem]:
     hint = "Try devices=[0]."
     if devices is None:
         return []
-    if isinstance(devices, (str, bytes)) or not isinstance(devices, (Sequence, np.ndarray)):
+    is_array = isinstance(devices, np.ndarray) and devices.ndim == 1
+    if isinstance(devices, (str, bytes)) or not (is_array or isinstance(devices, Sequence)):
         return [type_problem("devices", devices, "a list of numbers of GPUs", hint)]
+    assert isinstance(devices, (Sequence, np.ndarray))
     numbers = list(devices)
     if not numbers:
         return [problem("devices", numbers, "names no GPU", hint)]
@@ -87,6 +93,8 @@ def _device_problems(devices: object) -> list[Problem]:
         return [problem("devices", numbers, "whole numbers are expected", hint)]
     if min(numbers) < 0:
         return [problem("devices", numbers, "GPUs are numbered from 0", hint)]
+    if max(numbers) > MOST_DEVICES:
+        return [problem("devices", numbers, "no GPU has such a number", hint)]
     if len(set(numbers)) < len(numbers):
         return [problem("devices", numbers, "names a GPU twice", hint)]
     return []
@@ -100,15 +108,15 @@ def _scheduler_problems(given: Mapping[str, Any]) -> list[Problem]:
     return [
         type_problem(name, given[name], expected, hint)
         for name, (types, expected, hint) in kinds.items()
-        if given[name] is not None and not isinstance(given[name], types)
+        if given[name] is not None
+        and not (isinstance(given[name], types) and (isinstance(given[name], str) or gives_text(given[name])))
     ]
 
 
 def _contradictions(given: Mapping[str, Any]) -> list[Problem]:
     """Problems with arguments that are right by themselves and wrong together."""
-    several = (
-        given["workers"] is not None or given["scheduler"] is not None or len(given["devices"] or ()) > 1
-    )
+    devices = () if given["devices"] is None else given["devices"]
+    several = given["workers"] is not None or given["scheduler"] is not None or len(devices) > 1
     checks = (
         ("overwrite", given["resume"] and given["overwrite"], "contradicts resume", "Leave out one of them."),
         (

@@ -43,7 +43,7 @@ from sim.run.simulation import DEFAULT_PATHS, LARGEST_SEED
 from sim.run.stopping import SMALLEST_TARGET_SE
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.fragments import Fragment
-from sim.scenario.key_problems import key_problem
+from sim.scenario.key_problems import key_problems
 from sim.scenario.model import Items, Scenario, ScenarioTable, Title
 from sim.scenario.overrides import Overrides, apply_settings, contradiction, plain_key, short_key, values_at
 from sim.scenario.validation import scenario_data, validated_tables
@@ -249,7 +249,7 @@ def _batch_table(data: Mapping[str, Any], where: str, changes: Mapping[str, Any]
     try:
         table = BatchTable.model_validate(data)
     except ValidationError as failure:
-        problems = [key_problem(error, BatchTable) for error in failure.errors(include_url=False)]
+        problems = key_problems(failure.errors(include_url=False), BatchTable)
         raise InputError(
             [replace(problem, where=where, hint=HINTS.get(problem.key, problem.hint)) for problem in problems]
         ) from failure

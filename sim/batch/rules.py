@@ -116,7 +116,7 @@ def _case_problems(batch: Batch) -> Iterator[Problem]:
                 yield problem(
                     f"batch.cases: {what}", value, f"{count} cases have it", "Try another for each."
                 )
-    if batch.baseline not in [case.name for case in batch.cases]:
+    if isinstance(batch.baseline, str) and batch.baseline not in [case.name for case in batch.cases]:
         yield batch.baseline_problem()
 
 

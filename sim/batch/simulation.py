@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sim.batch.arguments import check_arguments
+from sim.batch.arguments import COUNTS, check_arguments
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.file import resolve_batch
@@ -86,6 +86,9 @@ def simulate_batch(
         "progress": progress,
     }
     check_arguments({"out": out, **files, **how})
+    # NumPy's integers are taken too, but overflow.
+    how |= {name: int(how[name]) for name in COUNTS if how[name] is not None}
+    how["devices"] = None if devices is None else [int(device) for device in devices]
     batch = resolve_batch(batch)
     refuse_wrong_batch(batch)
     hint = 'Try batch.selected("impact*", None).'

@@ -11,7 +11,15 @@ import numpy as np
 from sim.book.limits import MOST_GROUPS, RANGES, is_group_name
 from sim.book.rows import COLUMNS, OPTIONAL, BookRows
 from sim.errors import InputError, Problem
-from sim.files.input_files import InputKind, csv_cells, file_bytes, file_refusal, note_lines, place_name
+from sim.files.input_files import (
+    InputKind,
+    csv_cells,
+    file_bytes,
+    file_refusal,
+    note_lines,
+    place_name,
+    refuse_repeated_columns,
+)
 from sim.files.number_cells import plain_numbers
 from sim.files.table_files import ParquetTable
 from sim.files.table_text import table_csv
@@ -106,7 +114,8 @@ def _parquet(path: Path, where: str) -> pd.DataFrame:
         raise file_refusal(where, "is no Parquet file", "Try the right file, or CSV.") from error
     for name in table:
         if pd.api.types.is_datetime64_any_dtype(table[name]):
-            table[name] = table[name].dt.strftime("%Y-%m-%d")
+            days = table[name].dt.normalize() == table[name]
+            table[name] = table[name].dt.strftime("%Y-%m-%d").where(days, table[name].astype(str))
     table.index = pd.RangeIndex(1, len(table) + 1)
     return table.astype(str).mask(table.isna(), "")
 
@@ -117,6 +126,7 @@ def _refuse_sizes(file: ParquetTable, where: str) -> None:
     Errors: `InputError`.
     """
     _refuse_rows(file.rows, where)
+    refuse_repeated_columns(file.columns, where)
     if file.bytes > _KIND.most_bytes:
         why = f"has {file.bytes:,} bytes unpacked, at most {_KIND.most_bytes:,} are possible"
         raise file_refusal(where, why, _KIND.hint)

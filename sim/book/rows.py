@@ -19,24 +19,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.book.limits import RANGES, is_group_name
+from sim.errors import InputError
 from sim.files.plain_values import is_unicode
-from sim.problems import check_type, short_repr
+from sim.problems import check_type, short_repr, type_problem
 
 COLUMNS: Final = ("strike", "expiry", "type", "settlement", "iv", "contracts", "group")
 OPTIONAL: Final = ("carry",)
-_FLOATS: Final = ("f", "floats")
-_FLAGS: Final = ("b", "true and false")
-# Columns in memory, in their order, each with the kind of its NumPy type and what that holds.
+_FLOATS: Final = (np.dtype(np.float64), "floats")
+_FLAGS: Final = (np.dtype(np.bool_), "true and false")
+# Columns in memory, in their order, each with its NumPy type and what that holds.
 _KINDS: Final = {
-    "group": ("i", "whole numbers"),
+    "group": (np.dtype(np.int32), "whole numbers"),
     "is_call": _FLAGS,
     "strike": _FLOATS,
-    "expiry": ("M", "dates"),
+    "expiry": (np.dtype("datetime64[D]"), "dates"),
     "at_open": _FLAGS,
     "iv": _FLOATS,
     "contracts": _FLOATS,
     "carry": _FLOATS,
 }
+
+
+def _constant(array: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Copy of an array that cannot be changed, in a type if it has another of that kind and no value is lost."""
+    copy = np.array(array)
+    # Of dates the finer units can be days; a week, a month and a year are none.
+    is_kin = copy.dtype != kind and copy.dtype.kind == kind.kind
+    if is_kin and (kind.kind != "M" or np.can_cast(kind, copy.dtype, "safe")):
+        with np.errstate(all="ignore"):
+            cast = copy.astype(kind)
+            same = cast == copy
+        if (same | (copy != copy)).all():
+            copy = cast
+    copy.flags.writeable = False
+    return copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +85,13 @@ class BookRows:
     carry: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        """Refuse columns that are no arrays, and make the arrays constant."""
-        for name, array in zip(_KINDS, self._arrays, strict=True):
+        """Refuse columns that are no arrays, and keep constant copies of the arrays in the types stated above."""
+        for (name, (kind, _)), array in zip(_KINDS.items(), self._arrays, strict=True):
             hint = f"Try {name}=numpy.asarray(...)."
             check_type(name, array, np.ndarray, "a NumPy array", hint)
-            array.flags.writeable = False
+            if isinstance(array, np.ma.MaskedArray):
+                raise InputError([type_problem(name, array, "a NumPy array without a mask", hint)])
+            object.__setattr__(self, name, _constant(array, kind))
 
     def __len__(self) -> int:
         return self.strike.size
@@ -116,7 +134,7 @@ class BookRows:
         if len(set(names)) < len(names):
             return "two of its groups have one name"
         for (name, (kind, held)), array in zip(_KINDS.items(), self._arrays, strict=True):
-            if array.shape != (len(self),) or array.dtype.kind != kind:
+            if array.shape != (len(self),) or array.dtype != kind:
                 return f"its column {name} is no array of {len(self):,} {held}"
         if len(self) and not (self.group.min() >= 0 and self.group.max() < len(names)):
             return "its column group numbers a group that it has no name for"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sim.book.limits import LARGEST_CONTRACTS, LARGEST_IV, SMALLEST_IV
 from sim.book.rows import BookRows
 from sim.chain.book_rules import NAIVE, SIDES, BookRules
+from sim.chain.chain_rules import refuse_wrong_chain
 from sim.chain.option_chain import OptionChain
 from sim.chain.parity_carry import ExpiryCarry, given_carries, near_forwards, parity_carries
 from sim.errors import InputError, Problem
@@ -129,10 +130,11 @@ def book_of_chain(chain: OptionChain, rules: BookRules | None = None) -> ChainBo
 
     Raises
     ------
-    InputError : no option is left, the index is not where its options put it, or the net gamma exposure cannot be
-        scaled as asked.
+    InputError : the chain was changed by hand and is none any more, no option is left, the index is not where its
+        options put it, or the net gamma exposure cannot be scaled as asked.
     """
     check_type("chain", chain, OptionChain, "an OptionChain", 'Try read_chain("chain.csv").')
+    refuse_wrong_chain(chain)
     rules = BookRules() if rules is None else rules
     check_type("rules", rules, BookRules, "BookRules", 'Try BookRules(sign="naive").')
 

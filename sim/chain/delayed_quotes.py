@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -77,8 +78,16 @@ def _parsed(text: str, where: str) -> Any:
     def no_constant(name: str) -> NoReturn:
         raise _refused(where, f"is not valid JSON: {name} is no number", _HINT)
 
+    def one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) < len(pairs):
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise _refused(where, f"is no delayed quotes: a table has the key {shown(twice)} twice", _HINT)
+        return table
+
     try:
-        return json.loads(text.removeprefix("\ufeff"), parse_constant=no_constant)
+        text = text.removeprefix("\ufeff")
+        return json.loads(text, parse_constant=no_constant, object_pairs_hook=one_of_each)
     except json.JSONDecodeError as error:
         at = f"{where}, line {error.lineno}, column {error.colno}"
         raise _refused(at, f"is not valid JSON: {error.msg}", _HINT) from error

@@ -38,6 +38,7 @@ NO_ROW_STRIKE: Final = "strike missing or unreadable"
 CONTRADICTION: Final = "symbol contradicts its row's expiry, strike or side"
 NO_OPEN_INTEREST: Final = "open interest missing or unreadable"
 NEGATIVE_OPEN_INTEREST: Final = "open interest negative"
+PART_OPEN_INTEREST: Final = "open interest no whole number"
 HUGE_OPEN_INTEREST: Final = "open interest beyond 100 million"
 NEGATIVE_IV: Final = "implied volatility negative"
 HUGE_IV: Final = "implied volatility above 10,000%"
@@ -184,6 +185,8 @@ def judged_options(stated: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     tests += [
         (NO_OPEN_INTEREST, np.isnan(open_interest)),
         (NEGATIVE_OPEN_INTEREST, open_interest < 0.0),
+        # "3.539" may be 3,539: nobody knows.
+        (PART_OPEN_INTEREST, open_interest != np.floor(open_interest)),
         (HUGE_OPEN_INTEREST, open_interest > LARGEST_OPEN_INTEREST),
         (NEGATIVE_IV, iv < 0.0),
         (HUGE_IV, iv > LARGEST_IV),

@@ -26,7 +26,7 @@ _HEADER: Final = re.compile(
     r"(?:\A|[\r\n])[\ufeff \t\"']*expiration *date *[\"']?[ ]*(?P<mark>[,;\t]|(?=[\r\n])|\Z)", re.IGNORECASE
 )
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
-_LAST: Final = re.compile(r"\bLast *: *(?P<number>[^A-Za-z;\t]*)", re.IGNORECASE)
+_LAST: Final = re.compile(r"\bLast *: *(?P<number>[^A-Za-z;\t]*(?:(?<=\d)e[+-]?\d+)?)", re.IGNORECASE)
 _DATE: Final = re.compile(
     r"^[\ufeff\s\"',;]*Date *:(?P<date>.*?)(?:[\",;\t]+\s*Bid *:.*|\"[\",;\t\s]*.*|[,;\t\s]*)$", re.IGNORECASE
 )

@@ -22,7 +22,7 @@ from sim.plan.builder import Prepared, prepare
 from sim.plan.gaps import gap_outcomes
 from sim.plan.outcomes import LOWER, NEITHER, UPPER, Outcomes
 from sim.problems import short_repr
-from sim.run.simulation import check_arguments
+from sim.run.simulation import check_arguments, plain_count
 from sim.scenario.file import resolve_scenario
 from sim.scenario.model import Dealers, Jumps, Scenario
 
@@ -122,7 +122,8 @@ def run_checks(
     """
     scenario, where = resolve_scenario(scenario, where)
     check_arguments(paths, 0, seed, threads, None, None, None)
-    return checks_on(choose(engine, threads, devices=devices), scenario, paths, seed, where)
+    worker = choose(engine, plain_count(threads), devices=devices)
+    return checks_on(worker, scenario, int(paths), int(seed), where)
 
 
 def checks_on(worker: Engine, scenario: Scenario, paths: int, seed: int, where: str | None) -> list[Check]:

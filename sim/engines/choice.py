@@ -12,7 +12,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.engines.processor import available_processors
-from sim.errors import InputError, Problem
+from sim.errors import InputError, Problem, one_line
 from sim.problems import check_type, shown, type_problem
 
 if TYPE_CHECKING:
@@ -92,6 +92,9 @@ ENGINES = {
     "numpy": EngineEntry("sim.engines.numpy_engine:NumpyEngine"),
 }
 AUTO = "auto"
+# No machine has more, and their bookkeeping alone fills memory; no GPU has a higher number.
+MOST_THREADS = 4096
+MOST_DEVICES = 1 << 16
 
 
 def engine_problem(name: str) -> str | None:
@@ -164,17 +167,19 @@ def _check_devices(devices: object) -> None:
     if not devices or min(devices) < 0:
         why = "names no GPU" if not devices else "GPUs are numbered from 0"
         raise InputError([Problem("", "devices", shown(list(devices)), why, hint)])
+    if max(devices) > MOST_DEVICES:
+        raise InputError([Problem("", "devices", shown(list(devices)), "no GPU has such a number", hint)])
 
 
-def _refuse_unknown(name: str) -> None:
-    if name not in (AUTO, *ENGINES):
+def _refuse_unknown(name: object) -> None:
+    if not isinstance(name, str) or name not in (AUTO, *ENGINES):
         hint = f"Try one of {', '.join((AUTO, *ENGINES))}."
         raise InputError(
             [
                 Problem(
                     "",
                     "engine",
-                    repr(name) if isinstance(name, str) else shown(name),
+                    one_line(repr(name), 60) if isinstance(name, str) else shown(name),
                     "there is no such engine",
                     hint,
                 )

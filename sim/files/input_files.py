@@ -7,6 +7,7 @@ import os
 import re
 import select
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ MOST_COLUMNS: Final = 1000
 _RAGGED: Final = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 # "<TICKER>,<DATE>" is the header of a table.
 _WEB_PAGE: Final = re.compile(r"\s*<(?![A-Za-z]+>[,;\t])")
-# Seconds for which a pipe may have nothing to read.
-PIPE_WAIT: Final = 20.0
+# Seconds for which a pipe may have nothing to read, and that it may take in all.
+PIPE_WAIT: Final = 10.0
+LONGEST_PIPE: Final = 60.0
 # Beginnings of files that are no text, nor any table read here, and what such a file is.
 _PACKED: Final = (
     (b"PK\x03\x04", "is an Excel workbook or another zip archive"),
@@ -58,6 +60,7 @@ class InputKind:
     inside : what to try if the path is a directory.
     missing : what to try if there is no such file.
     most_rows : rows above which tables are refused; None: none.
+    most_cells : rows times columns above which tables are refused; None: none.
     """
 
     noun: str
@@ -66,6 +69,7 @@ class InputKind:
     inside: str = "Try a file inside it."
     missing: str = "Try a path that exists."
     most_rows: int | None = None
+    most_cells: int | None = None
 
 
 def place_name(path: str | os.PathLike[str]) -> str:
@@ -112,13 +116,13 @@ def _bytes_of(path: str | os.PathLike[str], where: str, kind: InputKind) -> byte
         size, mode = state.st_size, state.st_mode
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise file_refusal(where, f"is a device, not {_a(kind.noun)}", "Try the right file.")
-        wait = PIPE_WAIT if stat.S_ISFIFO(mode) else None
-        content = _read_up_to(file, _LONGEST_START, wait, where)
+        until = time.monotonic() + LONGEST_PIPE if stat.S_ISFIFO(mode) else None
+        content = _read_up_to(file, _LONGEST_START, until, where)
         for start, what in _PACKED:
             if content.startswith(start):
                 raise file_refusal(where, f"{what}, not text", kind.hint)
         if size <= kind.most_bytes:
-            content += _read_up_to(file, kind.most_bytes + 1 - len(content), wait, where)
+            content += _read_up_to(file, kind.most_bytes + 1 - len(content), until, where)
     if max(size, len(content)) > kind.most_bytes:
         limit = f"{kind.most_bytes // 1_000_000} MB"
         raise file_refusal(where, f"is larger than {limit}, no {kind.noun}", "Try the right file.")
@@ -130,18 +134,21 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _read_up_to(file: RawIOBase, most: int, wait: float | None, where: str) -> bytes:
+def _read_up_to(file: RawIOBase, most: int, until: float | None, where: str) -> bytes:
     """Bytes up to a number of them or to the end of a file.
 
-    wait : seconds for which a pipe may have nothing to read; None for a file.
+    until : time by the monotonic clock at which a pipe must have ended; None for a file.
 
-    Errors: `InputError` if it has nothing for longer.
+    Errors: `InputError` if it has not, or has nothing to read for `PIPE_WAIT` seconds.
     """
     pieces = []
+    hint = "Try a file, or the command that writes to the pipe first."
     while most > 0:
-        if wait is not None and not select.select([file], [], [], wait)[0]:
-            why = f"is a pipe with nothing to read for {wait:g} seconds"
-            raise file_refusal(where, why, "Try a file, or the command that writes to the pipe first.")
+        if until is not None and not select.select([file], [], [], PIPE_WAIT)[0]:
+            why = f"is a pipe with nothing to read for {PIPE_WAIT:g} seconds"
+            raise file_refusal(where, why, hint)
+        if until is not None and time.monotonic() > until:
+            raise file_refusal(where, f"is a pipe that does not end within {LONGEST_PIPE:g} seconds", hint)
         piece = file.read(most)
         if not piece:
             break
@@ -174,6 +181,9 @@ def csv_cells(path: str | os.PathLike[str], where: str, kind: InputKind) -> pd.D
     if header.count(mark) >= MOST_COLUMNS:
         why = f"has {header.count(mark) + 1:,} columns in its first line, and {MOST_COLUMNS:,} are the most"
         raise file_refusal(where, why, kind.hint)
+    if kind.most_cells is not None and (held := lines * (header.count(mark) + 1)) > kind.most_cells:
+        why = f"has {held:,} cells, and {kind.most_cells:,} are the most"
+        raise file_refusal(where, why, "Try the columns needed alone, or fewer rows.")
     try:
         # The names are read with the rest, so that pandas does not change what comes twice.
         table: pd.DataFrame = pd.read_csv(

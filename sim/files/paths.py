@@ -39,8 +39,6 @@ def output_path(name: str, value: object, expected: str, hint: str) -> Path:
         why = "has a null character" if b"\0" in os.fsencode(text) else ""
     except UnicodeError:
         why = "has a letter that no name of a file can have"
-    if isinstance(text, bytes):
-        why = f"{expected} is expected as text"
     if why:
         raise InputError([Problem("", name, shown(text), why, hint)])
     return Path(text)

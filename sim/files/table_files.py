@@ -157,9 +157,12 @@ class ParquetTable:
         self.odd = [field.name for field in schema if not any(holds(field.type) for holds in is_plain)]
         # One long text that many rows share is kept once.
         texts = [field.name for field in schema if any(holds(field.type) for holds in is_text)]
-        self.file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
+        self._texts, self._source = texts, source
 
     def frame(self) -> pd.DataFrame:
         """Table of all rows; columns of text are categorical, since one long text may stand in many rows."""
-        table: pd.DataFrame = self.file.read().to_pandas()
+        import pyarrow.parquet
+
+        file = pyarrow.parquet.ParquetFile(self._source, read_dictionary=self._texts)
+        table: pd.DataFrame = file.read().to_pandas()
         return table

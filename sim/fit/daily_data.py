@@ -29,7 +29,11 @@ _DATE_HINT: Final = "Try it as 2026-02-10."
 _SLASHED: Final = ["%m/%d/%Y", "%d/%m/%Y"]
 _DATE_FORMS: Final = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", *_SLASHED, "%d.%m.%Y", "%b %d, %Y", "%d %b %Y")
 _KIND: Final = InputKind(
-    "table of days", 100_000_000, "Try a CSV file with a column of dates, 2026-02-10 each."
+    "table of days",
+    100_000_000,
+    "Try a CSV file with a column of dates, 2026-02-10 each.",
+    most_rows=200_000,
+    most_cells=3_000_000,
 )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.engines.choice import ENGINES, Engine, choose
+from sim.engines.choice import ENGINES, MOST_THREADS, Engine, choose
 from sim.errors import GammawallError, InputError, Problem, error_text
 from sim.files.json_text import manifest_json
 from sim.files.versions import installed_versions
@@ -167,7 +167,7 @@ def simulate(
     check_arguments(paths, first_path, seed, threads, block_paths, target_se, max_paths)
     # NumPy's integers are taken too, but overflow.
     paths, first_path, seed = int(paths), int(first_path), int(seed)
-    threads, block_paths = _plain(threads), _plain(block_paths)
+    threads, block_paths = plain_count(threads), plain_count(block_paths)
     # Path numbers have 64 bits: no more than these are left.
     max_paths = min(int(max_paths or LARGEST_SEED), LARGEST_SEED + 1 - first_path)
     worker = choose(engine, threads, block_paths, devices)
@@ -264,6 +264,10 @@ def check_arguments(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer))
     ]
     if not problems:
+        # NumPy's integers overflow.
+        counts = {key: int(value) for key, value in counts.items()}
+        paths, first_path, seed = counts["paths"], counts["first_path"], counts["seed"]
+        threads, block_paths, max_paths = (counts.get(key) for key in ("threads", "block_paths", "max_paths"))
         se = SMALLEST_TARGET_SE if target_se is None else target_se
         check_type("target_se", se, (int, float), "a standard error", "Try target_se=0.0005.")
         checks = (
@@ -272,6 +276,7 @@ def check_arguments(
             ("first_path", first_path + paths <= LARGEST_SEED + 1, "path numbers have 64 bits"),
             ("seed", 0 <= seed <= LARGEST_SEED, "a seed has 64 bits, 0 to 2^64 - 1"),
             ("threads", threads is None or threads >= 1, "at least one is needed"),
+            ("threads", threads is None or threads <= MOST_THREADS, f"at most {MOST_THREADS:,} are possible"),
             ("block_paths", block_paths is None or block_paths >= 1, "a block holds at least one path"),
             ("max_paths", max_paths is None or max_paths >= paths, "must not be less than paths"),
         )
@@ -288,5 +293,6 @@ def _whole_number_hint(key: str, value: object) -> str:
     return f"Try {key}={example}."
 
 
-def _plain(number: int | None) -> int | None:
+def plain_count(number: int | None) -> int | None:
+    """Python's integer for one of NumPy, which overflows; None for None."""
     return None if number is None else int(number)

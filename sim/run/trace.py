@@ -13,7 +13,7 @@ from sim.kernels_numpy.path_state import PathBlock
 from sim.kernels_numpy.paths import run_block
 from sim.plan.builder import Prepared, prepare
 from sim.plan.outcomes import WITH, WITHOUT
-from sim.problems import check_type
+from sim.problems import check_type, shown
 from sim.run.simulation import LARGEST_SEED
 from sim.scenario.file import resolve_scenario
 from sim.scenario.model import Scenario
@@ -44,8 +44,8 @@ def trace_path(
     scenario, where = resolve_scenario(scenario, where)
     for key, value in (("path", path), ("seed", seed)):
         check_type(key, value, (int, np.integer), "a whole number", f"Try {key}=1.")
-        if not 0 <= value <= LARGEST_SEED:
-            raise InputError([Problem("", key, str(value), "must lie between 0 and 2^64 - 1")])
+        if not 0 <= int(value) <= LARGEST_SEED:
+            raise InputError([Problem("", key, shown(int(value)), "must lie between 0 and 2^64 - 1")])
     path, seed = int(path), int(seed)
     prepared = prepare(scenario, where)
     rows: list[dict[str, object]] = []

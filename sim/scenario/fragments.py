@@ -86,6 +86,8 @@ def check_fragments(fragments: object) -> None:
         }
         for part, (kind, expected) in parts.items():
             check_type(f"fragments[{index}].{part}", getattr(fragment, part), kind, expected, hint)
+        kinds = (str, os.PathLike, type(None))
+        check_type(f"fragments[{index}].folder", fragment.folder, kinds, "the path of a folder", hint)
         problems = [
             *record_problems(fragment.where, "where"),
             *record_problems(fragment.keys),

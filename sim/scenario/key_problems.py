@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from sim.errors import Problem
+from sim.errors import MOST_LISTED, Problem
 from sim.problems import shown, shown_key
 
 Location = tuple[int | str, ...]
@@ -70,6 +70,26 @@ _LIMITED: Final = {
 }
 
 
+def key_problems(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> list[Problem]:
+    """Problems with the keys of a file, in pydantic's order; those that no message lists have its words, no hint.
+
+    model : model of the whole file.
+    """
+    return [
+        key_problem(error, model) if number < MOST_LISTED else _brief(error)
+        for number, error in enumerate(errors)
+    ]
+
+
+def _brief(error: ErrorDetails) -> Problem:
+    """Problem in pydantic's words: a hint takes long to find where there are 100,000 problems."""
+    return Problem("", dotted(error["loc"]), shown(error["input"]), _first_small(error["msg"]))
+
+
+def _first_small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def key_problem(error: ErrorDetails, model: type[BaseModel]) -> Problem:
     """Problem with one key of a file, made of pydantic's error; its place is still open.
 
@@ -109,4 +129,4 @@ def key_problem(error: ErrorDetails, model: type[BaseModel]) -> Problem:
         return Problem("", key, value, why, hint)
     if kind == "value_error":
         return Problem("", key, value, str(context["error"]), 'Try a short name such as "my-scenario".')
-    return Problem("", key, value, error["msg"][:1].lower() + error["msg"][1:], "Try another value.")
+    return Problem("", key, value, _first_small(error["msg"]), "Try another value.")

@@ -14,7 +14,7 @@ from sim.book.file import read_book
 from sim.errors import InputError, Problem
 from sim.problems import UNKNOWN
 from sim.scenario.fragments import Fragment, merged
-from sim.scenario.key_problems import Location, key_problem, table_of
+from sim.scenario.key_problems import Location, key_problems, table_of
 from sim.scenario.overrides import Overrides, apply_overrides, place_of_overrides
 from sim.scenario.rules import cross_field_problems
 
@@ -48,7 +48,7 @@ def changed_tables(
     data, places = merged(data, fragments)
     for fragment in fragments:
         if places.get(BOOK) == fragment.where:
-            folder = Path(fragment.where).parent if fragment.folder is None else fragment.folder
+            folder = Path(fragment.where).parent if fragment.folder is None else Path(fragment.folder)
     changed, problems = apply_overrides(data, overrides, argument)
     # Those stated last come last.
     places = {key: place for key, place in places.items() if key not in changed} | changed
@@ -97,7 +97,7 @@ def validated_tables(
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
         scenario = readable_part(model, data, {error["loc"] for error in errors})
-        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
+        found = key_problems(errors, model) + cross_field_problems(scenario)
     except InputError as failure:
         found = list(failure.problems)
     if book_problems:
@@ -105,7 +105,7 @@ def validated_tables(
         broken = {BOOK_KEY, *(error["loc"] for error in errors)}
         unread = {**data, "dealers": {**data["dealers"], "book": None}}
         scenario = readable_part(model, unread, broken)
-        found = [key_problem(error, model) for error in errors] + cross_field_problems(scenario)
+        found = key_problems(errors, model) + cross_field_problems(scenario)
         problems = [*problems, *book_problems]
     placed = [
         Problem(

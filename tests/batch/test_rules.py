@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from support.finished_batch import simulate_tiny, tiny_batch
 
@@ -126,6 +127,11 @@ def test_batches_that_were_loaded_keep_the_rules(batch: Batch, tmp_path: Path) -
     for loaded in (batch, tiny_batch(target_se=0.01, max_paths=10_000), tiny_batch(seed=2**64 - 1)):
         assert list(batch_problems(loaded)) == []
     simulate_tiny(tmp_path / "b", batch)
+
+
+def test_a_missing_baseline_is_told(batch: Batch) -> None:
+    problems = list(batch_problems(replace(batch, baseline=pd.NA)))  # type: ignore[arg-type]
+    assert str(problems[0]).startswith("batch.baseline (a text is expected, not a NAType)")
 
 
 @pytest.mark.parametrize(

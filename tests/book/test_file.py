@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.book_rows import stated_positions
 
@@ -443,3 +444,21 @@ def test_a_book_whose_name_no_manifest_can_hold(files: Path) -> None:
     rows = dataclasses.replace(read_book(files / "book.csv", "book.csv"), file=name)
     with pytest.raises(InputError, match=r"^overrides: dealers\.book = .*file is no Unicode text\)"):
         load_scenario(files / "market.toml", {"dealers.book": rows})
+
+
+def test_a_parquet_file_with_two_columns_of_a_name(
+    files: Path, positions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = parquet_of(files, positions.append_column("group", positions["group"]))
+    assert "own.parquet: has two columns group" in refused_parquet(path, monkeypatch)
+
+
+def test_a_parquet_expiry_with_a_time_of_day_is_refused(files: Path, positions: Any) -> None:
+    table = positions.to_pandas()
+    table["expiry"] = pd.to_datetime(table["expiry"])
+    table.to_parquet(files / "days.parquet")
+    assert len(read_book(files / "days.parquet", "days.parquet")) == len(table)
+    table.loc[0, "expiry"] += pd.Timedelta(hours=9, minutes=30)
+    table.to_parquet(files / "times.parquet")
+    with pytest.raises(InputError, match=r"times\.parquet, row 1: expiry = .* 09:30:00. \(is no date\)"):
+        read_book(files / "times.parquet", "times.parquet")

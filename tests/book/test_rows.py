@@ -37,6 +37,48 @@ def test_positions_have_no_flaw() -> None:
     assert rows().taken(np.array([1])).flaw == ""
 
 
+@pytest.mark.parametrize("unit", ["h", "s", "ms", "ns", "25s"])
+def test_days_of_any_finer_unit_are_taken(unit: str) -> None:
+    days = rows().expiry
+    assert rows(expiry=days.astype(f"datetime64[{unit}]")).expiry.dtype == "datetime64[D]"
+    assert rows(expiry=days.astype(f"datetime64[{unit}]")) == rows()
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [
+        np.array(["2026-03-20", "2026-02-20"], dtype="datetime64[W]"),
+        np.array(["2026-03", "2026-02"], dtype="datetime64[M]"),
+        np.array(["2026-03-20T09", "2026-02-20T00"], dtype="datetime64[h]"),
+        np.array(["2026-03-20T09:30:01", "2026-02-20"], dtype="datetime64[ns]"),
+    ],
+)
+def test_times_that_are_no_days_are_refused(expiry: Any) -> None:
+    assert rows(expiry=expiry).flaw == "its column expiry is no array of 2 dates"
+
+
+def test_small_numbers_are_widened() -> None:
+    made = rows(contracts=np.array([1000, -500], dtype=np.float16), group=np.array([0, 1]))
+    assert made == rows()
+    assert (made.contracts.dtype, made.group.dtype) == (np.float64, np.int32)
+
+
+def test_the_arrays_given_stay_the_callers_own() -> None:
+    """Nor does a change of one of them, or of a view, change a book whose hash is known."""
+    whole = np.array([7000.0, 6900.0, 1.0])
+    made = rows(strike=whole[:2])
+    before = made.digest
+    whole[0] = 5000.0
+    assert whole.flags.writeable
+    assert made.strike.tolist() == [7000.0, 6900.0]
+    assert rows(strike=made.strike).digest == before
+
+
+def test_a_mask_is_refused() -> None:
+    with pytest.raises(InputError, match=r"iv .*without a mask is expected, not a MaskedArray"):
+        rows(iv=np.ma.array([0.12, 0.16], mask=[True, False]))
+
+
 @pytest.mark.parametrize(
     ("columns", "why"),
     [

@@ -87,7 +87,7 @@ def accounted(book: ChainBook) -> bool:
 def test_an_option_that_cannot_be_used_is_dropped_for_its_reason(
     changes: dict[str, Any], reason: str
 ) -> None:
-    book = book_of_chain(chain_of(option(), option(**changes), refused={"row cut short": 2}))
+    book = book_of_chain(chain_of(option(), option(strike=6400.0, **changes), refused={"row cut short": 2}))
     assert book.dropped == {reason: 1, "row cut short": 2}
     assert len(book.rows) == 1
     assert accounted(book)
@@ -104,7 +104,7 @@ def test_nothing_left_is_an_error_that_counts_the_reasons() -> None:
     with pytest.raises(
         InputError, match=r"own\.csv: no option is left of 2: 1 no open interest; 1 no implied"
     ):
-        book_of_chain(chain_of(option(open_interest=0.0), option(iv=math.nan)))
+        book_of_chain(chain_of(option(open_interest=0.0), option(strike=6400.0, iv=math.nan)))
 
 
 def test_roots_settle_at_their_own_instants() -> None:

@@ -234,6 +234,11 @@ def test_last_price(written: Written, last: str, spot: float) -> None:
             "chain.csv: the index stands at 6.448, far from the strikes that are traded: half lie below 6,450. "
             "Try spot=6448.28.",
         ),
+        (
+            "1e308",
+            "chain.csv: the index stands at 1e+308, far from the strikes that are traded: half lie below 6,450. "
+            "Try spot=6448.28.",
+        ),
     ],
 )
 def test_last_price_that_is_refused(written: Written, last: str, message: str) -> None:
@@ -388,6 +393,7 @@ PUT = 11
         (CELLS["Open Interest"], "", {"open interest missing or unreadable": 1}),
         (CELLS["Open Interest"], "1e999", {"open interest missing or unreadable": 1}),
         (CELLS["Open Interest"], "0,5", {"row with more cells than the header": 2}),
+        (CELLS["Open Interest"], "3.539", {"open interest no whole number": 1}),
         (CELLS["Open Interest"] + PUT, "-3", {"open interest negative": 1}),
         (CELLS["Open Interest"] + PUT, "1000000000", {"open interest beyond 100 million": 1}),
         (CELLS["IV"], "-0.1", {"implied volatility negative": 1}),
@@ -537,6 +543,16 @@ def test_delayed_quotes_that_are_refused(
     written: Written, edit: Callable[[dict[str, Any]], object], line: str
 ) -> None:
     assert refusal(written(edited_json(edit))).startswith(f"{line} Try ")
+
+
+def test_a_key_twice_is_refused(written: Written) -> None:
+    """JSON would take the last of them without a word."""
+    text = edited_json(lambda _: None)
+    once = '"open_interest": '
+    assert once in text
+    twice = text.replace(once, f"{once}1, {once}", 1)
+    why = 'chain.csv: is no delayed quotes: a table has the key "open_interest" twice.'
+    assert refusal(written(twice)).startswith(why)
 
 
 def test_delayed_quotes_with_less(written: Written) -> None:

@@ -105,6 +105,7 @@ def test_a_good_option() -> None:
         ({"row_type": "put"}, "symbol contradicts its row's expiry, strike or side"),
         ({"open_interest": np.nan}, "open interest missing or unreadable"),
         ({"open_interest": -1.0}, "open interest negative"),
+        ({"open_interest": 3.539}, "open interest no whole number"),
         ({"open_interest": 100_000_001.0}, "open interest beyond 100 million"),
         ({"iv": -0.1}, "implied volatility negative"),
         ({"iv": 100.1}, "implied volatility above 10,000%"),

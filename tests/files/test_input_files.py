@@ -93,6 +93,28 @@ def test_a_pipe_that_nobody_writes_to_is_refused_in_time(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+def test_a_pipe_that_does_not_end_is_refused_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece that comes in time does not begin the wait anew."""
+    monkeypatch.setattr(input_files, "LONGEST_PIPE", 0.2)
+    path = tmp_path / "pipe.csv"
+    os.mkfifo(path)
+    writer, stop = os.open(path, os.O_RDWR), threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.02):
+            os.write(writer, b"1")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        assert "pipe.csv: is a pipe that does not end within 0.2 seconds" in refusal(path)
+    finally:
+        stop.set()
+        thread.join()
+        os.close(writer)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "pipe.csv"
     os.mkfifo(path)

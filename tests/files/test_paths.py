@@ -13,6 +13,7 @@ from support.cli_runner import gammawall
 from support.result_files import FILES
 from support.sample_outcomes import SampleRun
 
+import sim
 from sim.batch.simulation import simulate_batch
 from sim.errors import GammawallError, InputError
 from sim.files.output_folder import prepare_output
@@ -111,3 +112,11 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
     done = gammawall("run", "no-dealers", "--paths", "10", "--out", str(tmp_path / "x"))
     assert done.exit_code == 0, done.output
     assert sorted(os.listdir(tmp_path / "x")) == FILES
+
+
+@pytest.mark.parametrize(
+    "read", [sim.load_scenario, sim.load_batch, sim.read_chain, sim.fit_volatility, sim.read_fragment]
+)
+def test_no_input_is_a_path_of_bytes(read: Callable[[Any], Any]) -> None:
+    with pytest.raises(InputError, match="is expected as text"):
+        read(BytesPath())

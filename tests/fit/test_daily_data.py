@@ -147,3 +147,9 @@ def test_other_files_are_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "wide.csv").write_text(",".join(f"c{i}" for i in range(100_000)) + "\n")
     with pytest.raises(InputError, match="100,000 columns in its first line, and 1,000 are the most"):
         read_daily(tmp_path / "wide.csv", ["close"], positive=["close"])
+    (tmp_path / "long.csv").write_text("date,close\n" + "2026-02-10,6941.81\n" * 300_000)
+    with pytest.raises(InputError, match="has 300,001 lines, and 200,000 rows are the most"):
+        read_daily(tmp_path / "long.csv", ["close"], positive=["close"])
+    (tmp_path / "large.csv").write_text(",".join(f"c{i}" for i in range(500)) + "\n" * 10_000)
+    with pytest.raises(InputError, match="has 5,000,000 cells, and 3,000,000 are the most"):
+        read_daily(tmp_path / "large.csv", ["close"], positive=["close"])

@@ -6,10 +6,12 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.sample_scenario import sample
 
 import sim
+from sim.check.checks import run_checks
 from sim.engines.choice import ENGINES, choose
 from sim.engines.numpy_engine import NumpyEngine
 from sim.errors import GammawallError, InputError
@@ -19,6 +21,7 @@ from sim.market.closed_forms import corridor, touch_probability
 from sim.plan.outcomes import LOWER, UPPER
 from sim.run.simulation import Result, simulate
 from sim.run.stopping import PATHS_ADDED, paths_wanting
+from sim.run.trace import trace_path
 from sim.scenario.file import load_scenario, scenario_from_mapping, scenario_hash
 from sim.scenario.model import Scenario
 
@@ -211,12 +214,31 @@ def test_no_floor_and_a_folded_map() -> None:
         ({"seed": 1.5}, "seed"),
         ({"paths": 10, "target_se": 0.1, "max_paths": 5}, "max_paths"),
         ({"engine": "abacus"}, "engine"),
+        ({"engine": "x" * 1_000_000}, "engine"),
+        ({"engine": np.array(["auto", "numpy"])}, "engine"),
+        ({"engine": pd.NA}, "engine"),
+        ({"threads": 10**9, "paths": 10**6, "block_paths": 1}, "threads"),
+        ({"first_path": np.uint64(2**64 - 1)}, "first_path"),
+        ({"devices": [10**5000]}, "devices"),
+        ({"paths": pd.Series([1, 2])}, "paths"),
     ],
 )
 def test_bad_arguments(small: Scenario, arguments: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError) as caught:
         simulate(small, **arguments)
     assert caught.value.problems[0].key == key
+    assert len(str(caught.value)) < 300
+
+
+def test_small_integers_of_numpy_do_not_overflow(small: Scenario) -> None:
+    how: dict[str, Any] = {"engine": "numpy", "threads": 1}
+    plain = simulate(small, paths=100, first_path=100, **how)
+    own = simulate(small, paths=np.int8(100), first_path=np.int8(100), **how)
+    assert (own.outcomes.joint == plain.outcomes.joint).all()
+    checks = run_checks(small, paths=np.uint8(200), threads=np.int8(1), engine="numpy")
+    assert checks == run_checks(small, paths=200, threads=1, engine="numpy")
+    with pytest.raises(InputError, match="path = an integer of more than 60 digits"):
+        trace_path(small, 10**5000)
 
 
 def test_every_bad_argument_is_named(small: Scenario) -> None:

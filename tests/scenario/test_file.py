@@ -18,6 +18,7 @@ from support.sample_scenario import DELETE, sample
 
 from sim.errors import InputError
 from sim.problems import UNKNOWN, known
+from sim.scenario import key_problems
 from sim.scenario.file import (
     builtin_scenarios,
     load_scenario,
@@ -248,3 +249,21 @@ def test_a_file_of_ten_thousand_problems_is_told_in_fifty_lines(tmp_path: Path) 
     lines = str(caught.value).splitlines()
     assert count > 60
     assert (len(lines), lines[-1]) == (51, f"and {count - 50} more.")
+
+
+def test_hints_are_sought_for_the_problems_listed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[str] = []
+    matches = key_problems.difflib.get_close_matches
+    monkeypatch.setattr(
+        key_problems.difflib,
+        "get_close_matches",
+        lambda word, *rest, **how: sought.append(word) or matches(word, *rest, **how),
+    )
+    with pytest.raises(InputError) as failure:
+        scenario_from_mapping(sample() | {f"marke{i}": 1 for i in range(2000)}, "x.toml")
+    assert len(failure.value.problems) == 2000
+    assert failure.value.problems[0].hint == "Try market."
+    assert str(failure.value.problems[-1]) == "x.toml: marke1999 = 1 (extra inputs are not permitted)."
+    assert len(sought) == 50

@@ -229,3 +229,11 @@ def test_a_fragment_that_holds_itself_has_a_short_text() -> None:
     loop: dict[str, object] = {}
     loop["loop"] = loop
     assert repr(Fragment("x", loop, {})) == 'Fragment("x": is nested more than 20 deep)'
+
+
+def test_a_folder_is_a_path(tmp_path: Path) -> None:
+    keys = {"dealers": {"book": "none.csv"}}
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        load_scenario("no-dealers", (), [Fragment("x", keys, {}, str(tmp_path))])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"fragments\[0\]\.folder = 5 \(the path of a folder is expected"):
+        load_scenario("no-dealers", (), [Fragment("x", keys, {}, 5)])  # type: ignore[arg-type]

@@ -201,3 +201,17 @@ def test_prices_whose_reciprocals_overflow_are_refused(key: str, price: float) -
         load_scenario("siege-of-7000", {key: [price] if key == "levels" else price})
     with pytest.raises(InputError, match=r"volatility\.annual = .* \(must be at least 1e-08"):
         load_scenario("siege-of-7000", {"volatility.annual": price})
+
+
+def test_a_table_that_was_never_validated_is_refused_where_it_is_used() -> None:
+    scenario = load_scenario("siege-of-7000")
+    wrong = Volatility.model_construct(**{**dict(scenario.volatility), "annual": -5.0})
+    with pytest.raises(InputError, match=r"update: volatility\.annual = -5\.0 \(must be at least"):
+        scenario.model_copy(update={"volatility": wrong})
+    with pytest.raises(InputError, match=r"changes: volatility\.annual = -5\.0"):
+        scenario.with_changes({"volatility": wrong})
+    tables = {Scenario.model_fields[name].alias or name: value for name, value in scenario}
+    with pytest.raises(ValidationError, match=r"volatility\.annual"):
+        Scenario(**{**tables, "volatility": wrong})
+    assert Scenario(**tables) == scenario
+    assert scenario_hash(Scenario(**tables)) == scenario_hash(scenario)
