@@ -27,8 +27,8 @@ from sim.errors import GammawallError, InputError, Problem
 # Deaths of workers that a chunk survives.
 ALLOWED_DEATHS = 5
 # Seconds that the workers may take to start, together and for each.
-START_S = 60.0
-START_EACH_S = 5.0
+START_S = 30.0
+START_EACH_S = 3.0
 # Seconds that they may take to end, and those where something has gone wrong or Ctrl-C was pressed.
 END_S = 10.0
 END_NOW_S = 1.0
@@ -92,7 +92,12 @@ def local_cluster(
     with scratch_folder() as scratch, dask_settings(_settings(scratch, count)):
         build = _builder(distributed, count, chosen, nannies)
         try:
-            cluster = within(START_S + START_EACH_S * count, build, shielded=True)
+            start_s = START_S + START_EACH_S * count
+            cluster = within(start_s, build, shielded=True)
+        except TimeoutError as error:
+            _end_now(nannies, None)
+            why = f"workers did not start within {start_s:.0f} s: this machine is too busy, or one hangs"
+            raise GammawallError(f"{why}. Try again, with fewer workers perhaps.") from error
         except BaseException:
             _end_now(nannies, None)
             raise
