@@ -80,9 +80,20 @@ def quiet_dask() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
             yield
-    finally:
-        for log, level in levels.items():
-            log.setLevel(level)
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ):  # threads that were given up go on until the process ends, silently
+        raise
+    except BaseException:
+        _set_levels(levels)
+        raise
+    _set_levels(levels)
+
+
+def _set_levels(levels: Mapping[logging.Logger, int]) -> None:
+    for log, level in levels.items():
+        log.setLevel(level)
 
 
 def configuration_places() -> list[str]:

@@ -159,6 +159,17 @@ def test_all_workers_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert contents(tmp_path / "b", machine=False) == contents(tmp_path / "whole", machine=False)
 
 
+def test_local_workers_that_hang_at_their_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cluster, "START_S", 0.1)
+    monkeypatch.setattr(local_cluster, "START_EACH_S", 0.0)
+    monkeypatch.setattr(distributed, "SpecCluster", lambda *_, **__: time.sleep(5))
+    with (
+        pytest.raises(GammawallError, match=r"workers did not start within 0 s: .* busy, or one hangs\. Try"),
+        choose_executor("numpy", workers=1),
+    ):
+        pass
+
+
 class Stop(BatchProgress):
     """Stops the only worker once a case has ended, as if it hung."""
 
