@@ -20,6 +20,7 @@ from typing import Any
 from sim.batch.chunks import CaseInProgress, Chunk, PackedBaseline, UnfitWorkerError, count_chunk, pack
 from sim.batch.dask_workers import CLOSE_S, ReadyWorkers, dask_workers
 from sim.batch.family import Batch, Case
+from sim.batch.heartbeats import Heartbeats
 from sim.batch.local_cluster import ALLOWED_DEATHS
 from sim.batch.local_executor import MOST_PAIRED, Baseline, CountedCase, FailedCase, failed_case, paths_left
 from sim.batch.patience import PIECE_S, within
@@ -67,20 +68,21 @@ def open_dask_executor(
     with dask_workers(
         engine, devices=devices, workers=workers, scheduler=scheduler, tls=tls, waiting=waiting
     ) as ready:
-        yield _DaskExecutor(ready, CasePlans() if plans is None else plans)
+        yield _DaskExecutor(ready, CasePlans() if plans is None else plans, waiting or (lambda _what: None))
 
 
 class _DaskExecutor:
     """Executor that cuts cases into chunks, shares these among the workers of a client, and joins their counts."""
 
-    def __init__(self, ready: ReadyWorkers, plans: CasePlans):
+    def __init__(self, ready: ReadyWorkers, plans: CasePlans, waiting: Callable[[str], None]):
         self.client, self.chunk_steps, self.asked, self.plans = (
             ready.client,
             ready.chunk_steps,
             ready.engine,
             plans,
         )
-        self._replaced_s = ready.replaced_s
+        self._replaced_s, self._waiting = ready.replaced_s, waiting
+        self._heartbeats, self._told_silent = Heartbeats(ready.silent_s), set[str]()
         self._threads, self._looked, self._worked = 1, -math.inf, time.monotonic()
 
     def __call__(
@@ -107,14 +109,35 @@ class _DaskExecutor:
         if self.client.status != "running":
             raise GammawallError(f"the connection to the dask scheduler was lost. {GO_ON}")
         try:
-            workers = within(SILENT_S, self.client.nthreads)
+            workers = within(SILENT_S, self._workers)
         except TimeoutError as error:
             raise GammawallError(f"the dask scheduler does not answer any more. {GO_ON}") from error
         self._looked = time.monotonic()
         if workers:
-            self._threads, self._worked = sum(map(int, workers.values())), self._looked
+            self._threads = sum(int(state["nthreads"]) for state in workers.values())
+            self._worked = self._looked
+            self._hear(workers)
         elif self._looked - self._worked > self._replaced_s:
             raise GammawallError(f"all workers are gone. {GO_ON}")
+
+    def _workers(self) -> dict[str, dict[str, Any]]:
+        """What the scheduler says of each worker, by address."""
+        return dict(self.client.sync(self.client.scheduler.identity)["workers"])
+
+    def _hear(self, workers: dict[str, dict[str, Any]]) -> None:
+        """Tell which workers give no sign of life.
+
+        Errors: GammawallError if none does.
+        """
+        silent = self._heartbeats.silent(workers)
+        if len(silent) == len(workers):
+            raise GammawallError(
+                f"all workers are silent: no sign of life for {self._heartbeats.silent_s:.0f} s. {GO_ON}"
+            )
+        for address in silent:
+            if address not in self._told_silent:
+                self._told_silent.add(address)
+                self._waiting(f"for worker {address}, which gives no sign of life")
 
 
 class _Sharing:

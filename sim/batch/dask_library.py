@@ -27,6 +27,10 @@ NO_SETTINGS = ("DASK_INTERNAL_INHERIT_CONFIG", "DASK_CONFIG", "DASK_ROOT_CONFIG"
 LONGEST_REASON = 300
 # Logs of the libraries that dask waits by, which repeat a failure of theirs thousands of times.
 BELOW_DASK = ("asyncio", "tornado")
+# Settings that are whole numbers by default alone.
+FRACTIONS_TOO = ("distributed.scheduler.bandwidth",)
+# Values of settings that dask would replace with a warning.
+CHOICES = {"distributed.admin.event-loop": ("tornado", "asyncio", "uvloop")}
 # Part of the names of settings that hold variables of an environment, whose values are texts of any kind.
 ENVIRONMENT = "environ"
 
@@ -78,9 +82,20 @@ def quiet_dask() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
             yield
-    finally:
-        for log, level in levels.items():
-            log.setLevel(level)
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ):  # threads that were given up go on until the process ends, silently
+        raise
+    except BaseException:
+        _set_levels(levels)
+        raise
+    _set_levels(levels)
+
+
+def _set_levels(levels: Mapping[logging.Logger, int]) -> None:
+    for log, level in levels.items():
+        log.setLevel(level)
 
 
 def configuration_places() -> list[str]:
@@ -146,14 +161,22 @@ def _compared(given: object, default: object, where: str, key: str) -> Iterator[
                 name = str(part).replace("_", "-")
                 if name in default:
                     yield from _compared(value, default[name], where, f"{key}.{name}" if key else name)
-        elif given is not None:  # an empty part leaves the defaults
+        elif given is not None or "." in key:  # an empty file of distributed's leaves its defaults
             yield _misfit(where, key, given, "a mapping of settings is expected")
     elif given is None or ENVIRONMENT in key:
         return
     elif isinstance(default, str) and _is_duration(default):
         if not _is_duration(given):
             yield _misfit(where, key, given, f"a duration is expected, {shown(default)} by default")
-    elif isinstance(default, (int, float)) and not isinstance(default, bool) and not _is_number(given):
+    elif key in CHOICES:
+        if given not in CHOICES[key]:
+            yield _misfit(where, key, given, f"one of {', '.join(CHOICES[key])} is expected")
+    elif isinstance(default, bool):
+        return
+    elif isinstance(default, int) and key not in FRACTIONS_TOO:
+        if not _is_whole(given):
+            yield _misfit(where, key, given, f"a whole number is expected, {default} by default")
+    elif isinstance(default, (int, float)) and not _is_number(given):
         yield _misfit(where, key, given, f"a number is expected, {default} by default")
 
 
@@ -181,3 +204,8 @@ def _is_number(value: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a whole number, or false."""
+    return isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit())

@@ -6,6 +6,7 @@ instead.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from sim.batch.dask_library import (
 from sim.batch.local_cluster import few_files, local_cluster, refuse_missing_engine, refuse_too_many
 from sim.batch.patience import Deadline, interrupts_held, within
 from sim.batch.scheduler_address import SchedulerAddress, read_address, refuse_other_servers
-from sim.batch.script_guard import refuse_unguarded_script
+from sim.batch.script_guard import refuse_daemon, refuse_unguarded_script
 from sim.batch.tls_files import TlsFiles
 from sim.compiled.kernel_sources import code_digest
 from sim.engines.choice import ENGINES, device_engine
@@ -36,10 +37,12 @@ from sim.errors import GammawallError, InputError, Problem, one_line
 # Seconds for a scheduler and all of its workers to answer.
 ANSWER_S = 10.0
 # Seconds for the workers to import the package, from a slow disk perhaps.
-IMPORT_S = 60.0
+IMPORT_S = 30.0
 # Seconds after which workers that are gone will not come back, and more for each that this machine starts anew.
 GONE_S = 12.0
 REPLACED_EACH_S = 2.0
+# Seconds without a sign of life after which a worker of a cluster counts as silent.
+SILENT_WORKER_S = 30.0
 # Seconds for a good-bye to the scheduler.
 CLOSE_S = 0.5
 # What messages call the arguments.
@@ -55,12 +58,14 @@ class ReadyWorkers(NamedTuple):
     chunk_steps : path-steps of a chunk.
     engine : name of the engine.
     replaced_s : seconds within which the first of them are back if all die at once.
+    silent_s : seconds without a sign of life after which a worker is given up; none for those that are replaced.
     """
 
     client: Any
     chunk_steps: int
     engine: str
     replaced_s: float
+    silent_s: float
 
 
 @contextmanager
@@ -96,6 +101,7 @@ def dask_workers(
     if address is None:
         refuse_missing_engine(engine)
         refuse_too_many(workers or 1, WORKERS)
+        refuse_daemon()
         refuse_unguarded_script()
     distributed = load_distributed()
     stack = ExitStack()
@@ -110,10 +116,12 @@ def dask_workers(
             else:
                 told(f"for workers at {scheduler}")
                 client = _remote_client(stack, distributed, address, tls or TlsFiles())
+            told("for workers to import gammawall")
             chunk_steps = _chunk_steps(client, engine)
         here = 0 if address is not None else workers or len(devices or (0,))
         replaced_s = GONE_S + here * REPLACED_EACH_S / available_processors()
-        yield ReadyWorkers(client, chunk_steps, engine, replaced_s)
+        silent_s = math.inf if address is None else SILENT_WORKER_S
+        yield ReadyWorkers(client, chunk_steps, engine, replaced_s, silent_s)
     except BaseException:
         with interrupts_held():  # a second Ctrl-C must not leave workers behind
             stack.__exit__(*sys.exc_info())
@@ -216,7 +224,12 @@ def _chunk_steps(client: Any, engine: str) -> int:
     Errors: GammawallError if a worker cannot do the work.
     """
     names = []
-    states = within(IMPORT_S, lambda: client.run(worker_state, engine, on_error="return"))
+    try:
+        states = within(IMPORT_S, lambda: client.run(worker_state, engine, on_error="return"))
+    except TimeoutError as error:
+        raise GammawallError(
+            f"not all workers have imported gammawall within {IMPORT_S:.0f} s. End those that hang, and try again."
+        ) from error
     for address, state in states.items():
         if isinstance(state, OSError):
             raise GammawallError(f"worker {address} has died, for want of memory perhaps. Try fewer workers.")

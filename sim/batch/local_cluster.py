@@ -13,11 +13,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sim.batch.dask_library import INSTALL, dask_settings
 from sim.batch.patience import within
+from sim.batch.scratch_folder import scratch_folder
 from sim.engines.choice import AUTO, engine_problem
 from sim.engines.processor import available_processors
 from sim.errors import GammawallError, InputError, Problem
@@ -25,8 +27,8 @@ from sim.errors import GammawallError, InputError, Problem
 # Deaths of workers that a chunk survives.
 ALLOWED_DEATHS = 5
 # Seconds that the workers may take to start, together and for each.
-START_S = 60.0
-START_EACH_S = 5.0
+START_S = 30.0
+START_EACH_S = 3.0
 # Seconds that they may take to end, and those where something has gone wrong or Ctrl-C was pressed.
 END_S = 10.0
 END_NOW_S = 1.0
@@ -42,7 +44,13 @@ SETTINGS = {
     # Pages that would be served to everybody on the machine.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    # Locks are for the folders that workers of several clusters share; those of this one are removed together.
+    "distributed.worker.use-file-locking": False,
 }
+# Seconds without a sign of life after which a worker that hangs is killed, and more if many share a processor. It is
+# looked for as often, so that its chunk is counted again after twice that at the latest.
+HANGING_S = 20.0
+HANGING_EACH_S = 2.0
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 SILENT = logging.CRITICAL + 1
 
@@ -98,10 +106,15 @@ def local_cluster(
     chosen = None if devices is None else visible_devices(devices)
     count = workers or (1 if chosen is None else len(chosen))
     nannies: list[Any] = []
-    with dask_settings(SETTINGS):
+    with scratch_folder() as scratch, dask_settings(_settings(scratch, count)):
         build = _builder(distributed, count, chosen, nannies)
         try:
-            cluster = within(START_S + START_EACH_S * count, build, shielded=True)
+            start_s = START_S + START_EACH_S * count
+            cluster = within(start_s, build, shielded=True)
+        except TimeoutError as error:
+            _end_now(nannies, None)
+            why = f"workers did not start within {start_s:.0f} s: this machine is too busy, or one hangs"
+            raise GammawallError(f"{why}. Try again, with fewer workers perhaps.") from error
         except BaseException:
             _end_now(nannies, None)
             raise
@@ -112,6 +125,19 @@ def local_cluster(
             raise
         _close(cluster, END_S)
         _kill_workers(nannies)
+
+
+def _settings(scratch: Path, workers: int) -> dict[str, Any]:
+    """Settings of dask for a cluster.
+
+    scratch : folder for what its processes write.
+    """
+    hanging_s = HANGING_S + HANGING_EACH_S * workers / available_processors()
+    return {
+        **SETTINGS,
+        "temporary-directory": str(scratch),
+        "distributed.scheduler.worker-ttl": f"{hanging_s:.0f}s",
+    }
 
 
 def _builder(

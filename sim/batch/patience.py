@@ -13,6 +13,9 @@ from multiprocessing import resource_tracker
 from typing import TypeVar
 
 Value = TypeVar("Value")
+# Signals of a terminal to all of its processes, by name: not every system has them. They are for the process that was
+# started there, which ends the others in order.
+FROM_TERMINAL = ("SIGINT", "SIGHUP")
 # Seconds after which a wait looks for signals, which may have been delivered to another thread.
 PIECE_S = 0.1
 
@@ -40,7 +43,7 @@ def within(seconds: float, call: Callable[[], Value], *, shielded: bool = False)
 
     seconds : the longest wait.
     call : what is called.
-    shielded : keep Ctrl-C from all processes and threads that the call starts; see `interrupts_held`.
+    shielded : keep the terminal's signals from all processes and threads that the call starts.
 
     Errors: TimeoutError if it takes longer; those of the call.
     """
@@ -48,14 +51,14 @@ def within(seconds: float, call: Callable[[], Value], *, shielded: bool = False)
 
     def answer() -> None:
         try:
-            if shielded and os.name == "posix":
-                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            answers.put((call(), None))
+            with _terminal_held(shielded):
+                answers.put((call(), None))
         except BaseException as error:
             answers.put((None, error))
 
     if shielded and os.name == "posix":
-        resource_tracker.ensure_running()  # which would let Ctrl-C through, were it started in the thread
+        with _terminal_held(True):
+            resource_tracker.ensure_running()  # which would let Ctrl-C through, were it started in the thread
     threading.Thread(target=answer, daemon=True, name="patience").start()
     deadline = Deadline(seconds)
     while True:
@@ -72,14 +75,22 @@ def within(seconds: float, call: Callable[[], Value], *, shielded: bool = False)
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Context that holds Ctrl-C back until its end, for what is short and has to be done.
+    """Context that holds the terminal's signals back until its end, for what is short and has to be done.
 
-    Threads and processes started inside inherit the blocked signal.
+    Threads and processes started inside inherit the blocked signals.
     """
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+    with _terminal_held(threading.current_thread() is threading.main_thread()):
+        yield
+
+
+@contextmanager
+def _terminal_held(hold: bool) -> Iterator[None]:
+    """Context in which this thread, and what it starts, does not receive the terminal's signals."""
+    if os.name != "posix" or not hold:
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    numbers = {signal.Signals[name] for name in FROM_TERMINAL}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

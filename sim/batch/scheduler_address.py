@@ -18,6 +18,8 @@ from sim.errors import GammawallError, InputError, Problem
 EXAMPLE = "tcp://node1:8786"
 SCHEMES = ("tcp", "tls")
 WEB = ("http", "https", "ws", "wss")
+# OpenSSL's codes of certificates that are good at another time.
+OUT_OF_DATE = {9: "is not valid yet", 10: "has expired"}
 # Length of a dask server's first message: the number of bytes that follow, as 8 bytes, the lowest first.
 PREFIX_BYTES = 8
 LONGEST_GREETING = 1 << 16
@@ -119,6 +121,8 @@ def _other_server(address: SchedulerAddress, context: ssl.SSLContext | None, dea
             with context.wrap_socket(plain, server_hostname=address.host) as secure:
                 return _judged(_greeting(secure, deadline))
     except ssl.SSLCertVerificationError as error:
+        if error.verify_code in OUT_OF_DATE:
+            return f"its certificate {OUT_OF_DATE[error.verify_code]}"
         return f"its certificate is not signed by the authority given: {error.verify_message}"
     except ssl.SSLError as error:
         return _tls_failure(error)
@@ -200,6 +204,8 @@ def _tls_failure(error: ssl.SSLError) -> str:
     reason = (error.reason or "").replace("_", " ").lower()
     if "wrong version number" in reason or "packet length" in reason or "record layer" in reason:
         return "it does not speak TLS: try tcp:// if its network can be trusted"
+    if "expired" in reason:
+        return f"the certificate given {OUT_OF_DATE[10]}"
     if "alert" in reason:
         return f"it refuses this certificate: {reason}"
     return f"no encrypted connection: {reason or error}"

@@ -1,16 +1,30 @@
-"""The line by which a script keeps its worker processes from running it again."""
+"""Scripts and processes from which workers cannot be started: they would run the script again, or may not be."""
 
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import sys
 import threading
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from sim.errors import InputError, Problem
+from sim.errors import GammawallError, InputError, Problem
 
 GUARD = 'if __name__ == "__main__":'
+LEAVING = ("sys.exit", "exit", "quit", "os._exit")
+
+
+def refuse_daemon() -> None:
+    """Refuse to start worker processes from a process that may not have any.
+
+    Errors: GammawallError.
+    """
+    if multiprocessing.current_process().daemon:
+        raise GammawallError(
+            "workers cannot be started from a daemonic process, as a multiprocessing.Pool has them. "
+            "Try threads, or a process that is no daemon."
+        )
 
 
 def refuse_unguarded_script() -> None:
@@ -34,7 +48,7 @@ def refuse_unguarded_script() -> None:
         body = ast.parse(Path(file).read_bytes()).body
     except (OSError, ValueError, SyntaxError):
         return  # a script without a source, whose guard cannot be looked for
-    if line is None or any(_is_guard(part) for part in body if part.lineno <= line):
+    if line is None or _is_guarded(body, line):
         return
     why = f"worker processes would run {file} again, from its first line on"
     raise InputError([Problem(f"{file}:{line}", "", "", why, f"Put the call under {GUARD}")])
@@ -58,8 +72,44 @@ def _line_at_work(main: ModuleType, frame: FrameType | None) -> int | None:
     return None
 
 
-def _is_guard(part: ast.stmt) -> bool:
-    """Whether a statement is an if that asks for the name of the module."""
-    if not isinstance(part, ast.If):
-        return False
-    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(part.test))
+def _is_guarded(body: list[ast.stmt], line: int) -> bool:
+    """Whether a line of a module is reached in the main module alone.
+
+    It stands in an if that asks for the module's name, or after one that ends every other module's import.
+    """
+    names = {"__name__"}  # and those of variables that hold the answer
+    for part in body:
+        if part.lineno > line:
+            return False
+        asks = isinstance(part, ast.If) and _mentions(part.test, names)
+        if part.lineno <= line <= (part.end_lineno or part.lineno):
+            return asks or _is_guarded_inside(part, line, names)
+        if asks and isinstance(part, ast.If) and _leaves(part.body):
+            return True
+        if isinstance(part, (ast.Assign, ast.AnnAssign)) and part.value and _mentions(part.value, names):
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return False
+
+
+def _is_guarded_inside(part: ast.stmt, line: int, names: set[str]) -> bool:
+    """Whether an if inside a statement guards a line, under a try or a with for instance."""
+    return any(
+        isinstance(node, ast.If)
+        and node.lineno <= line <= (node.end_lineno or node.lineno)
+        and _mentions(node.test, names)
+        for node in ast.walk(part)
+    )
+
+
+def _mentions(expression: ast.expr, names: set[str]) -> bool:
+    return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(expression))
+
+
+def _leaves(body: list[ast.stmt]) -> bool:
+    """Whether statements end in leaving the module."""
+    last = body[-1]
+    if isinstance(last, ast.Raise):
+        return True
+    call = last.value if isinstance(last, ast.Expr) else None
+    return isinstance(call, ast.Call) and ast.unparse(call.func) in LEAVING

@@ -16,6 +16,10 @@ CONFIGURED = {
     "cert": "distributed.comm.tls.client.cert",
     "key": "distributed.comm.tls.client.key",
 }
+# Reasons of OpenSSL in plain words, where its own say little.
+NOT_PEM = "it is not in PEM form"
+PLAIN = dict.fromkeys(("NO_START_LINE", "PEM_LIB", "NO_CERTIFICATE_OR_CRL_FOUND", "ASN1_LIB"), NOT_PEM)
+PLAIN |= dict.fromkeys(("BAD_BASE64_DECODE", "BAD_END_LINE", "TOO_LONG", "HEADER_TOO_LONG"), "it is damaged")
 HINT = "Try the files that the scheduler and its workers were started with."
 
 
@@ -98,6 +102,8 @@ class TlsFiles:
         if isinstance(error, _EncryptedKeyError):
             hint = "Try openssl pkey -in KEY -out PLAIN."
             return Problem("", names["key"], key, "is encrypted, and dask asks for no password", hint)
+        if self.key is None and "PRIVATE KEY" not in Path(key).read_text(encoding="ascii", errors="replace"):
+            return Problem("", names["key"], "", f"is needed: {self.cert} holds no key", HINT)
         files = self.cert if self.key is None else f"{self.cert} with {self.key}"
         return Problem(
             "", names["cert"], str(files), f"is no certificate with its key: {_reason(error)}", HINT
@@ -131,6 +137,6 @@ def _unreadable(path: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Reason of an error of OpenSSL in small letters, without its codes."""
-    reason = getattr(error, "reason", None) or str(error)
-    return str(reason).replace("_", " ").lower()
+    """Reason of an error of OpenSSL in plain words, without its codes."""
+    reason = str(getattr(error, "reason", None) or error)
+    return PLAIN.get(reason, reason.replace("_", " ").lower())

@@ -147,6 +147,10 @@ def run_family(
     try:
         with batch_progress(shown=not quiet) as progress, in_options(*ARGUMENTS):
             run = simulate_into_folder(loaded, out, progress=progress, **how)
+    except SystemExit:  # by a signal
+        if KEPT in ctx.meta:
+            tell(f"terminated: {kept(ctx, '')}")
+        raise
     except Exception:
         if KEPT in ctx.meta:  # whatever ends it, finished cases are filed
             tell(f"note: {kept(ctx, '')}")

@@ -281,6 +281,9 @@ class _Bar(BatchProgress):
 
     @unfailing
     def waiting(self, what: str) -> None:
+        if self.cases:  # it is simulating, and goes on
+            self.progress.console.print(f"waiting {what}", markup=False)
+            return
         self.progress.update(self.task, description=f"waiting {what}", total=None)
 
     @unfailing

@@ -309,7 +309,7 @@ def test_what_is_waited_for_is_told(cluster: Any, tmp_path: Path) -> None:
     address = cluster.scheduler_address
     with choose_executor("numpy", **reach(cluster, tmp_path), waiting=told.append):
         pass
-    assert told == [f"for workers at {address}"]
+    assert told == [f"for workers at {address}", "for workers to import gammawall"]
 
 
 def test_ctrl_c_reaches_no_worker(own_cluster: Any) -> None:

@@ -40,6 +40,11 @@ def load(home: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[s
         ("- a\n- b\n", "a dict as the top level object"),
         ("\x00", "malformed"),
         ("distributed: 5\n", "distributed = 5 (a mapping of settings is expected)"),
+        ("distributed: {comm: null}\n", "distributed.comm = None (a mapping of settings is expected)"),
+        (
+            "distributed: {admin: {event-loop: banana}}\n",
+            'event-loop = "banana" (one of tornado, asyncio, uvloop',
+        ),
         ("distributed:\n  comm: x\n", 'distributed.comm = "x" (a mapping of settings'),
         (
             "distributed:\n  comm:\n    timeouts:\n      connect: soon\n",
@@ -51,7 +56,7 @@ def load(home: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[s
         ),
         (
             "distributed:\n  scheduler:\n    allowed-failures: many\n",
-            'distributed.scheduler.allowed-failures = "many" (a number is expected, 3 by default)',
+            'distributed.scheduler.allowed-failures = "many" (a whole number is expected, 3 by default)',
         ),
     ],
 )
@@ -81,6 +86,7 @@ def test_a_broken_file_of_the_environment(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "nonsense"),
+        ("DASK_DISTRIBUTED__COMM__RETRY__COUNT", "1e9"),
         ("DASK_DISTRIBUTED", "5"),
         ("DASK_DISTRIBUTED__COMM", "5"),
         ("DASK_DISTRIBUTED__LOGGING", "5"),
@@ -100,6 +106,7 @@ def test_broken_variables(tmp_path: Path, name: str, value: str) -> None:
         "",
         "distributed:\n",
         "distributed:\n  comm:\n    timeouts:\n      connect: 60\n      tcp: 1m\n",
+        "distributed: {scheduler: {bandwidth: 1.0e+8, allowed-failures: 5}}\n",
         "distributed:\n  worker:\n    memory:\n      target: false\n  nanny:\n    pre-spawn-environ:\n"
         "      OMP_PLACES: cores\n",
         "jobqueue:\n  slurm:\n    cores: 5\n",

@@ -18,7 +18,7 @@ import pytest
 from support.batch_results import contents, small_batch
 from support.dask_clusters import certificates, client_of, some_workers
 
-from sim.batch import dask_executor, dask_workers, scheduler_address
+from sim.batch import dask_executor, dask_workers, local_cluster, scheduler_address
 from sim.batch.executors import choose_executor
 from sim.batch.opening import open_batch_folder
 from sim.batch.run import BatchProgress, run_batch
@@ -157,6 +157,56 @@ def test_all_workers_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert (0 < finished < len(batch.cases)) == (name == "b")
             run_batch(batch, folder, batch.cases, executor)
     assert contents(tmp_path / "b", machine=False) == contents(tmp_path / "whole", machine=False)
+
+
+def test_local_workers_that_hang_at_their_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cluster, "START_S", 0.1)
+    monkeypatch.setattr(local_cluster, "START_EACH_S", 0.0)
+    monkeypatch.setattr(distributed, "SpecCluster", lambda *_, **__: time.sleep(5))
+    with (
+        pytest.raises(GammawallError, match=r"workers did not start within 0 s: .* busy, or one hangs\. Try"),
+        choose_executor("numpy", workers=1),
+    ):
+        pass
+
+
+class Stop(BatchProgress):
+    """Stops the only worker once a case has ended, as if it hung."""
+
+    def __init__(self, worker: int):
+        self.worker, self.stopped = worker, False
+
+    def case_ended(self, name: str, error: str | None) -> None:
+        if not self.stopped:
+            self.stopped = True
+            os.kill(self.worker, signal.SIGSTOP)
+
+
+@posix
+@pytest.mark.parametrize("silent_s", [2.0, 60.0])
+def test_a_worker_that_hangs_while_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_s: float
+) -> None:
+    """Silence of all workers is told soon; one that was started here is replaced, and its chunks counted again."""
+    monkeypatch.setattr(local_cluster, "HANGING_S", 1.0)
+    monkeypatch.setattr(local_cluster, "HANGING_EACH_S", 0.0)
+    monkeypatch.setattr(dask_workers, "SILENT_WORKER_S", silent_s)
+    monkeypatch.setattr(dask_executor, "SMALLEST_CHUNK", 500)
+    batch = small_batch(paths=5_000)
+    with some_workers(1) as own:
+        with client_of(own) as client:
+            (worker,) = client.run(os.getpid).values()
+        tls = certificates(own.security, tmp_path / "tls")
+        with (
+            open_batch_folder(batch, tmp_path / "b") as folder,
+            choose_executor("numpy", scheduler=own.scheduler_address, tls=tls) as executor,
+        ):
+            if silent_s < 10:
+                with pytest.raises(GammawallError, match=r"all workers are silent: no .* for 2 s\. Finished"):
+                    run_batch(batch, folder, batch.cases, executor, progress=Stop(worker))
+            else:
+                done = run_batch(batch, folder, batch.cases, executor, progress=Stop(worker))
+                assert len(done.finished) == len(batch.cases)
 
 
 @contextmanager

@@ -118,11 +118,10 @@ def test_interrupted(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
-    if number == signal.SIGINT:
-        filed = len(list(out.glob("cases/*/counts.npz")))
-        kept = {0: "no case had finished", 1: "1 finished case is in"}.get(
-            filed, f"{filed} finished cases are in"
-        )
-        assert f"interrupted: {kept}" in errors
+    filed = len(list(out.glob("cases/*/counts.npz")))
+    kept = {0: "no case had finished", 1: "1 finished case is in"}.get(
+        filed, f"{filed} finished cases are in"
+    )
+    assert f"{'interrupted' if number == signal.SIGINT else 'terminated'}: {kept}" in errors
     finish(file, out, "--resume")
     assert contents(out) == expected

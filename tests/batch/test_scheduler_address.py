@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from sim.batch import scheduler_address
 from sim.batch.scheduler_address import read_address, refuse_other_servers
+from sim.batch.tls_files import TlsFiles
 from sim.errors import GammawallError, InputError
 
 
@@ -173,3 +177,38 @@ def test_a_name_that_nobody_looks_up_in_time(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(GammawallError, match=r"node1 did not answer within 0\.2 s"):
         refuse_other_servers(read_address("node1:8786", "scheduler"), None, 0.2)
     release.set()
+
+
+def test_a_certificate_that_has_expired(tmp_path: Path) -> None:
+    """Told plainly, rather than as one of another authority."""
+    pytest.importorskip("cryptography")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=9)).not_valid_after(now - timedelta(days=1))
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    file = tmp_path / "both.pem"
+    form = serialization.Encoding.PEM
+    secret = key.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(form) + secret)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(file)
+    ours = TlsFiles(str(file), str(file)).context({"ca": "ca", "cert": "cert", "key": "key"})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with (
+                contextlib.suppress(OSError),
+                theirs.wrap_socket(server.accept()[0], server_side=True) as one,
+            ):
+                one.sendall(b"x")
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = read_address(f"tls://127.0.0.1:{server.getsockname()[1]}", "scheduler")
+        with pytest.raises(GammawallError, match="its certificate has expired"):
+            refuse_other_servers(address, ours, 5)

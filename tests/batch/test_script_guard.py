@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sim.batch.executors import choose_executor
+from sim.errors import GammawallError
+
 CALL = "from sim.batch.script_guard import refuse_unguarded_script as call\n"
-UNGUARDED = ["call()\n", "def main():\n    call()\nmain()\n", "for _ in 1, 2:\n    call()\n"]
+UNGUARDED = [
+    "call()\n",
+    "def main():\n    call()\nmain()\n",
+    "for _ in 1, 2:\n    call()\n",
+    'if __name__ == "__main__":\n    pass\ncall()\n',
+]
 GUARDED = [
     'if __name__ == "__main__":\n    call()\n',
     'def main():\n    call()\nif __name__ == "__main__":\n    main()\n',
+    'main = __name__ == "__main__"\nif main:\n    call()\n',
+    'try:\n    if __name__ == "__main__":\n        call()\nfinally:\n    pass\n',
+    'import sys\nif __name__ != "__main__":\n    sys.exit()\ncall()\n',
     'if __name__ != "__main__":\n    raise SystemExit\ncall()\n',
 ]
 
@@ -64,3 +76,10 @@ def test_a_module_is_refused_and_a_package_is_not(tmp_path: Path, monkeypatch: p
         (package / f"{name}.py").write_text("" if name == "__init__" else f"{CALL}call()\n")
     assert run("-m", "study").returncode == 0
     assert "part.py:2: worker processes would run" in run("-m", "study.part").stderr
+
+
+def test_a_daemon_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have no processes of its own."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(GammawallError, match="from a daemonic process"), choose_executor("numpy", workers=1):
+        pass
