@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sim.engines.choice import AUTO, ENGINES
+from sim.engines.choice import AUTO, ENGINES, MOST_THREADS
 from sim.errors import InputError, Problem, cut
 from sim.files.terminal_text import printable
 
@@ -28,7 +28,6 @@ KEPT = "gammawall.kept"
 # A time as hints of functions write it.
 AS_OF_IN_PYTHON = re.compile(r"Try as_of=datetime\.datetime\(.*?\)\)\.")
 # Threads of one process; more than this no machine has a use for.
-MOST_THREADS = 4096
 LONGEST_TOLD = 60
 DATE_IN_PYTHON = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
