@@ -15,7 +15,6 @@ from sim.cli.options import (
     DEVICES,
     JSON,
     KEPT,
-    MOST_THREADS,
     SCENARIO,
     SET,
     WITH,
@@ -26,6 +25,7 @@ from sim.cli.options import (
     read_numbers,
     read_standard_error,
 )
+from sim.engines.choice import MOST_THREADS
 from sim.errors import GammawallError, error_text
 
 if TYPE_CHECKING:

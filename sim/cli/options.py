@@ -27,7 +27,6 @@ SMALLEST_TARGET_SE = 1e-6
 KEPT = "gammawall.kept"
 # A time as hints of functions write it.
 AS_OF_IN_PYTHON = re.compile(r"Try as_of=datetime\.datetime\(.*?\)\)\.")
-# Threads of one process; more than this no machine has a use for.
 LONGEST_TOLD = 60
 DATE_IN_PYTHON = re.compile(r"datetime\.date\((\d+), (\d+), (\d+)\)")
 MULTIPLIERS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
