@@ -22,6 +22,22 @@ def table_of(annotation: Any) -> type[BaseModel] | None:
     return next(filter(None, map(table_of, getattr(annotation, "__args__", ()))), None)
 
 
+def table_keys(value: Any) -> Any:
+    """Keys that were given to a table, as a file names them, those of tables within it too; any other value itself.
+
+    So a table made by `model_construct` is validated where it is used.
+    """
+    if isinstance(value, BaseModel):
+        given = value.__dict__.keys() & value.model_fields_set
+        fields = type(value).model_fields.items()
+        return {
+            field.alias or name: table_keys(getattr(value, name)) for name, field in fields if name in given
+        }
+    if isinstance(value, (list, tuple)) and any(isinstance(item, BaseModel) for item in value):
+        return [table_keys(item) for item in value]
+    return value
+
+
 def dotted(location: Location) -> str:
     """Dotted key of a location, items by index: dealers.position[0].iv."""
     text = ""

@@ -45,7 +45,7 @@ from sim.market.calendar import FIRST_DATE, LAST_DATE
 from sim.problems import check_type, short_repr
 from sim.scenario.dates import MAX_SESSIONS
 from sim.scenario.frozen import FrozenDict
-from sim.scenario.key_problems import key_problems
+from sim.scenario.key_problems import key_problems, table_keys
 from sim.scenario.levels import all_levels
 from sim.scenario.overrides import Overrides
 from sim.scenario.rules import MAX_LEVELS, cross_field_problems, is_constant
@@ -122,18 +122,6 @@ class ScenarioTable(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _none_on_trust(cls, data: Any) -> Any:
-        """Keys with those of the tables among them, so that one made by `model_construct` is validated here."""
-        return {key: _stated(value) for key, value in data.items()} if isinstance(data, dict) else data
-
-    def stated(self) -> dict[str, Any]:
-        """Keys that were given, as a file names them, with their values."""
-        given = self.__dict__.keys() & self.model_fields_set
-        fields = type(self).model_fields.items()
-        return {field.alias or name: getattr(self, name) for name, field in fields if name in given}
-
     def __repr__(self) -> str:
         """Return the table with the keys that were given, on one line."""
         given = ((name, value) for name, value in self if name in self.model_fields_set)
@@ -154,22 +142,14 @@ class ScenarioTable(BaseModel):
         keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
         names = {key: name for name, key in keys.items()}
         update = {names.get(name, str(name)): value for name, value in update.items()}
-        stated = self.stated() | {keys.get(name, name): value for name, value in update.items()}
+        stated = {keys[name]: getattr(self, name) for name in self.model_fields_set}
+        stated |= {keys.get(name, name): table_keys(value) for name, value in update.items()}
         try:
             valid = type(self).model_validate(stated)
         except ValidationError as failure:
             problems = key_problems(failure.errors(include_url=False), type(self))
             raise InputError([replace(found, where="update") for found in problems]) from failure
         return super().model_copy(update={name: getattr(valid, name) for name in update}, deep=deep)
-
-
-def _stated(value: Any) -> Any:
-    """Keys of a table, or of the tables in a list; any other value itself."""
-    if isinstance(value, ScenarioTable):
-        return value.stated()
-    if isinstance(value, (list, tuple)) and any(isinstance(item, ScenarioTable) for item in value):
-        return [_stated(item) for item in value]
-    return value
 
 
 class Market(ScenarioTable):

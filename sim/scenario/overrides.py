@@ -22,6 +22,7 @@ import numpy as np
 from sim.errors import InputError, Problem, one_line
 from sim.files.plain_values import DEEPEST, TOO_DEEP, nests_too_deep
 from sim.problems import check_type, shown, shown_key, type_problem
+from sim.scenario.key_problems import table_keys
 
 WHERE: Final = "--set"
 _LONGEST_TEXT: Final = 80
@@ -119,6 +120,7 @@ def _check_overrides(overrides: object, argument: str) -> None:
 
 def _plain(value: Any) -> Any:
     """Copy of a Python value in TOML's types: a list for a tuple, a plain number for NumPy's, a text for a path."""
+    value = table_keys(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
