@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.errors import InputError, Problem
+from sim.problems import shown
 
 # Keys of dask's configuration that name the files if no arguments do.
 CONFIGURED = {
@@ -68,7 +69,7 @@ class TlsFiles:
             if getattr(self, part) is None
         ]
         unreadable = [
-            Problem("", names[part], str(path), why, HINT)
+            Problem("", names[part], path if path.isprintable() else shown(path), why, HINT)
             for part in ("ca", "cert", "key")
             if (path := getattr(self, part)) is not None and (why := _unreadable(path))
         ]

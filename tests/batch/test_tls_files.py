@@ -49,6 +49,8 @@ def test_missing_files(own: TlsFiles, tmp_path: Path) -> None:
     assert line.startswith(f"tls_ca = {tmp_path}/a (there is no such file). Try ")
     (line,) = refusal(TlsFiles(str(tmp_path), own.cert, own.key))
     assert "(is no file)" in line
+    (line,) = refusal(TlsFiles("a\nb", own.cert, own.key))
+    assert line.startswith(r'tls_ca = "a\nb" (there is no such file)')
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="a user other than root")
