@@ -55,11 +55,16 @@ def load_distributed() -> ModuleType:
 
 @contextmanager
 def dask_settings(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Context in which dask has other settings, by their dotted keys."""
+    """Context in which dask has other settings, by their dotted keys.
+
+    They stay after an error or a signal: a start of workers that is given up goes on in its thread for a while, and
+    must not fall back to dask's own.
+    """
     import dask
 
-    with dask.config.set(settings):
-        yield
+    change = dask.config.set(settings)
+    yield
+    change.__exit__(None, None, None)
 
 
 def dask_setting(key: str) -> Any:

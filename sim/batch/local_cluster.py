@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,16 +107,19 @@ def local_cluster(
     chosen = None if devices is None else visible_devices(devices)
     count = workers or (1 if chosen is None else len(chosen))
     nannies: list[Any] = []
+    given_up = threading.Event()
     with scratch_folder() as scratch, dask_settings(_settings(scratch, count)):
-        build = _builder(distributed, count, chosen, nannies)
+        build = _builder(distributed, count, chosen, nannies, given_up)
         try:
             start_s = START_S + START_EACH_S * count
             cluster = within(start_s, build, shielded=True)
         except TimeoutError as error:
+            given_up.set()
             _end_now(nannies, None)
             why = f"workers did not start within {start_s:.0f} s: this machine is too busy, or one hangs"
             raise GammawallError(f"{why}. Try again, with fewer workers perhaps.") from error
         except BaseException:
+            given_up.set()
             _end_now(nannies, None)
             raise
         try:
@@ -141,11 +145,16 @@ def _settings(scratch: Path, workers: int) -> dict[str, Any]:
 
 
 def _builder(
-    distributed: ModuleType, count: int, chosen: Sequence[str] | None, nannies: list[Any]
+    distributed: ModuleType,
+    count: int,
+    chosen: Sequence[str] | None,
+    nannies: list[Any],
+    given_up: threading.Event,
 ) -> Callable[[], Any]:
     """Function that starts a cluster and waits for its workers.
 
     nannies : list to which it adds what watches each worker process.
+    given_up : set once nobody waits for the cluster any more; no further worker is started then.
     """
     try:
         security = distributed.Security.temporary()
@@ -162,6 +171,8 @@ def _builder(
     options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "silence_logs": SILENT, **private}
 
     def nanny(address: str, **given: Any) -> Any:
+        if given_up.is_set():
+            raise RuntimeError("the start was given up")
         nannies.append(distributed.Nanny(address, **given))
         return nannies[-1]
 
@@ -170,7 +181,10 @@ def _builder(
 
     spec = {number: {"cls": nanny, "options": {**options, **device(number)}} for number in range(count)}
     scheduler = {"cls": distributed.Scheduler, "options": {**private, "port": 0}}
-    return lambda: distributed.SpecCluster(spec, scheduler, security=security, silence_logs=SILENT)
+    # It is closed below, and not waited for at exit.
+    return lambda: distributed.SpecCluster(
+        spec, scheduler, security=security, silence_logs=SILENT, shutdown_on_close=False
+    )
 
 
 def _end_now(nannies: Sequence[Any], cluster: Any) -> None:
@@ -188,7 +202,6 @@ def _end_now(nannies: Sequence[Any], cluster: Any) -> None:
 
 
 def _close(cluster: Any, seconds: float) -> None:
-    cluster.shutdown_on_close = False  # what is not closed by then will not be waited for at exit either
     with contextlib.suppress(Exception):
         within(seconds, cluster.close)
 

@@ -14,14 +14,15 @@ from sim.batch.documents import BATCH, batch_document, batch_from_document
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.folder_rules import is_batch_folder, refuse_links, refuse_lock
-from sim.batch.opening import lock_share, open_batch_folder
+from sim.batch.opening import check_batch_folder, lock_share, open_batch_folder
 from sim.batch.run import BatchRun
 from sim.batch.table_writer import save_tables
-from sim.batch.tables import FAILED, FINISHED, NOT_RUN
+from sim.batch.tables import FAILED, FINISHED
 from sim.compiled.kernel_sources import code_digest
 from sim.errors import GammawallError, InputError, Problem
 from sim.files.atomic_files import cannot_write
 from sim.files.paths import output_path
+from sim.files.terminal_text import printable_line
 from sim.problems import check_type, shown
 
 
@@ -49,7 +50,7 @@ def merge_folders(
     hint = 'Try merge_folders(["results/1", "results/2"], "results/whole").'
     check_type("folders", folders, (tuple, list), "a list of folders", hint)
     for index, folder in enumerate(folders):
-        check_type(f"folders[{index}]", folder, (str, os.PathLike), "the path of a folder", hint)
+        output_path(f"folders[{index}]", folder, "the path of a folder", hint)
     place = output_path("out", out, "the path of a folder", hint)
     for name, value in (("overwrite", overwrite), ("parquet", parquet)):
         check_type(name, value, bool, "True or False", f"Try {name}=True.")
@@ -72,16 +73,18 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
         shares = [
             stack.enter_context(BatchFolder(folder, batch, lock_share(folder))) for folder in places.values()
         ]
+        check_batch_folder(batch, out, overwrite=overwrite, may_resume=False)
+        # Before a former result is removed: shares that do not fit are told while it is still there.
+        chosen = [(case, _chosen_share(batch, case, shares)) for case in batch.cases]
         whole = stack.enter_context(
             open_batch_folder(batch, out, overwrite=overwrite, parquet=parquet, may_resume=False)
         )
         run = BatchRun(whole.path)
-        for case in batch.cases:
-            status = _join(batch, case, shares, whole)
-            if status == FINISHED:
-                run.finished.append(case.name)
-            elif status == FAILED:
-                run.failed.append(case.name)
+        for case, share in chosen:
+            if share is None:
+                continue
+            _copy_case(case, share, whole)
+            (run.finished if share.status(case) == FINISHED else run.failed).append(case.name)
         run.rows = save_tables(whole)
         run.notes = [*whole.notes, *(note for share in shares for note in share.damage.values())]
     return batch, run
@@ -160,8 +163,11 @@ def _labels_apart(mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join([name for name, value in _labels(mine).items() if value != theirs.get(name)][:3])
 
 
-def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchFolder) -> str:
-    """Copy a case from the share that finished it; return its status."""
+def _chosen_share(batch: Batch, case: Case, shares: Sequence[BatchFolder]) -> BatchFolder | None:
+    """Share that finished a case, or else one in which it failed; None if it has run in none.
+
+    Errors: GammawallError if the case is damaged wherever it is, or two shares differ in it.
+    """
     statuses = [share.status(case) for share in shares]
     finished = [share for share, status in zip(shares, statuses, strict=True) if status == FINISHED]
     failed = [share for share, status in zip(shares, statuses, strict=True) if status == FAILED]
@@ -181,16 +187,17 @@ def _join(batch: Batch, case: Case, shares: Sequence[BatchFolder], whole: BatchF
                 f"{case.name}: {finished[0].path} and {share.path} counted it differently, which must not be. Please "
                 "report this with both folders."
             )
-    if not (finished or failed):
-        return NOT_RUN
-    share = (finished or failed)[0]
+    return next(iter(finished or failed), None)
+
+
+def _copy_case(case: Case, share: BatchFolder, whole: BatchFolder) -> None:
+    """Copy the files of a case from a share."""
     source = share.case_path(case)
     with _reading(source):
         files = dict(_case_files(source, share.paths(case)))
     with whole.errors():
         place_case(whole.case_path(case), files)
     whole.forget_state(case)
-    return FINISHED if finished else FAILED
 
 
 def _case_files(folder: Path, paths: int) -> Iterator[tuple[str, bytes]]:
@@ -207,7 +214,6 @@ def _refuse_damaged(case: Case, shares: Sequence[BatchFolder]) -> None:
     """Raise GammawallError if a case that no share has whole is damaged in one."""
     damaged = [file for share in shares for file in share.damage if file.parent == share.case_path(case)]
     if damaged:
-        raise GammawallError(
-            f"{damaged[0]}: it is damaged, and no other share has the case {shown(case.name)}. Try running "
-            "that share with --resume."
-        )
+        where = printable_line(str(damaged[0]))
+        why = f"it is damaged, and no other share has the case {shown(case.name)}"
+        raise GammawallError(f"{where}: {why}. Try running that share with --resume.")

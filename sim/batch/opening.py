@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ from sim.files.atomic_files import cannot_write, flush_folder
 from sim.files.output_folder import DEFAULT_PARENT, folder_name, probe
 from sim.files.own_files import FOLDER, entry_kind, remove_leftovers
 
+# Errors of file systems on which nothing can be locked.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 # Characters of a former setting that a message shows.
 SHOWN_LENGTH = 60
 
@@ -129,7 +132,7 @@ def _folder_path(batch: Batch, out: str | os.PathLike[str] | None) -> Path:
 
 
 def lock_share(path: Path) -> FileLock | None:
-    """Lock of a folder that is only read; None where this process may not write to the folder or to its lock.
+    """Lock of a folder that is only read; None where it cannot be locked, for want of permission or space for one.
 
     Errors: GammawallError if another process holds the lock.
     """
@@ -137,10 +140,8 @@ def lock_share(path: Path) -> FileLock | None:
         return None
     try:
         return _acquired(path)
-    except PermissionError:
+    except OSError:
         return None
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def lock_folder(path: Path) -> FileLock:
@@ -152,10 +153,18 @@ def lock_folder(path: Path) -> FileLock:
         os.makedirs(path, exist_ok=True)
         return _acquired(path)
     except OSError as error:
+        if error.errno in NO_LOCKS:
+            why = f"its file system has no locks ({error.strerror}), which keep two commands apart"
+            raise GammawallError(f"{path}: {why}. Choose an --out on another one.") from error
         raise cannot_write(path, error) from error
 
 
 def _acquired(path: Path) -> FileLock:
+    """Lock of a folder.
+
+    Errors: GammawallError if another process holds it; OSError if there can be none.
+    """
+    _expect_locks(path / LOCK)
     lock = FileLock(path / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -164,6 +173,19 @@ def _acquired(path: Path) -> FileLock:
             f"{path}: another process is at work there. Wait until it has ended, or choose another --out."
         ) from error
     return lock
+
+
+def _expect_locks(file: Path) -> None:
+    """Raise OSError unless a file can be locked; the library would use a file of another kind without a word."""
+    if os.name != "posix":
+        return
+    import fcntl
+
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # which changes nothing
+    finally:
+        os.close(descriptor)
 
 
 def _changes_since(folder: BatchFolder, former: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,6 @@ from types import FrameType, ModuleType
 from sim.errors import GammawallError, InputError, Problem
 
 GUARD = 'if __name__ == "__main__":'
-LEAVING = ("sys.exit", "exit", "quit", "os._exit")
 
 
 def refuse_daemon() -> None:
@@ -73,43 +72,33 @@ def _line_at_work(main: ModuleType, frame: FrameType | None) -> int | None:
 
 
 def _is_guarded(body: list[ast.stmt], line: int) -> bool:
-    """Whether a line of a module is reached in the main module alone.
-
-    It stands in an if that asks for the module's name, or after one that ends every other module's import.
-    """
-    names = {"__name__"}  # and those of variables that hold the answer
+    """Whether a line of a module is reached in the main module alone: it stands in an if that asks for that."""
+    answers: set[str] = set()  # variables that hold whether it is the main module
     for part in body:
-        if part.lineno > line:
-            return False
-        asks = isinstance(part, ast.If) and _mentions(part.test, names)
         if part.lineno <= line <= (part.end_lineno or part.lineno):
-            return asks or _is_guarded_inside(part, line, names)
-        if asks and isinstance(part, ast.If) and _leaves(part.body):
-            return True
-        if isinstance(part, (ast.Assign, ast.AnnAssign)) and part.value and _mentions(part.value, names):
+            return any(
+                isinstance(node, ast.If)
+                and node.body[0].lineno <= line <= (node.body[-1].end_lineno or line)
+                and _asks_for_main(node.test, answers)
+                for node in ast.walk(part)
+            )
+        if isinstance(part, (ast.Assign, ast.AnnAssign)) and part.value:
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
-            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            named = {target.id for target in targets if isinstance(target, ast.Name)}
+            answers = answers | named if _asks_for_main(part.value, answers) else answers - named
     return False
 
 
-def _is_guarded_inside(part: ast.stmt, line: int, names: set[str]) -> bool:
-    """Whether an if inside a statement guards a line, under a try or a with for instance."""
-    return any(
-        isinstance(node, ast.If)
-        and node.lineno <= line <= (node.end_lineno or node.lineno)
-        and _mentions(node.test, names)
-        for node in ast.walk(part)
-    )
+def _asks_for_main(expression: ast.expr, answers: set[str]) -> bool:
+    """Whether an expression is true in the main module alone.
 
-
-def _mentions(expression: ast.expr, names: set[str]) -> bool:
-    return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(expression))
-
-
-def _leaves(body: list[ast.stmt]) -> bool:
-    """Whether statements end in leaving the module."""
-    last = body[-1]
-    if isinstance(last, ast.Raise):
-        return True
-    call = last.value if isinstance(last, ast.Expr) else None
-    return isinstance(call, ast.Call) and ast.unparse(call.func) in LEAVING
+    answers : variables of which that is known.
+    """
+    if isinstance(expression, ast.Name):
+        return expression.id in answers
+    if isinstance(expression, ast.BoolOp) and isinstance(expression.op, ast.And):
+        return any(_asks_for_main(value, answers) for value in expression.values)
+    if isinstance(expression, ast.Compare) and len(expression.ops) == 1:
+        sides = {ast.unparse(expression.left), ast.unparse(expression.comparators[0])}
+        return isinstance(expression.ops[0], ast.Eq) and sides == {"__name__", "'__main__'"}
+    return False

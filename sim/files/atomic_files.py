@@ -90,9 +90,10 @@ def _current_folder_is_gone() -> bool:
 
 def _part_at_fault(folder: Path, error: OSError) -> str:
     """Path within a folder that an error is about, up to the first hidden name; empty if it names none."""
-    if not isinstance(error.filename, (str, os.PathLike)) or error.errno == errno.ENAMETOOLONG:
+    named = error.filename2 or error.filename  # of a move, where to
+    if not isinstance(named, (str, os.PathLike)) or error.errno == errno.ENAMETOOLONG:
         return ""
-    path = Path(error.filename)
+    path = Path(named)
     if path.is_absolute() and not folder.is_absolute() and not _current_folder_is_gone():
         folder = Path(os.path.abspath(folder))
     if not path.is_relative_to(folder):

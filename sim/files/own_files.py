@@ -66,7 +66,12 @@ def is_leftover(
     kind = entry_kind(entry)
     if kind == FILE:
         return match[1] in files
-    return kind == FOLDER and match[1] in folders and not foreign_entries(entry, names)
+    if kind != FOLDER or match[1] not in folders:
+        return False
+    try:
+        return not foreign_entries(entry, names)
+    except PermissionError:  # somebody else's
+        return False
 
 
 def foreign_entries(folder: Path, names: Collection[str]) -> list[str]:

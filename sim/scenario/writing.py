@@ -7,23 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from sim.book.file import book_csv
-from sim.errors import InputError, Problem
-from sim.files.atomic_files import cannot_write, replace_file
+from sim.errors import GammawallError, InputError, Problem
+from sim.files.atomic_files import replace_file
 from sim.files.input_files import place_name
 from sim.files.paths import output_path
 from sim.problems import check_type
 from sim.scenario.model import Scenario
 from sim.scenario.toml import scenario_to_toml
 
+DIGEST_LETTERS = 8
 HINT = 'Try write_scenario(scenario, "mine.toml").'
 
 
 def write_scenario(scenario: Scenario, file: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a scenario to a TOML file that `load_scenario` and `gammawall run` take.
 
-    The rows of its book, whether they were read from a file or made of an option chain, are written to
-    ``<name>-book.csv`` beside it. Read again, the scenario is equal to this one and has the same hash. The notes of a
-    chain's scenario become comments at the top: a run of the file does not repeat them.
+    The rows of its book, whether they were read from a file or made of an option chain, are written beside it, to
+    ``<name>-book-<digest>.csv``: a file written before keeps its own book until it is replaced, in one step. Read
+    again, the scenario is equal to this one and has the same hash. The notes of a chain's scenario become comments at
+    the top: a run of the file does not repeat them.
 
     Parameters
     ----------
@@ -44,17 +46,23 @@ def write_scenario(scenario: Scenario, file: str | os.PathLike[str], *, overwrit
     check_type("overwrite", overwrite, bool, "True or False", "Try overwrite=True.")
     path = output_path("file", file, "the path of a file", HINT)
     book = scenario.dealers.book
-    book_path = None if book is None else path.with_name(f"{path.stem}-book.csv")
+    if not path.name.isprintable():
+        raise InputError([Problem("", "file", place_name(path), "has letters that no screen shows", HINT)])
+    if book is not None:
+        scenario = with_book_file(scenario, f"{path.stem}-book-{book.digest[:DIGEST_LETTERS]}.csv")
+    book_path = None if scenario.dealers.book is None else path.with_name(scenario.dealers.book.file)
     _refuse_paths(path, book_path, overwrite)
+    comments = "".join(f"# note: {' '.join(note.split())}\n" for note in scenario.notes)
+    text = comments + scenario_to_toml(scenario)
     try:
         if book is not None and book_path is not None:
             # the book first: a scenario without its book would not run
             replace_file(book_path, book_csv(book))
-            scenario = with_book_file(scenario, book_path.name)
-        comments = "".join(f"# note: {' '.join(note.split())}\n" for note in scenario.notes)
-        replace_file(path, comments + scenario_to_toml(scenario))
+        replace_file(path, text)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise GammawallError(
+            f"{place_name(path)}: it cannot be written ({error.strerror or error})."
+        ) from error
     return path
 
 

@@ -117,3 +117,19 @@ def test_right_files(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     done = load(tmp_path, {"DASK_CONFIG": str(file), "DASK_TEMPORARY_DIRECTORY": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_settings_stay_after_an_error() -> None:
+    """Workers that nobody waits for any more must not start with dask's own settings."""
+    code = (
+        "from sim.batch.dask_library import dask_setting, dask_settings\n"
+        "key = 'distributed.scheduler.allowed-failures'\n"
+        "import distributed\n"
+        "usual = dask_setting(key)\n"
+        "with dask_settings({key: 77}):\n    assert dask_setting(key) == 77\n"
+        "assert dask_setting(key) == usual\n"
+        "try:\n    with dask_settings({key: 77}):\n        raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt:\n    assert dask_setting(key) == 77\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

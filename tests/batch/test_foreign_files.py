@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -12,9 +14,11 @@ from support.batch_results import SINGLES, contents
 from support.finished_batch import NO_DEALERS, simulate_tiny, snapshot, tiny_batch, write_document
 
 from sim.batch.case_files import place_case
+from sim.batch.merge import merge_folders
 from sim.batch.opening import open_batch_folder
 from sim.batch.tables import FINISHED
 from sim.errors import GammawallError, InputError
+from sim.files.own_files import foreign_entries
 
 WAYS = [{"resume": True}, {"resume": True, "accept_changes": True}, {"overwrite": True}]
 
@@ -268,3 +272,44 @@ class TestLock:
         assert snapshot(tmp_path) == before
         assert thesis.read_text() == "years of work"
         assert kind != "text" or lock.read_text() == "years of work"
+
+    def test_a_file_system_without_locks_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Lustre without flock, or NFS without its daemon."""
+        monkeypatch.setattr("fcntl.flock", no_locks)
+        with pytest.raises(GammawallError, match=r"its file system has no locks .*Choose an --out on another"):
+            simulate_tiny(tmp_path / "new")
+
+    def test_a_share_there_is_read_without_one(
+        self, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flock = fcntl.flock
+        places = [os.stat(done / ".lock").st_ino]
+
+        def some(descriptor: int, operation: int) -> None:
+            if os.fstat(descriptor).st_ino in places:
+                no_locks()
+            flock(descriptor, operation)
+
+        monkeypatch.setattr("fcntl.flock", some)
+        _, merged = merge_folders([done], tmp_path / "merged")
+        assert merged.finished
+
+
+def no_locks(*_: object) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def test_an_unreadable_leftover_is_somebody_elses(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (done / ".gammawall-probe-aaaaaaaa").mkdir()
+
+    def unreadable(folder: Path, names: object) -> list[str]:
+        if folder.name.startswith(".gammawall-probe"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return foreign_entries(folder, names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("sim.files.own_files.foreign_entries", unreadable)
+    simulate_tiny(done, resume=True)
+    with pytest.raises(InputError, match=r"\.gammawall-probe-aaaaaaaa"):
+        simulate_tiny(done, overwrite=True)

@@ -304,3 +304,13 @@ def test_the_current_folder_is_gone(
     (tmp_path / "here").rmdir()
     with pytest.raises(GammawallError, match="The current folder is gone"):
         merge_folders(shares, "merged")
+
+
+def test_a_former_whole_stays_if_the_shares_do_not_fit(shares: list[Path], tmp_path: Path) -> None:
+    merge_folders(shares, tmp_path / "whole")
+    before = snapshot(tmp_path / "whole")
+    broken = Path(shutil.copytree(shares[1], tmp_path / "broken"))
+    damage(next(case for case in sorted((broken / "cases").iterdir()) if case.name != "base") / COUNTS)
+    with pytest.raises(GammawallError, match="no other share has the case"):
+        merge_folders([shares[0], broken, shares[2]], tmp_path / "whole", overwrite=True)
+    assert snapshot(tmp_path / "whole") == before

@@ -18,14 +18,18 @@ UNGUARDED = [
     "def main():\n    call()\nmain()\n",
     "for _ in 1, 2:\n    call()\n",
     'if __name__ == "__main__":\n    pass\ncall()\n',
+    # What ends the import in a worker ends the worker.
+    'if __name__ != "__main__":\n    raise SystemExit\ncall()\n',
+    'log = f"{__name__}"\nif log:\n    call()\n',
+    'if __name__ == "__main__" or True:\n    call()\n',
+    'if __name__ == "__mp_main__":\n    pass\nelse:\n    call()\n',
 ]
 GUARDED = [
     'if __name__ == "__main__":\n    call()\n',
     'def main():\n    call()\nif __name__ == "__main__":\n    main()\n',
     'main = __name__ == "__main__"\nif main:\n    call()\n',
+    'if True and "__main__" == __name__:\n    call()\n',
     'try:\n    if __name__ == "__main__":\n        call()\nfinally:\n    pass\n',
-    'import sys\nif __name__ != "__main__":\n    sys.exit()\ncall()\n',
-    'if __name__ != "__main__":\n    raise SystemExit\ncall()\n',
 ]
 
 
