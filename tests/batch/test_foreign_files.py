@@ -278,7 +278,9 @@ class TestLock:
     ) -> None:
         """Lustre without flock, or NFS without its daemon."""
         monkeypatch.setattr("fcntl.flock", no_locks)
-        with pytest.raises(GammawallError, match=r"its file system has no locks .*Choose an --out on another"):
+        with pytest.raises(
+            GammawallError, match=r"its file system has no locks .*Choose an --out on another"
+        ):
             simulate_tiny(tmp_path / "new")
 
     def test_a_share_there_is_read_without_one(
