@@ -87,14 +87,10 @@ def quiet_dask() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
             yield
-    except (
-        KeyboardInterrupt,
-        SystemExit,
-    ):  # threads that were given up go on until the process ends, silently
-        raise
-    except BaseException:
+    except Exception:
         _set_levels(levels)
         raise
+    # Not after a signal: threads that were given up go on until the process ends, silently.
     _set_levels(levels)
 
 

@@ -14,7 +14,7 @@ from sim.batch.documents import BATCH, batch_document, batch_from_document
 from sim.batch.family import Batch, Case
 from sim.batch.folder import BatchFolder
 from sim.batch.folder_rules import is_batch_folder, refuse_links, refuse_lock
-from sim.batch.opening import check_batch_folder, lock_share, open_batch_folder
+from sim.batch.opening import lock_share, open_batch_folder
 from sim.batch.run import BatchRun
 from sim.batch.table_writer import save_tables
 from sim.batch.tables import FAILED, FINISHED
@@ -73,7 +73,6 @@ def _merged(folders: Sequence[Path], out: Path, *, overwrite: bool, parquet: boo
         shares = [
             stack.enter_context(BatchFolder(folder, batch, lock_share(folder))) for folder in places.values()
         ]
-        check_batch_folder(batch, out, overwrite=overwrite, may_resume=False)
         # Before a former result is removed: shares that do not fit are told while it is still there.
         chosen = [(case, _chosen_share(batch, case, shares)) for case in batch.cases]
         whole = stack.enter_context(

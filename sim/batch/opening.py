@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,35 +65,41 @@ def open_batch_folder(
     GammawallError : another process is at work there, or it cannot be written.
     """
     path = check_batch_folder(batch, out, resume=resume, overwrite=overwrite, may_resume=may_resume)
-    lock = lock_folder(path)
-    try:
-        folder = BatchFolder(path, batch, lock, parquet)
-        refuse_unusable(path, batch, resume=resume, overwrite=overwrite, may_resume=may_resume)
-        former = batch_document(path)
-        if overwrite and not resume:
-            _remove_contents(path, former)
-        else:
-            changes = _changes_since(folder, former)
-            if changes and not accept_changes:
-                hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
-                raise InputError(
-                    [Problem("", "--resume", str(path), f"the batch has changed: {changes}", hint)]
-                )
-            if changes:
-                # Before batch.json: no table may lie beside that of another batch.
-                _remove_tables(path)
-        folder.notes += _remove_leftovers(path)
-        removed = _remove_other_cases(folder, former)
-        if removed:
-            folder.notes.append(_former_cases_text(path, removed))
-        folder.save_state()
-    except OSError as error:
-        lock.release()
-        raise cannot_write(path, error) from error
-    except BaseException:
-        lock.release()
-        raise
+    with ExitStack() as stack:
+        folder = stack.enter_context(BatchFolder(path, batch, lock_folder(path), parquet))
+        with folder.errors():
+            refuse_unusable(path, batch, resume=resume, overwrite=overwrite, may_resume=may_resume)
+            former = batch_document(path)
+            if overwrite and not resume:
+                _remove_contents(path, former)
+            else:
+                _take_over(folder, former, accept_changes=accept_changes)
+            folder.notes += _remove_leftovers(path)
+            removed = _remove_other_cases(folder, former)
+            if removed:
+                folder.notes.append(_former_cases_text(path, removed))
+            folder.save_state()
+        stack.pop_all()  # it stays locked
     return folder
+
+
+def _take_over(folder: BatchFolder, former: Mapping[str, Any] | None, *, accept_changes: bool) -> None:
+    """Refuse a folder whose batch has changed or, where that is accepted, remove the tables there.
+
+    former : content of batch.json; None if it is missing or damaged.
+
+    Errors: InputError.
+    """
+    changes = _changes_since(folder, former)
+    if not changes:
+        return
+    if not accept_changes:
+        hint = "Try another --out, or add --accept-changes to keep the cases that are still the same."
+        raise InputError(
+            [Problem("", "--resume", str(folder.path), f"the batch has changed: {changes}", hint)]
+        )
+    # Before batch.json: no table may lie beside that of another batch.
+    _remove_tables(folder.path)
 
 
 def check_batch_folder(

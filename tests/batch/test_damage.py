@@ -15,7 +15,7 @@ from support.batch_results import SINGLES, contents, reseal, small_batch
 from support.cli_runner import gammawall
 
 from sim.batch import local_executor
-from sim.batch.case_counts import archive_key, counts_bytes, read_counts, records_bytes
+from sim.batch.case_counts import archive_key, counts_bytes, read_counts, read_records, records_bytes
 from sim.batch.executors import choose_executor
 from sim.batch.family import Batch, Case
 from sim.batch.local_executor import CountedCase
@@ -168,6 +168,19 @@ def test_zeroed_records_are_not_paired_with(done: Path, tmp_path: Path, fitting:
     again = run(done, tiny_batch(more=True), resume=True, accept_changes=True)
     assert again.notes == [NOTE.format(file)]
     assert sorted(again.finished) == ["base", "more"]
+    assert contents(done) == contents(tmp_path / "expected")
+
+
+def test_records_in_another_order_are_not_paired_with(done: Path, tmp_path: Path) -> None:
+    """Their counts are the same; the digest alone tells."""
+    run(tmp_path / "expected", tiny_batch(more=True))
+    file = case_folder(done, "base") / "records.npz"
+    content = file.read_bytes()
+    key = archive_key(content)
+    assert key is not None
+    file.write_bytes(records_bytes(read_records(content, file)[::-1], key))
+    again = run(done, tiny_batch(more=True), resume=True, accept_changes=True)
+    assert again.notes == [NOTE.format(file)]
     assert contents(done) == contents(tmp_path / "expected")
 
 

@@ -273,11 +273,12 @@ class TestLock:
         assert thesis.read_text() == "years of work"
         assert kind != "text" or lock.read_text() == "years of work"
 
+    @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
     def test_a_file_system_without_locks_is_named(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         """Lustre without flock, or NFS without its daemon."""
-        monkeypatch.setattr("fcntl.flock", no_locks)
+        monkeypatch.setattr("fcntl.flock", lambda *_: no_locks(number))
         with pytest.raises(
             GammawallError, match=r"its file system has no locks .*Choose an --out on another"
         ):
@@ -299,8 +300,8 @@ class TestLock:
         assert merged.finished
 
 
-def no_locks(*_: object) -> None:
-    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def no_locks(number: int = errno.ENOSYS) -> None:
+    raise OSError(number, os.strerror(number))
 
 
 def test_an_unreadable_leftover_is_somebody_elses(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.dask_clusters import client_of, some_workers
 
 from sim.batch.executors import choose_executor
-from sim.batch.local_cluster import local_cluster, refuse_too_many, visible_devices
+from sim.batch.local_cluster import _builder, local_cluster, refuse_too_many, visible_devices
 from sim.errors import GammawallError, InputError
 
 distributed = pytest.importorskip("distributed")
@@ -127,3 +129,23 @@ def test_an_engine_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "SpecCluster", None)
     with pytest.raises(GammawallError, match="no cuda here"), choose_executor("auto", devices=(0, 1)):
         pass
+
+
+def test_a_start_that_is_given_up_starts_no_further_worker() -> None:
+    """Its thread goes on; nothing waits for what it has made when the process ends."""
+    started: list[str] = []
+    library = SimpleNamespace(
+        Security=SimpleNamespace(temporary=lambda: None),
+        Scheduler=None,
+        Nanny=lambda address, **_: started.append(address) or address,
+        SpecCluster=lambda spec, *_, **how: (spec, how),
+    )
+    nannies: list[Any] = []
+    given_up = threading.Event()
+    spec, how = _builder(library, 2, None, nannies, given_up)()  # type: ignore[arg-type]
+    assert how["shutdown_on_close"] is False
+    spec[0]["cls"]("tls://first")
+    given_up.set()
+    with pytest.raises(RuntimeError, match="given up"):
+        spec[1]["cls"]("tls://second")
+    assert started == nannies == ["tls://first"]
